@@ -1,0 +1,58 @@
+# Tidegate's commands. `make run` and `make test` are all that a fresh clone needs: each
+# installs what it lacks. The rest are their parts.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Cargo honours CARGO_TARGET_DIR by itself; the path is needed here to start what was built.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+ARGS ?=
+
+.PHONY: help run test build web setup setup-test check fmt clippy doc deny test-web test-rust bench bench-setup
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## build everything and start the gateway; ARGS="--listen …" go to `tidegate serve`
+	exec $(TARGET)/release/tidegate serve $(ARGS)
+
+test: check test-web test-rust ## everything that CI runs
+
+build: web ## the release binary, with the page in it
+	cargo build --locked --release -p tidegate-gateway
+
+setup: ## install what the build needs (cmake, Node)
+	tests/setup/build.sh
+
+setup-test: ## install what the tests need (Chromium, Prometheus, Python clients, recordings)
+	tests/setup/peers.sh
+
+web: setup ## the page and the browser client
+	tests/setup/web.sh
+
+check: fmt clippy doc deny ## what needs no running
+
+fmt:
+	cargo fmt --all --check
+
+clippy: web
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+doc: web
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+
+deny: ## licences, bans and sources of the dependencies
+	tests/setup/deny.sh
+
+test-web: web ## the browser client's own tests
+	cd web && npm test
+
+test-rust: web setup-test ## unit, simulation and end-to-end tests
+	cargo build --locked -p tidegate-gateway --bin tidegate
+	cargo test --locked --workspace --no-fail-fast
+
+bench-setup: setup ## install the benchmark's peers (Janus, Envoy, Pipecat; heavy)
+	benches/peers/setup.sh
+
+bench: web ## the measurements of docs/performance.md, peers in the same run
+	benches/peers/bench.sh $(ARGS)

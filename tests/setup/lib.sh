@@ -1,0 +1,80 @@
+# Shared by the set-up scripts: sourced, never run. Every step first looks whether its
+# work is done, so that a second run takes a second and needs no network.
+# shellcheck shell=bash
+
+set -euo pipefail
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+CACHE="$ROOT/.cache"
+export ROOT CACHE
+
+say() { printf '· %s\n' "$*" >&2; }
+
+# die WHAT MEND: stops with what is wrong and how to mend it.
+die() {
+  printf '✗ %s\n' "$1" >&2
+  [ $# -lt 2 ] || printf '  %s\n' "$2" >&2
+  exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# as_root COMMAND…: runs it as root, by sudo where we are not.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif have sudo; then
+    sudo "$@"
+  else
+    die "'$*' needs root, and there is no sudo here" "run it as root once, then start again"
+  fi
+}
+
+# apt_install PACKAGE…: by apt-get; the package lists are fetched only when the first try fails.
+apt_install() {
+  have apt-get || die "this needs the packages: $*" "there is no apt-get here; install their like by hand, then start again"
+  say "apt-get install $*"
+  local log
+  log="$(mktemp)"
+  apt_get install -y --no-install-recommends "$@" >"$log" 2>&1 && { rm -f "$log"; return; }
+  apt_get update >>"$log" 2>&1 || true
+  if ! apt_get install -y --no-install-recommends "$@" >>"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    rm -f "$log"
+    die "apt-get could not install: $*" "the lines above say why"
+  fi
+  rm -f "$log"
+}
+
+# Waits for another apt-get of this machine instead of failing beside it.
+apt_get() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@" </dev/null; }
+
+# unpack_deb PACKAGE FOLDER: a Debian package's files without installing it, so that no
+# service of it starts on the user's machine.
+unpack_deb() {
+  local package="$1" folder="$2" down
+  have apt-get || die "this needs the Debian package $package" "there is no apt-get here"
+  say "unpacking Debian's $package"
+  down="$(mktemp -d)"
+  chmod 755 "$down"
+  (cd "$down" && { apt-get -q download "$package" >/dev/null 2>&1 ||
+    { apt_get update >/dev/null 2>&1; apt-get -q download "$package" >/dev/null; }; }) ||
+    die "apt-get could not download $package"
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  dpkg-deb -x "$down"/*.deb "$folder"
+  rm -rf "$down"
+}
+
+# node_major: the installed Node's major version, 0 without one.
+node_major() { { have node && node -p 'process.versions.node.split(".")[0]'; } 2>/dev/null || echo 0; }
+
+# npm_ci FOLDER: installs what its lock file says, unless that was done already.
+npm_ci() {
+  local folder="$1" stamp="$1/node_modules/.tidegate-lock"
+  if ! cmp -s "$folder/package-lock.json" "$stamp"; then
+    say "npm ci in ${folder#"$ROOT/"}"
+    (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error </dev/null) || die "npm ci failed in $folder"
+    cp "$folder/package-lock.json" "$stamp"
+  fi
+}
