@@ -1,0 +1,70 @@
+//! What passes between the graph and a hop that is not in place: a thread, a gRPC stream, or anything later.
+//!
+//! The graph numbers the frames that it sends to a hop from 1 by 1 per port in `meta.seq`. A hop's output names in `meta.caused_by`
+//! the newest of those numbers that caused it, and in `meta.service` the worker's own time; from the two the graph derives queue,
+//! wire and service time and restores the pipeline's own numbering. A hop takes only as many frames as it gave credit for.
+
+use tidegate_media::Frame;
+
+use crate::error::Error;
+
+/// From the graph to the hop.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HopCommand {
+    /// A frame for an input port.
+    Frame {
+        /// Input port.
+        port: usize,
+        /// The frame, numbered for this hop.
+        frame: Frame,
+    },
+    /// No more frames will come on this input port.
+    End {
+        /// Input port.
+        port: usize,
+    },
+    /// Forget what was sent so far and is not answered yet.
+    Interrupt,
+}
+
+/// From the hop to the graph.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HopEvent {
+    /// The hop takes this much more on an input port, on top of what is left of earlier credit.
+    Credit {
+        /// Input port.
+        port: usize,
+        /// Frames.
+        frames: u32,
+        /// Payload bytes; `u64::MAX` means that only frames count.
+        bytes: u64,
+    },
+    /// The hop consumed what was sent up to this number and will not ask for it again.
+    Acknowledged {
+        /// Input port.
+        port: usize,
+        /// Up to this `seq`, inclusive.
+        seq: u64,
+    },
+    /// A frame made by the hop.
+    Frame {
+        /// Output port.
+        port: usize,
+        /// The frame; see the module's words on `caused_by` and `service`.
+        frame: Frame,
+    },
+    /// Frames that the hop itself did not let pass.
+    Dropped {
+        /// Why.
+        reason: crate::node::DropReason,
+        /// How many.
+        frames: u32,
+    },
+    /// One of the hop's outputs has ended. After all have, the hop has ended.
+    Ended {
+        /// Output port.
+        port: usize,
+    },
+    /// The hop is gone; nothing more comes from it.
+    Failed(Error),
+}

@@ -1,0 +1,191 @@
+//! A plan: a pipeline compiled and bound to the formats and parameters of one session. Immutable.
+//!
+//! Made by the compiler, run by the graph, drawn by `graph`. Indices are positions in the plan's own lists.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tidegate_media::Kind;
+
+use crate::stream::{Accepts, StreamFormat};
+
+/// Where a hop's work is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Placement {
+    /// A call in the graph itself.
+    InPlace,
+    /// On a thread, behind a queue.
+    Offload,
+    /// In another process, behind a queue.
+    Remote,
+}
+
+/// A pipeline ready to run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// What a client may send to, in manifest order.
+    pub inputs: Vec<PlanInput>,
+    /// What a client may listen to, in manifest order.
+    pub outputs: Vec<PlanOutput>,
+    /// Nodes, inserted conversions between nodes included; conversions at inputs and outputs belong to the client that is attached
+    /// there and are made when it comes.
+    pub hops: Vec<PlanHop>,
+    /// What is joined to what.
+    pub edges: Vec<PlanEdge>,
+    /// What ends the listener's audio.
+    pub interrupt: Option<PlanInterrupt>,
+}
+
+/// An input of the pipeline.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlanInput {
+    /// Its name, which is also its id in edges.
+    pub name: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// The format that flows from it inside the graph. What a client sends is converted to this.
+    pub format: StreamFormat,
+}
+
+/// An output of the pipeline.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlanOutput {
+    /// Its name, which is also its id in edges.
+    pub name: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// The format that reaches it inside the graph. What a client receives is converted from this.
+    pub format: StreamFormat,
+    /// The input whose client is meant to hear it (a seat in a shared session).
+    pub seat: Option<usize>,
+    /// Released by media time (a listener plays it) rather than as fast as it comes.
+    pub paced: bool,
+    /// Bounds of each listener's egress queue.
+    pub queue: Queue,
+}
+
+/// A hop: a node in its place.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlanHop {
+    /// Its id, unique in the plan; inserted conversions are named `<node>.<port>:<conversion>`.
+    pub id: String,
+    /// Its node type.
+    #[serde(rename = "type")]
+    pub node_type: String,
+    /// Where its work is done.
+    pub placement: Placement,
+    /// Inserted by the compiler.
+    pub inserted: bool,
+    /// Parameters with references resolved; secrets are in here: never serialised.
+    #[serde(skip)]
+    pub params: Arc<serde_json::Value>,
+    /// Input ports, in the type's order.
+    pub inputs: Vec<PlanPort>,
+    /// Output ports, in the type's order.
+    pub outputs: Vec<PlanPort>,
+}
+
+/// A port of a hop with what flows through it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlanPort {
+    /// Its name.
+    pub name: String,
+    /// The exact format; `None` if nothing is joined to it.
+    pub format: Option<StreamFormat>,
+    /// What it accepts (inputs); `Anything` for outputs.
+    #[serde(skip)]
+    pub accepts: Accepts,
+}
+
+/// Where an edge begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// An input of the pipeline.
+    Input(usize),
+    /// An output port of a hop.
+    Hop {
+        /// The hop.
+        hop: usize,
+        /// Its output port.
+        port: usize,
+    },
+}
+
+/// Where an edge ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// An input port of a hop.
+    Hop {
+        /// The hop.
+        hop: usize,
+        /// Its input port.
+        port: usize,
+    },
+    /// An output of the pipeline.
+    Output(usize),
+}
+
+/// An edge. Its queue exists only before an offloaded or remote hop and at an output.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlanEdge {
+    /// Where it begins.
+    pub from: Source,
+    /// Where it ends.
+    pub to: Target,
+    /// Bounds of its queue.
+    pub queue: Queue,
+    /// Whether the manifest gave the bounds, or they are the defaults.
+    pub explicit: bool,
+}
+
+/// Bounds of a queue, and what happens when it is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Queue {
+    /// Most frames.
+    pub frames: u32,
+    /// Most payload bytes.
+    pub bytes: u64,
+    /// Longest wait of a frame; not applied under `waits`, nor with `block`.
+    pub age: Option<Duration>,
+    /// What happens when it is full.
+    pub when_full: WhenFull,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            frames: 64,
+            bytes: 4 << 20,
+            age: None,
+            when_full: WhenFull::Block,
+        }
+    }
+}
+
+/// What a full queue does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// Makes whoever sends wait; reaches the transport, and that stops reading.
+    #[default]
+    Block,
+    /// Forgets the frame that waited longest: the listener hears a gap, then what is new.
+    DropOldest,
+    /// Refuses the new frame: the listener hears what is old, then a gap.
+    DropNewest,
+}
+
+/// What ends the listener's audio.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlanInterrupt {
+    /// A frame on this port interrupts, besides a client's `interrupt`.
+    pub on: Option<Source>,
+    /// Hops that forget what they hold; the others keep their data.
+    pub flush: Vec<usize>,
+}
