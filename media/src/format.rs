@@ -1,6 +1,4 @@
 //! What a stream of frames looks like: its kind, and for audio and video its format.
-//!
-//! A format with an empty field is a pattern: [`AudioFormat::accepts`] reads it as "any".
 
 use std::fmt;
 use std::str::FromStr;

@@ -291,7 +291,11 @@ impl Audio {
     pub fn to_f32(&self) -> Cow<'_, [f32]> {
         match self.format.codec {
             Codec::PcmF32 => bytemuck::try_cast_slice(&self.data).map_or_else(
-                |_| Cow::Owned(bytemuck::allocation::pod_collect_to_vec(whole(&self.data, 4))),
+                |_| {
+                    Cow::Owned(bytemuck::allocation::pod_collect_to_vec(whole(
+                        &self.data, 4,
+                    )))
+                },
                 Cow::Borrowed,
             ),
             Codec::PcmS16 => {
@@ -312,7 +316,11 @@ impl Audio {
     pub fn to_s16(&self) -> Cow<'_, [i16]> {
         match self.format.codec {
             Codec::PcmS16 => bytemuck::try_cast_slice(&self.data).map_or_else(
-                |_| Cow::Owned(bytemuck::allocation::pod_collect_to_vec(whole(&self.data, 2))),
+                |_| {
+                    Cow::Owned(bytemuck::allocation::pod_collect_to_vec(whole(
+                        &self.data, 2,
+                    )))
+                },
                 Cow::Borrowed,
             ),
             Codec::PcmF32 => Cow::Owned(self.to_f32().iter().map(|&s| quantise(s)).collect()),

@@ -1,13 +1,17 @@
-//! Media types and signal work: frames, time, bounded queues, codecs, the jitter buffer, resampling and files.
+//! What Tidegate moves and what it does to it: frames, time, bounded queues, codecs, the jitter buffer, resampling and files.
 //!
 //! Nothing here knows networks, an async runtime, or the wire. Nothing here reads a clock: time is an argument.
 
 pub mod format;
 pub mod frame;
+pub mod queue;
 pub mod tensor;
+#[cfg(test)]
+mod testing;
 pub mod time;
 
 pub use format::{AudioFormat, Codec, Kind, VideoCodec, VideoFormat};
 pub use frame::{Audio, Frame, Json, Meta, Payload, Rtp, Text, Video};
+pub use queue::{BoundedQueue, DropReason, Pop, Push, QueueLimits, Shed, WhenFull};
 pub use tensor::{Dtype, Tensor};
 pub use time::{MediaTime, Timestamp};
