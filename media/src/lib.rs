@@ -5,13 +5,18 @@
 pub mod format;
 pub mod frame;
 pub mod queue;
+pub mod reframe;
+pub mod resample;
 pub mod tensor;
 #[cfg(test)]
 mod testing;
 pub mod time;
+pub mod timeline;
 
 pub use format::{AudioFormat, Codec, Kind, VideoCodec, VideoFormat};
 pub use frame::{Audio, Frame, Json, Meta, Payload, Rtp, Text, Video};
 pub use queue::{BoundedQueue, DropReason, Pop, Push, QueueLimits, Shed, WhenFull};
+pub use reframe::Reframer;
+pub use resample::{ResampleError, Resampler};
 pub use tensor::{Dtype, Tensor};
 pub use time::{MediaTime, Timestamp};

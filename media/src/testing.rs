@@ -32,3 +32,47 @@ impl Rng {
         self.unit() < probability
     }
 }
+
+/// A sine of `hz` at `rate` and half of full scale, `count` samples, starting `from` samples into it.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "test signals are short and floats by nature"
+)]
+pub(crate) fn tone(hz: f64, rate: u32, from: usize, count: usize) -> Vec<f32> {
+    let step = std::f64::consts::TAU * hz / f64::from(rate);
+    (from..from + count)
+        .map(|i| (0.5 * (step * i as f64).sin()) as f32)
+        .collect()
+}
+
+/// Mean square of the samples.
+#[expect(clippy::cast_precision_loss, reason = "test signals are short")]
+pub(crate) fn energy(samples: &[f32]) -> f64 {
+    let sum: f64 = samples.iter().map(|&s| f64::from(s).powi(2)).sum();
+    sum / samples.len().max(1) as f64
+}
+
+/// Fits a sine of `hz` to samples that start `from` samples into [`tone`]: the signal-to-noise ratio in dB, and how late
+/// it is in seconds (modulo a period).
+#[expect(clippy::cast_precision_loss, reason = "test signals are short")]
+pub(crate) fn fit(hz: f64, rate: u32, from: usize, samples: &[f32]) -> (f64, f64) {
+    let step = std::f64::consts::TAU * hz / f64::from(rate);
+    let (mut ss, mut cc, mut sc, mut ys, mut yc, mut yy) = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
+    for (i, &y) in samples.iter().enumerate() {
+        let (sin, cos) = (step * (from + i) as f64).sin_cos();
+        let y = f64::from(y);
+        ss += sin * sin;
+        cc += cos * cos;
+        sc += sin * cos;
+        ys += y * sin;
+        yc += y * cos;
+        yy += y * y;
+    }
+    let det = ss * cc - sc * sc;
+    let (a, b) = ((ys * cc - yc * sc) / det, (yc * ss - ys * sc) / det);
+    let signal = a * ys + b * yc;
+    let noise = (yy - signal).max(1e-20);
+    let late = -b.atan2(a) / (std::f64::consts::TAU * hz);
+    (10.0 * (signal / noise).log10(), late)
+}
