@@ -3,6 +3,7 @@
 //! A pipeline is a state machine without I/O. Nothing in this crate reads a clock, spawns, locks, waits, or knows networks or
 //! an async runtime. What leaves the process is behind messages ([`hop`]) that a driver carries.
 
+pub mod compile;
 pub mod error;
 pub mod hop;
 pub mod node;
@@ -13,6 +14,6 @@ pub mod stream;
 pub use error::{Code, Error, Fault, Phase};
 pub use hop::{HopCommand, HopEvent};
 pub use node::{Context, DropReason, Node, NodeError};
-pub use plan::{Placement, Plan};
+pub use plan::{Mode, Placement, Plan};
 pub use registry::{NodeType, ParamError, Port, Ports, Registry};
 pub use stream::{Accepts, StreamFormat};

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tidegate_media::Kind;
 
 use crate::stream::{Accepts, StreamFormat};
@@ -20,6 +20,17 @@ pub enum Placement {
     Offload,
     /// In another process, behind a queue.
     Remote,
+}
+
+/// Whether a client stream can be told to wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It cannot: WebRTC, telephony. What does not fit is shed and counted.
+    #[default]
+    Live,
+    /// It can: files, `execute`. Every queue blocks, nothing is shed for its age.
+    Waits,
 }
 
 /// A pipeline ready to run.

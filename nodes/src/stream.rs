@@ -156,7 +156,8 @@ impl Accepts {
 }
 
 impl AudioPattern {
-    /// Whether an exact format fits.
+    /// Whether an exact format fits. The channels of Opus are not compared: its packets say how many they carry, and every
+    /// decoder gives one or two as it is asked (RFC 6716 §3.1).
     #[must_use]
     pub fn admits(&self, format: AudioFormat) -> bool {
         fn any<T: PartialEq>(list: &[T], value: &T) -> bool {
@@ -164,7 +165,7 @@ impl AudioPattern {
         }
         any(&self.codecs, &format.codec)
             && any(&self.sample_rates, &format.sample_rate)
-            && any(&self.channels, &format.channels)
+            && (format.codec == Codec::Opus || any(&self.channels, &format.channels))
     }
 }
 
