@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::codec::packet::opus_samples;
 use crate::format::{AudioFormat, Codec, Kind, VideoFormat};
 use crate::tensor::Tensor;
 use crate::time::{MediaTime, Timestamp};
@@ -67,7 +68,7 @@ pub enum Payload {
 pub struct Audio {
     /// Codec, rate and channels.
     pub format: AudioFormat,
-    /// Samples of each channel that the data holds, at `format.sample_rate`; 0 where the packet itself says (Opus).
+    /// Samples of each channel that the data holds, at `format.sample_rate`; 0 for a malformed packet.
     pub samples: u32,
     /// PCM: interleaved little-endian samples. Opus: one packet.
     pub data: Bytes,
@@ -266,12 +267,13 @@ impl Audio {
         }
     }
 
-    /// Audio in any format; counts the samples where the codec has a fixed sample size.
+    /// Audio in any format; counts the samples by size, and those of Opus by the packet's own word.
     #[must_use]
     pub fn encoded(format: AudioFormat, data: Bytes) -> Self {
-        let samples = format.codec.sample_bytes().map_or(0, |bytes| {
-            data.len() / (bytes * usize::from(format.channels.max(1)))
-        });
+        let samples = match format.codec.sample_bytes() {
+            Some(bytes) => data.len() / (bytes * usize::from(format.channels.max(1))),
+            None => opus_samples(&data).unwrap_or(0) as usize,
+        };
         Self {
             format,
             samples: u32::try_from(samples).unwrap_or(u32::MAX),

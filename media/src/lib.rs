@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows networks, an async runtime, or the wire. Nothing here reads a clock: time is an argument.
 
+pub mod codec;
 pub mod format;
 pub mod frame;
 pub mod queue;
@@ -13,6 +14,7 @@ mod testing;
 pub mod time;
 pub mod timeline;
 
+pub use codec::{AudioDecoder, AudioEncoder, CodecError};
 pub use format::{AudioFormat, Codec, Kind, VideoCodec, VideoFormat};
 pub use frame::{Audio, Frame, Json, Meta, Payload, Rtp, Text, Video};
 pub use queue::{BoundedQueue, DropReason, Pop, Push, QueueLimits, Shed, WhenFull};
