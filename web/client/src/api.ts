@@ -1,0 +1,145 @@
+/**
+ * The shapes of the HTTP API: what `GET /v1/pipelines` and `GET /v1/sessions` answer.
+ *
+ * Figures are over the last ten seconds; latencies are in microseconds and may be fractions of one.
+ */
+
+import type { Kind, Port } from "./messages.js";
+
+/** A row of `GET /v1/pipelines`. */
+export interface PipelineSummary {
+  name: string;
+  description: string;
+  digest: string;
+  /** Whether clients may share a session of it. */
+  shared: boolean;
+  inputs: { name: string; kind: Kind }[];
+  outputs: { name: string; kind: Kind; for?: string }[];
+}
+
+/** Where a hop runs: in the session's own call, on a thread, or in another process. */
+export type Placement = "in_place" | "offload" | "remote";
+
+/** A node of the pipeline. */
+export interface Hop {
+  id: string;
+  type: string;
+  placement: Placement;
+  /** Inserted by the compiler, to convert between formats. */
+  inserted: boolean;
+  inputs?: Port[];
+  outputs?: Port[];
+}
+
+/** One end of an edge; `port` is empty where `node` is an input or output of the pipeline. */
+export interface EdgeEnd {
+  node: string;
+  port: string;
+}
+
+/** What a queue holds at most, and what happens then. */
+export interface Queue {
+  frames?: number | null;
+  bytes?: number | null;
+  age_ms?: number | null;
+  when_full?: "block" | "drop_oldest" | "drop_newest";
+}
+
+/** What joins an output port to an input port. */
+export interface Edge {
+  from: EdgeEnd;
+  to: EdgeEnd;
+  queue?: Queue | null;
+}
+
+/** A parameter of a pipeline. */
+export interface Parameter {
+  type: string;
+  default?: unknown;
+  description?: string;
+}
+
+/** `GET /v1/pipelines/{name}`. */
+export interface PipelineDescription {
+  name: string;
+  description: string;
+  digest: string;
+  shared?: boolean;
+  parameters: Record<string, Parameter>;
+  inputs: Port[];
+  outputs: Port[];
+  hops: Hop[];
+  edges: Edge[];
+  interrupt: { on: string; flush: string[] } | null;
+}
+
+/** Percentiles over the last ten seconds, in microseconds. */
+export interface Latency {
+  count: number;
+  p50_us: number;
+  p90_us: number;
+  p99_us: number;
+  max_us: number;
+}
+
+/** What became of the time at a hop. */
+export interface HopLatency {
+  /** Waited before it. */
+  queue: Latency | null;
+  /** The hop's own duration. */
+  service: Latency | null;
+  /** The remainder: the way there and back. */
+  wire: Latency | null;
+  /** To an utterance's first output. */
+  first_output: Latency | null;
+}
+
+/** A hop of a running session, with its figures. */
+export interface HopFigures extends Hop {
+  endpoint?: string;
+  frames_in: number;
+  frames_out: number;
+  bytes_in: number;
+  bytes_out: number;
+  /** Frames that did not go on, by reason. */
+  dropped: Record<string, number>;
+  queue_frames: number;
+  in_flight: number;
+  latency: HopLatency;
+}
+
+/** A row of `GET /v1/sessions`. */
+export interface SessionSummary {
+  id: string;
+  pipeline: string;
+  key?: string;
+  transports: string[];
+  state: "opening" | "running" | "draining" | "ended";
+  age_seconds: number;
+}
+
+/** `GET /v1/sessions`. */
+export interface SessionList {
+  active: number;
+  limit: number;
+  sessions: SessionSummary[];
+}
+
+/** How the gateway sees a WebRTC client. */
+export interface WebRtcFigures {
+  rtt_ms: number | null;
+  jitter_ms: number | null;
+  packets_lost: number | null;
+  jitter_buffer_ms: number | null;
+  concealed_samples: number | null;
+}
+
+/** `GET /v1/sessions/{id}`. */
+export interface SessionDetail extends SessionSummary {
+  hops: HopFigures[];
+  edges: Edge[];
+  inputs: Port[];
+  outputs: Port[];
+  webrtc: WebRtcFigures | null;
+  session_latency: Latency | null;
+}

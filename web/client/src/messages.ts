@@ -1,0 +1,140 @@
+/**
+ * The messages of the native stream, `tidegate.v1.json`: the same on the data channel `events` and on the WebSocket.
+ *
+ * Each message is an object with exactly one key, which names it. Within v1 members are only added, so a reader takes
+ * what it knows and leaves the rest. Times are integer microseconds, 64-bit integers travel as numbers, bytes as base64.
+ */
+
+import type { ErrorCode } from "./errors.js";
+
+/** What a port carries. */
+export type Kind = "audio" | "video" | "text" | "binary" | "tensor" | "json";
+
+/** The format of an audio frame: `codec` is `pcm_s16`, `pcm_f32`, `opus`, …; `sample_rate` in Hz. */
+export interface AudioFormat {
+  codec: string;
+  sample_rate: number;
+  channels: number;
+}
+
+/** What every frame has, whatever it carries. */
+export interface FrameHeader {
+  /** The port that the frame enters or left by. */
+  port: string;
+  /** Counts per port and direction, from 1 by 1. */
+  seq: number;
+  /** Media time in microseconds. */
+  media_time: number;
+  /** The run of frames that this one belongs to. */
+  utterance?: number;
+  /** A higher revision of an utterance supersedes a lower one. */
+  revision?: number;
+  /** Closes the utterance. */
+  final?: boolean;
+  /** The newest input that this frame came from. */
+  caused_by?: unknown;
+  /** Media was replayed after a worker was lost. */
+  replayed?: boolean;
+}
+
+/** What a frame carries: one of six kinds. */
+export type Payload =
+  | { audio: { format: AudioFormat; data: string } }
+  | { video: { format?: unknown; data: string; key_frame?: boolean } }
+  | { text: { text: string } }
+  | { binary: { data: string } }
+  | { tensor: { dtype: string; shape: number[]; data: string } }
+  | { json: { value: unknown } };
+
+/** One unit that moves. */
+export type Frame = FrameHeader & Payload;
+
+/** A port as the server describes it. `format` is as the server writes it: a string or an object. */
+export interface Port {
+  name: string;
+  kind: Kind;
+  format?: unknown;
+  /** Of an output: the input whose client it belongs to, in a pipeline that clients share. */
+  for?: string;
+}
+
+/** Opens a stream on the WebSocket. The data channel needs none: the offer opened the session. */
+export interface Open {
+  pipeline: string;
+  parameters?: Record<string, unknown>;
+  /** `live` cannot be told to wait; `waits` can. */
+  mode: "live" | "waits";
+  features: string[];
+  session?: string;
+  as?: string;
+  /** Further members, such as those that name the raw audio ports. */
+  [member: string]: unknown;
+}
+
+/** The server's first message. */
+export interface Opened {
+  session_id: string;
+  ports: Port[];
+  features: string[];
+  limits: Record<string, unknown>;
+}
+
+/** What went wrong, whose fault it is, and where. */
+export interface ErrorMessage {
+  code: ErrorCode | string;
+  message: string;
+  fault?: string;
+  retryable?: boolean;
+  hop?: string;
+  endpoint?: string;
+}
+
+/** What a client may send. */
+export type ClientMessage =
+  | { open: Open }
+  | { frame: Frame }
+  | { interrupt: { port?: string } }
+  | { end: { port: string } }
+  | { credit: { port: string; frames: number; bytes: number } }
+  | { ack: { port: string; seq: number } };
+
+/** What a server may send. */
+export type ServerMessage =
+  | { opened: Opened }
+  | { frame: Frame }
+  | { interrupted: { port?: string; reason: string } }
+  | { error: ErrorMessage }
+  | { stats: Record<string, unknown> }
+  | { replay_from: { port: string; seq: number } }
+  | { draining: { deadline_ms: number } }
+  | { ended: { reason: string } }
+  | { credit: { port: string; frames: number; bytes: number } }
+  | { ack: { port: string; seq: number } };
+
+const SERVER_KEYS: readonly string[] = [
+  "opened", "frame", "interrupted", "error", "stats", "replay_from", "draining", "ended", "credit", "ack",
+];
+
+/**
+ * Reads one server message.
+ *
+ * @returns the message, or `null` for text that is not one known message: a newer server may send more kinds.
+ */
+export function parseServerMessage(text: string): ServerMessage | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return null;
+  const key = Object.keys(value).find((name) => SERVER_KEYS.includes(name));
+  if (key === undefined) return null;
+  const body: unknown = (value as Record<string, unknown>)[key];
+  return typeof body === "object" && body !== null ? ({ [key]: body } as ServerMessage) : null;
+}
+
+/** The text of a frame that carries text, or `null`. */
+export function textOf(frame: Frame): string | null {
+  return "text" in frame ? frame.text.text : null;
+}

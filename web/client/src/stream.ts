@@ -1,0 +1,177 @@
+/**
+ * A session over a WebSocket, subprotocol `tidegate.v1.json`: frames in and out without WebRTC.
+ *
+ * Keeps true: nothing is sent before the socket is open; `ended` is the last event and comes once.
+ * Absent: recovery, since frames that were lost could not be told from frames that were not.
+ */
+
+import { type Caption, Captions } from "./captions.js";
+import { TidegateError, defined, errorCode } from "./errors.js";
+import { TypedTarget } from "./events.js";
+import type { Http } from "./http.js";
+import { type ClientMessage, type Frame, type Open, type Opened, type Payload, type ServerMessage, parseServerMessage } from "./messages.js";
+
+/** The WebSocket subprotocol of the JSON messages. */
+export const JSON_PROTOCOL = "tidegate.v1.json";
+
+/** How a stream is opened. */
+export interface StreamOptions {
+  /** The pipeline's name. */
+  pipeline: string;
+  /** Values for the pipeline's parameters. */
+  parameters?: Record<string, unknown>;
+  /** `live` (the default) cannot be told to wait; `waits` can, and nothing of it is shed. */
+  mode?: "live" | "waits";
+  features?: string[];
+  session?: string;
+  as?: string;
+  /** Further members of the `open` message, such as those that name the raw audio ports. */
+  open?: Record<string, unknown>;
+}
+
+/** What a stream tells. */
+export interface StreamEvents {
+  opened: Opened;
+  frame: Frame;
+  caption: Caption;
+  /** A raw binary message: audio of the output that `open` named. */
+  binary: ArrayBuffer;
+  interrupted: { port?: string; reason: string };
+  draining: { deadline_ms: number };
+  message: ServerMessage;
+  error: TidegateError;
+  ended: { reason: string };
+}
+
+/** A session over a WebSocket. */
+export class Stream extends TypedTarget<StreamEvents> {
+  /** Resolves when the server has opened the session. */
+  readonly ready: Promise<Opened>;
+  readonly #socket: WebSocket;
+  readonly #captions = new Captions();
+  readonly #seqs = new Map<string, number>();
+  #settle: { resolve: (opened: Opened) => void; reject: (error: TidegateError) => void } | null = null;
+  #ended = false;
+
+  /** Use `TidegateClient.stream`. */
+  constructor(http: Http, options: StreamOptions) {
+    super();
+    const url = http.url(`v1/pipelines/${encodeURIComponent(options.pipeline)}/ws`, { session: options.session, as: options.as });
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    const protocols = [JSON_PROTOCOL];
+    // A browser can set no headers on a WebSocket, so the token goes by the one list that it can set.
+    if (http.token !== undefined) protocols.push(`tidegate.bearer.${http.token}`);
+    this.ready = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    this.ready.catch(() => undefined);
+    this.#socket = new WebSocket(url, protocols);
+    this.#socket.binaryType = "arraybuffer";
+    this.#socket.addEventListener("open", () => this.#send({ open: openMessage(options) }));
+    this.#socket.addEventListener("message", (event: MessageEvent<string | ArrayBuffer>) => {
+      if (typeof event.data === "string") this.#message(event.data);
+      else this.emit("binary", event.data);
+    });
+    this.#socket.addEventListener("error", () => this.#fail(new TidegateError("unreachable", `no stream to ${url.host}`, { retryable: true })));
+    this.#socket.addEventListener("close", (event) => this.#end(event.reason === "" ? `closed with code ${event.code}` : event.reason));
+  }
+
+  /** Bytes that were given to send and have not left yet: what a sender in haste should look at. */
+  get bufferedAmount(): number {
+    return this.#socket.bufferedAmount;
+  }
+
+  /**
+   * Sends a frame.
+   *
+   * @throws TidegateError `network` before `opened` and after `ended`.
+   */
+  send(port: string, payload: Payload, header: { media_time?: number; utterance?: number; final?: boolean } = {}): void {
+    const seq = (this.#seqs.get(port) ?? 0) + 1;
+    this.#send({ frame: { port, seq, media_time: 0, ...header, ...payload } });
+    this.#seqs.set(port, seq);
+  }
+
+  /** Sends text to a text input; it is an utterance of its own. */
+  sendText(port: string, text: string): void {
+    this.send(port, { text: { text } }, { final: true });
+  }
+
+  /** Sends raw audio to the input that `open` named. */
+  sendBinary(data: ArrayBuffer | ArrayBufferView): void {
+    this.#expectOpen();
+    this.#socket.send(data as ArrayBufferView<ArrayBuffer>);
+  }
+
+  /** Ends what the pipeline is saying. */
+  interrupt(): void {
+    this.#send({ interrupt: {} });
+  }
+
+  /** Says that no more frames come for an input. */
+  end(port: string): void {
+    this.#send({ end: { port } });
+  }
+
+  /** Ends the session. */
+  close(reason = "closed by the client"): void {
+    this.#socket.close(1000);
+    this.#end(reason);
+  }
+
+  #expectOpen(): void {
+    if (this.#socket.readyState !== WebSocket.OPEN) throw new TidegateError("network", "the stream is not open");
+  }
+
+  #send(message: ClientMessage): void {
+    this.#expectOpen();
+    this.#socket.send(JSON.stringify(message));
+  }
+
+  #message(text: string): void {
+    const message = parseServerMessage(text);
+    if (message === null || this.#ended) return;
+    this.emit("message", message);
+    if ("opened" in message) {
+      this.emit("opened", message.opened);
+      this.#settle?.resolve(message.opened);
+      this.#settle = null;
+    } else if ("frame" in message) {
+      this.emit("frame", message.frame);
+      const caption = this.#captions.take(message.frame);
+      if (caption !== null) this.emit("caption", caption);
+    } else if ("interrupted" in message) this.emit("interrupted", message.interrupted);
+    else if ("draining" in message) this.emit("draining", message.draining);
+    else if ("error" in message) {
+      const { code, message: text, fault, retryable, hop, endpoint } = message.error;
+      this.#fail(new TidegateError(errorCode(code), text, defined({ fault, retryable, hop, endpoint, serverCode: code })));
+    } else if ("ended" in message) this.#end(message.ended.reason);
+  }
+
+  #fail(error: TidegateError): void {
+    if (this.#ended) return;
+    this.#settle?.reject(error);
+    this.#settle = null;
+    this.emit("error", error);
+  }
+
+  #end(reason: string): void {
+    if (this.#ended) return;
+    this.#settle?.reject(new TidegateError("cancelled", reason));
+    this.#settle = null;
+    this.#ended = true;
+    this.emit("ended", { reason });
+  }
+}
+
+/** The message that begins a stream. */
+function openMessage(options: StreamOptions): Open {
+  const { pipeline, parameters, session, as } = options;
+  return {
+    ...options.open,
+    pipeline,
+    mode: options.mode ?? "live",
+    features: options.features ?? [],
+    ...defined({ parameters, session, as }),
+  };
+}

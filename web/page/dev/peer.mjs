@@ -1,0 +1,56 @@
+/** The mock's peer: takes offers, echoes audio, and speaks the native stream's messages on the data channel. */
+
+const SENTENCES = [
+  ["And so, my fellow Americans,", "Y así, mis compatriotas,"],
+  ["ask not what your country can do for you,", "no preguntéis qué puede hacer vuestro país por vosotros,"],
+  ["ask what you can do for your country.", "preguntad qué podéis hacer vosotros por vuestro país."],
+];
+
+async function answer({ id, pipeline, sdp }) {
+  const connection = new RTCPeerConnection();
+  connection.addEventListener("track", ({ track, transceiver }) => {
+    transceiver.direction = "sendrecv";
+    void transceiver.sender.replaceTrack(track);
+  });
+  connection.addEventListener("datachannel", ({ channel }) => {
+    const send = (message) => channel.readyState === "open" && channel.send(JSON.stringify(message));
+    let seq = 0;
+    const text = (port, utterance, revision, final, value) => {
+      seq += 1;
+      send({ frame: { port, seq, media_time: Math.round(performance.now() * 1000), utterance, revision, final, text: { text: value } } });
+    };
+    channel.addEventListener("open", () => {
+      send({ opened: { session_id: id, ports: [{ name: "mic", kind: "audio" }, { name: "heard", kind: "text" }], features: [], limits: {} } });
+      if (pipeline !== "interpreter") return;
+      let step = 0;
+      const timer = setInterval(() => {
+        if (channel.readyState !== "open") return clearInterval(timer);
+        const index = Math.floor(step / 4) % SENTENCES.length;
+        const utterance = Math.floor(step / 4) + 1;
+        const [heard, said] = SENTENCES[index];
+        const phase = step % 4;
+        const words = heard.split(" ");
+        if (phase < 3) text("heard", utterance, phase, phase === 2, words.slice(0, Math.ceil((words.length * (phase + 1)) / 3)).join(" "));
+        else text("said", utterance, 0, true, said);
+        step += 1;
+      }, 700);
+    });
+    channel.addEventListener("message", ({ data }) => {
+      const message = JSON.parse(data);
+      if (message.interrupt) send({ interrupted: { port: "speaker", reason: "client" } });
+      if (message.frame?.text) text("heard", 900 + message.frame.seq, 0, true, `You wrote: ${message.frame.text.text}`);
+    });
+  });
+  await connection.setRemoteDescription({ type: "offer", sdp });
+  await connection.setLocalDescription(await connection.createAnswer());
+  await new Promise((resolve) => {
+    if (connection.iceGatheringState === "complete") return resolve();
+    connection.addEventListener("icegatheringstatechange", () => connection.iceGatheringState === "complete" && resolve());
+  });
+  await fetch(`/dev/answer/${id}`, { method: "POST", body: connection.localDescription.sdp });
+}
+
+for (;;) {
+  const response = await fetch("/dev/offer");
+  void answer(await response.json());
+}

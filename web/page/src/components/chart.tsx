@@ -1,0 +1,133 @@
+/** Percentiles over time, drawn by uPlot. */
+
+import { useEffect, useRef } from "preact/hooks";
+import uPlot from "uplot";
+import { HISTORY_SAMPLES, PART_NAMES, type Part, type Series, seriesName } from "../model/history.js";
+import { formatMicros } from "../model/units.js";
+import * as store from "../state/store.js";
+import { Panel, Select } from "./controls.js";
+
+const NAMES = ["p50", "p90", "p99"] as const;
+const CHART_PARTS: readonly Part[] = ["service", "queue", "wire", "first_output"];
+const HEIGHT = 188;
+
+function colour(name: string): string {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function options(width: number): uPlot.Options {
+  const axis = {
+    stroke: colour("--quiet"),
+    grid: { stroke: colour("--grid"), width: 1 },
+    ticks: { show: false },
+    font: '11px "IBM Plex Mono", monospace',
+  };
+  return {
+    width,
+    height: HEIGHT,
+    legend: { show: false },
+    cursor: { y: false, points: { size: 6 } },
+    padding: [10, 12, 0, 0],
+    scales: {
+      x: { time: true, range: (_chart, _min, max) => [(max ?? 0) - HISTORY_SAMPLES, max ?? 0] },
+      y: { range: (_chart, _min, max) => [0, max > 0 ? max * 1.12 : 1] },
+    },
+    axes: [
+      { ...axis, space: 80 },
+      { ...axis, size: 68, values: (_chart, ticks) => ticks.map((ms) => formatMicros(ms * 1000)) },
+    ],
+    series: [
+      {},
+      ...NAMES.map((name) => ({
+        label: name,
+        stroke: colour(`--${name}`),
+        width: name === "p50" ? 2 : 1.5,
+        ...(name === "p99" ? { dash: [4, 3] } : {}),
+        points: { show: false },
+        spanGaps: false,
+      })),
+    ],
+  };
+}
+
+function Plot(props: { series: Series; label: string }) {
+  const element = useRef<HTMLDivElement>(null);
+  const chart = useRef<uPlot | null>(null);
+  const series = useRef(props.series);
+  series.current = props.series;
+  useEffect(() => {
+    const parent = element.current;
+    if (parent === null) return undefined;
+    const build = (): void => {
+      chart.current?.destroy();
+      chart.current = new uPlot(options(parent.clientWidth), series.current, parent);
+    };
+    build();
+    const observer = new ResizeObserver(() => chart.current?.setSize({ width: parent.clientWidth, height: HEIGHT }));
+    observer.observe(parent);
+    // The canvas takes its colours when it is made.
+    const scheme = matchMedia("(prefers-color-scheme: dark)");
+    scheme.addEventListener("change", build);
+    return () => {
+      observer.disconnect();
+      scheme.removeEventListener("change", build);
+      chart.current?.destroy();
+      chart.current = null;
+    };
+  }, []);
+  useEffect(() => chart.current?.setData(props.series), [props.series]);
+  return <div class="plot" ref={element} role="img" aria-label={props.label} />;
+}
+
+/** The chart's panel: whose time, which part, the lines, and their newest figures. */
+export function Chart() {
+  store.looks.value; // The history is a plain object: this says when it has grown.
+  const hops = (store.detail.value ?? store.description.value)?.hops ?? [];
+  const hop = hops.some((one) => one.id === store.chartHop.value) ? store.chartHop.value : null;
+  const part = store.chartPart.value;
+  const series = store.history.series(seriesName(hop, part));
+  const newest = series.slice(1).map((values) => values[values.length - 1] ?? null);
+  const what = hop === null ? "Session latency" : `${PART_NAMES[part]} of ${hop}`;
+  const figures = NAMES.map((name, index) => `${name} ${formatMicros(newest[index] === null ? null : (newest[index] as number) * 1000)}`);
+  return (
+    <Panel
+      id="chart"
+      class="chart-panel"
+      title="Latency over time"
+      controls={
+        <div class="controls">
+          <Select
+            compact
+            label="Of"
+            value={hop ?? ""}
+            options={[{ value: "", text: "session" }, ...hops.map((one) => ({ value: one.id, text: one.id }))]}
+            onChange={(value) => {
+              store.chartHop.value = value === "" ? null : value;
+            }}
+          />
+          <Select
+            compact
+            label="Part"
+            value={part}
+            disabled={hop === null}
+            options={CHART_PARTS.map((value) => ({ value, text: PART_NAMES[value].toLowerCase() }))}
+            onChange={(value) => {
+              store.chartPart.value = value as Part;
+            }}
+          />
+        </div>
+      }
+    >
+      <Plot series={series} label={`${what}, last two minutes. Now: ${figures.join(", ")}`} />
+      <p class="legend">
+        {NAMES.map((name, index) => (
+          <span key={name}>
+            <i class={`line-${name}`} aria-hidden="true" />
+            {name} <b class="mono">{formatMicros(newest[index] === null ? null : (newest[index] as number) * 1000)}</b>
+          </span>
+        ))}
+        <span class="muted">{what.toLowerCase()}, two minutes</span>
+      </p>
+    </Panel>
+  );
+}

@@ -1,0 +1,162 @@
+/** The pipeline as a graph: boxes with their stacked bars, lines that run while frames do. */
+
+import { useComputed, useSignal } from "@preact/signals";
+import type { Hop } from "@tidegate/client";
+import { useEffect, useMemo, useRef } from "preact/hooks";
+import { type Box, type Topology, draw } from "../model/graph.js";
+import { PARTS } from "../model/history.js";
+import { PLACEMENTS, droppedText, droppedTotal, hasFigures, spokenHop, timeOf } from "../model/hops.js";
+import { type Percentile, formatCount, formatFormat, formatMicros } from "../model/units.js";
+import * as store from "../state/store.js";
+
+/** Below this width frames run down instead of to the right. */
+const NARROW = 620;
+/** A picture that is too wide is made smaller down to this; then it scrolls. */
+const SMALLEST = 0.8;
+
+/** The width of an element, as it changes. */
+function useWidth() {
+  const element = useRef<HTMLDivElement>(null);
+  const width = useSignal(1000);
+  useEffect(() => {
+    if (element.current === null) return undefined;
+    const observer = new ResizeObserver((entries) => {
+      const entry = entries[0];
+      if (entry !== undefined) width.value = Math.round(entry.contentRect.width);
+    });
+    observer.observe(element.current);
+    return () => observer.disconnect();
+  }, [width]);
+  return { element, width };
+}
+
+/** The stacked bar of one hop. */
+export function Bar(props: { hop: Hop; percentile: Percentile; scaleUs: number }) {
+  const { parts } = timeOf(props.hop, props.percentile);
+  return (
+    <span class="bar" aria-hidden="true">
+      {PARTS.map((part) => {
+        const us = parts[part as "queue" | "wire" | "service"];
+        return us === null || us === 0 ? null : <i key={part} class={part} style={{ width: `${Math.min(100, (us / props.scaleUs) * 100)}%` }} />;
+      })}
+    </span>
+  );
+}
+
+function HopBox(props: { hop: Hop; percentile: Percentile; scaleUs: number }) {
+  const { hop, percentile } = props;
+  const { total } = timeOf(hop, percentile);
+  const dropped = droppedTotal(hop);
+  const waiting = hasFigures(hop) ? hop.queue_frames : 0;
+  const selected = store.chartHop.value === hop.id;
+  return (
+    <button
+      type="button"
+      class={`hop ${hop.placement} ${hop.inserted ? "inserted" : ""}`}
+      aria-pressed={selected}
+      aria-label={spokenHop(hop, percentile)}
+      title={[`${hop.id}: ${hop.type}, ${PLACEMENTS[hop.placement]}`, hasFigures(hop) ? (hop.endpoint ?? "") : "", droppedText(hop)].filter((text) => text !== "").join("\n")}
+      onClick={() => {
+        store.chartHop.value = selected ? null : hop.id;
+      }}
+    >
+      <span class="hop-name">{hop.id}</span>
+      <span class="hop-type">{hop.type}</span>
+      <Bar {...props} />
+      <span class="hop-foot">
+        <span class="mono">{formatMicros(total)}</span>
+        {waiting > 0 && (
+          <span class="badge queue" title={`${waiting} frames wait`}>
+            {formatCount(waiting)} wait
+          </span>
+        )}
+        {dropped > 0 && (
+          <span class="badge dropped" title={`dropped: ${droppedText(hop)}`}>
+            −{formatCount(dropped)}
+          </span>
+        )}
+        {waiting === 0 && dropped === 0 && !hop.inserted && hop.placement !== "in_place" && <span class="where">{PLACEMENTS[hop.placement]}</span>}
+      </span>
+    </button>
+  );
+}
+
+function PortBox(props: { box: Box }) {
+  const port = props.box.port;
+  if (port === null) return null;
+  const format = formatFormat(port.format);
+  return (
+    <div class={`port-box ${props.box.role}`} title={[port.kind, format].filter((text) => text !== "").join(", ")}>
+      <b>{port.name}</b>
+      <span>{port.kind}</span>
+    </div>
+  );
+}
+
+/** Which boxes took frames since the last look. */
+function useMoving(hops: readonly Hop[]): Set<string> {
+  const before = useRef(new Map<string, { in: number; out: number }>());
+  return useMemo(() => {
+    const moving = new Set<string>();
+    for (const hop of hops) {
+      if (!hasFigures(hop)) continue;
+      const last = before.current.get(hop.id);
+      if (last !== undefined && hop.frames_in > last.in) moving.add(`>${hop.id}`);
+      if (last !== undefined && hop.frames_out > last.out) moving.add(`${hop.id}>`);
+      before.current.set(hop.id, { in: hop.frames_in, out: hop.frames_out });
+    }
+    return moving;
+  }, [hops]);
+}
+
+/** The picture. */
+export function Picture(props: { topology: Topology; percentile: Percentile; scaleUs: number }) {
+  const { topology, percentile, scaleUs } = props;
+  const { element, width } = useWidth();
+  const direction = useComputed(() => (width.value < NARROW ? "down" : "right")).value;
+  // Figures change each second and the shape does not: lay out once per shape.
+  const shape = JSON.stringify([
+    topology.inputs.map((port) => port.name),
+    topology.outputs.map((port) => port.name),
+    topology.hops.map((hop) => [hop.id, hop.inserted]),
+    topology.edges,
+  ]);
+  const picture = useMemo(() => draw(topology, direction), [shape, direction]);
+  const moving = useMoving(topology.hops);
+  const hops = new Map(topology.hops.map((hop) => [hop.id, hop]));
+  const fit = direction === "down" ? 1 : Math.max(SMALLEST, Math.min(1, width.value / picture.width));
+  const boxes = [...picture.boxes].sort((a, b) => (direction === "right" ? a.x - b.x || a.y - b.y : a.y - b.y || a.x - b.x));
+  return (
+    <div class="picture" ref={element} role="group" aria-label="Graph of the pipeline" tabIndex={picture.width * fit > width.value ? 0 : undefined}>
+      <div class="canvas-space" style={{ width: `${picture.width * fit}px`, height: `${picture.height * fit}px` }}>
+        <div class="canvas" style={{ width: `${picture.width}px`, height: `${picture.height}px`, transform: `scale(${fit})` }}>
+          <svg class="lines" width={picture.width} height={picture.height} aria-hidden="true">
+            <defs>
+              <marker id="tip" viewBox="0 0 8 8" refX="1" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse" markerUnits="userSpaceOnUse">
+                <path d="M0 0.6 7 4 0 7.4z" class="tip" />
+              </marker>
+            </defs>
+            {picture.lines.map((line) => (
+              <g key={line.key} class={moving.has(`>${line.to}`) || moving.has(`${line.from}>`) ? "line moving" : "line"}>
+                <title>{line.title}</title>
+                <path class="reach" d={line.path} />
+                <path class="ink" d={line.path} marker-end="url(#tip)" />
+                <path class="flow" d={line.path} />
+              </g>
+            ))}
+          </svg>
+          <ul class="boxes">
+            {boxes.map((box) => {
+              const hop = hops.get(box.id);
+              return (
+                <li key={box.id} style={{ left: `${box.x}px`, top: `${box.y}px`, width: `${box.width}px`, height: `${box.height}px` }}>
+                  {hop === undefined ? <PortBox box={box} /> : <HopBox hop={hop} percentile={percentile} scaleUs={scaleUs} />}
+                </li>
+              );
+            })}
+          </ul>
+        </div>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,118 @@
+/**
+ * Looking at the gateway: pipelines and sessions, the chosen pipeline, the watched session.
+ *
+ * Keeps true: one request of a kind at a time; none while the tab is hidden; a gateway that does not answer is asked less
+ * often, up to every eight seconds.
+ */
+
+import { effect } from "@preact/signals";
+import { TidegateError } from "@tidegate/client";
+import * as store from "./store.js";
+
+const LOOK_MS = 1_000;
+const LIST_MS = 2_000;
+const BACKOFF_MAX_MS = 8_000;
+
+/** Runs `task` again and again, `interval` after it was done; returns what makes it run now. */
+function every(interval: number, task: () => Promise<void>): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let running = false;
+  let again = false;
+  let failures = 0;
+  const run = async (): Promise<void> => {
+    clearTimeout(timer);
+    if (running) {
+      again = true;
+      return;
+    }
+    if (document.hidden) return;
+    running = true;
+    try {
+      await task();
+      failures = 0;
+    } catch (error) {
+      failures += 1;
+      failed(error);
+    }
+    running = false;
+    timer = setTimeout(() => void run(), again ? 0 : Math.min(BACKOFF_MAX_MS, interval * 2 ** Math.min(failures, 4)));
+    again = false;
+  };
+  document.addEventListener("visibilitychange", () => void run());
+  void run();
+  return () => void run();
+}
+
+function failed(error: unknown): void {
+  if (!(error instanceof TidegateError)) throw error;
+  if (error.code === "unreachable" || error.code === "timeout") store.reachable.value = false;
+  // A call's own problem says more than a look that failed after it.
+  if (store.problem.value === null || error.code === "unauthenticated") store.showProblem(error);
+}
+
+function answered(): void {
+  const wasDown = store.reachable.value === false;
+  store.reachable.value = true;
+  if (wasDown) store.problem.value = null;
+}
+
+async function lookAtLists(): Promise<void> {
+  const [pipelines, sessions] = await Promise.all([store.client.value.pipelines(), store.client.value.sessions()]);
+  answered();
+  store.pipelines.value = pipelines;
+  store.sessions.value = sessions;
+  const name = store.pipelineName.value;
+  if (name === null || !pipelines.some((row) => row.name === name)) {
+    store.pipelineName.value = (pipelines.find((row) => row.name === "echo") ?? pipelines[0])?.name ?? null;
+  }
+}
+
+async function lookAtSession(): Promise<void> {
+  const id = store.watchedId.value;
+  if (id === null) return;
+  try {
+    const detail = await store.client.value.session(id);
+    if (store.watchedId.value !== id) return;
+    answered();
+    store.detail.value = detail;
+    store.history.take(Date.now() / 1000, detail);
+    store.looks.value += 1;
+  } catch (error) {
+    if (error instanceof TidegateError && error.code === "unknown_session") {
+      // It has ended. Its last figures stay in sight until another session is picked.
+      if (store.detail.value?.id === id) store.detail.value = { ...store.detail.value, state: "ended" };
+      else store.watch(null);
+      return;
+    }
+    throw error;
+  }
+}
+
+async function lookAtPipeline(): Promise<void> {
+  const name = store.pipelineName.value;
+  if (name === null) return;
+  const description = await store.client.value.describe(name);
+  if (store.pipelineName.value === name) store.description.value = description;
+}
+
+/** Starts looking. */
+export function startPolling(): void {
+  const lists = every(LIST_MS, lookAtLists);
+  const session = every(LOOK_MS, lookAtSession);
+  const pipeline = every(5 * LIST_MS, lookAtPipeline);
+  effect(() => {
+    store.token.value;
+    lists();
+  });
+  effect(() => {
+    store.watchedId.value;
+    session();
+  });
+  effect(() => {
+    store.pipelineName.value;
+    store.token.value;
+    store.description.value = null;
+    pipeline();
+  });
+  effect(store.rememberInAddress);
+}

@@ -1,0 +1,149 @@
+/** The page's own voice session: begins, steers and ends it, and writes what it tells into the store. */
+
+import { TidegateError, type Voice } from "@tidegate/client";
+import { lineOf } from "../model/log.js";
+import * as sound from "./sound.js";
+import * as store from "./store.js";
+
+/** How many captions are kept. */
+const CAPTIONS = 60;
+
+let voice: Voice | null = null;
+
+/** Begins a session with the chosen pipeline. `listen` goes without a microphone. */
+export function talk(listen = false): void {
+  const pipeline = store.pipeline.value;
+  if (pipeline === null || store.inCall.value) return;
+  store.problem.value = null;
+  store.captions.value = [];
+  sound.wakeSound();
+  const hears = pipeline.inputs.some((input) => input.kind === "audio");
+  const speaks = pipeline.outputs.some((output) => output.kind === "audio");
+  const key = pipeline.shared ? store.seatKey.value.trim() : "";
+  const parameters = chosenParameters();
+  const opened = store.client.value.talk({
+    pipeline: pipeline.name,
+    microphone: hears && !listen ? sound.microphoneConstraints() : false,
+    receiveAudio: speaks,
+    receiveVideo: pipeline.outputs.some((output) => output.kind === "video"),
+    ...(key === "" ? {} : { session: key }),
+    ...(key === "" || store.seatPort.value === "" ? {} : { as: store.seatPort.value }),
+    ...(parameters === null ? {} : { parameters }),
+  });
+  voice = opened;
+  opened.muted = store.muted.value;
+  store.callState.value = opened.state;
+  listenTo(opened);
+}
+
+function listenTo(opened: Voice): void {
+  let known: string | null = null;
+  opened.addEventListener("statechange", ({ detail: { state } }) => {
+    store.callState.value = state;
+    if (state === "signalling") {
+      sound.inputMeter.attach(opened.microphone);
+      void sound.listDevices();
+    }
+    if (state === "reconnecting") store.note({ tone: "warn", name: "reconnecting", text: "the connection was lost" });
+  });
+  opened.addEventListener("connected", ({ detail: { sessionId } }) => {
+    store.callId.value = sessionId;
+    if (sessionId !== null && sessionId !== known) store.watch(sessionId);
+    known = sessionId;
+    store.note({ tone: "good", name: "connected", text: sessionId ?? "" });
+  });
+  opened.addEventListener("opened", ({ detail: { session_id } }) => {
+    // A gateway behind a proxy that hides its headers names the session here.
+    if (known === null) store.watch(session_id);
+    known = session_id;
+    store.callId.value = session_id;
+  });
+  opened.addEventListener("track", () => {
+    sound.play(opened.remoteStream);
+    sound.outputMeter.attach(opened.remoteStream);
+  });
+  opened.addEventListener("message", ({ detail }) => {
+    const line = lineOf(detail);
+    if (line !== null) store.note(line);
+  });
+  opened.addEventListener("caption", ({ detail }) => {
+    const others = store.captions.value.filter((row) => row.port !== detail.port || row.utterance !== detail.utterance);
+    const at = store.captions.value.findIndex((row) => row.port === detail.port && row.utterance === detail.utterance);
+    others.splice(at < 0 ? others.length : at, 0, detail);
+    store.captions.value = others.slice(-CAPTIONS);
+  });
+  opened.addEventListener("error", ({ detail }) => store.showProblem(detail));
+  opened.addEventListener("ended", ({ detail: { reason } }) => {
+    voice = null;
+    store.callState.value = "closed";
+    store.callId.value = null;
+    sound.play(null);
+    sound.inputMeter.attach(null);
+    sound.outputMeter.attach(null);
+    store.note({ tone: "plain", name: "closed", text: reason });
+  });
+}
+
+/** The parameters that were filled in, by their declared types; `null` if none was. */
+function chosenParameters(): Record<string, unknown> | null {
+  const declared = store.description.value?.parameters ?? {};
+  const chosen = Object.entries(store.parameters.value).filter(([name, text]) => text !== "" && name in declared);
+  if (chosen.length === 0) return null;
+  return Object.fromEntries(chosen.map(([name, text]) => [name, parameterValue(declared[name]?.type ?? "string", text)]));
+}
+
+function parameterValue(type: string, text: string): unknown {
+  if (type === "string") return text;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text; // The gateway says what it wanted instead.
+  }
+}
+
+/** Ends the session. */
+export function hangUp(): void {
+  voice?.close("stopped on the page");
+}
+
+/** Stops or sends the microphone's sound. */
+export function setMuted(muted: boolean): void {
+  store.muted.value = muted;
+  if (voice !== null) voice.muted = muted;
+}
+
+/** Says what goes wrong with `action` instead of throwing it. */
+function attempt(action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    if (!(error instanceof TidegateError)) throw error;
+    store.showProblem(error);
+  }
+}
+
+/** Ends what the pipeline is saying. */
+export function interrupt(): void {
+  attempt(() => {
+    voice?.interrupt();
+    store.note({ tone: "plain", name: "interrupt", text: "sent" });
+  });
+}
+
+/** Sends text to a text input. */
+export function sendText(port: string, text: string): void {
+  attempt(() => voice?.sendText(port, text));
+}
+
+/** Changes the microphone, within the session if there is one. */
+export async function chooseMicrophone(id: string): Promise<void> {
+  sound.microphoneId.value = id;
+  if (voice === null || voice.microphone === null) return;
+  try {
+    await voice.setMicrophone(sound.microphoneConstraints());
+    sound.inputMeter.attach(voice.microphone);
+  } catch (error) {
+    if (!(error instanceof TidegateError)) throw error;
+    store.showProblem(error);
+  }
+}

@@ -1,0 +1,215 @@
+import type { HopFigures, Latency } from "@tidegate/client";
+import { TidegateError } from "@tidegate/client";
+import { describe, expect, it } from "vitest";
+import { type Topology, draw, edgeRows } from "../src/model/graph.js";
+import { HISTORY_SAMPLES, History, seriesName } from "../src/model/history.js";
+import { droppedText, scaleOf, spokenHop, timeOf } from "../src/model/hops.js";
+import { LEVEL_MIN_DB, Needle, levelDb, levelPosition } from "../src/model/levels.js";
+import { lineOf } from "../src/model/log.js";
+import { explain } from "../src/model/problems.js";
+import { formatAge, formatBytes, formatCount, formatFormat, formatMicros, niceCeil, percentileUs } from "../src/model/units.js";
+
+const latency = (us: number): Latency => ({ count: 10, p50_us: us, p90_us: us * 2, p99_us: us * 4, max_us: us * 5 });
+const hop = (id: string, queue: number | null, wire: number | null, service: number | null, extra: Partial<HopFigures> = {}): HopFigures => ({
+  id,
+  type: "audio.vad",
+  placement: "in_place",
+  inserted: false,
+  frames_in: 0,
+  frames_out: 0,
+  bytes_in: 0,
+  bytes_out: 0,
+  dropped: {},
+  queue_frames: 0,
+  in_flight: 0,
+  latency: {
+    queue: queue === null ? null : latency(queue),
+    wire: wire === null ? null : latency(wire),
+    service: service === null ? null : latency(service),
+    first_output: null,
+  },
+  ...extra,
+});
+
+describe("figures as text", () => {
+  it("have three digits and the unit that fits", () => {
+    expect([0, 0.34, 0.9996, 12.5, 999.4, 999.6, 41_000, 999_499, 999_501, 1_200_000].map(formatMicros)).toEqual([
+      "0", "340 ns", "1.00 µs", "12.5 µs", "999 µs", "1.00 ms", "41.0 ms", "999 ms", "1.00 s", "1.20 s",
+    ]);
+    expect([null, undefined, Number.NaN].map(formatMicros)).toEqual(["–", "–", "–"]);
+  });
+
+  it("count, weigh and date", () => {
+    expect([9_999, 12_345, 4_560_000].map(formatCount)).toEqual(["9999", "12.3 k", "4.56 M"]);
+    expect([0, 1023, 1536, 5 * 2 ** 20].map(formatBytes)).toEqual(["0 B", "1023 B", "1.50 KiB", "5.00 MiB"]);
+    expect([-1, 42.9, 723, 11_045].map(formatAge)).toEqual(["0:00", "0:42", "12:03", "3:04:05"]);
+  });
+
+  it("end a scale at a round one", () => {
+    expect([0, 0.3, 1, 1.2, 49, 50, 51, 9e5].map(niceCeil)).toEqual([1, 0.5, 1, 2, 50, 50, 100, 1e6]);
+  });
+
+  it("say a format however the server writes it", () => {
+    expect(formatFormat("opus")).toBe("opus");
+    expect(formatFormat({ codec: "opus", sample_rate: 48000, channels: 1 })).toBe("opus 48 kHz mono");
+    expect(formatFormat([{ codec: "opus" }, { codec: "pcm_s16" }])).toBe("opus or pcm_s16");
+    expect(formatFormat(null)).toBe("");
+  });
+
+  it("are none where nothing was measured", () => {
+    expect(percentileUs({ ...latency(5), count: 0 }, "p50")).toBeNull();
+    expect(percentileUs(latency(5), "p99")).toBe(20);
+  });
+});
+
+describe("a hop", () => {
+  it("costs what it waited, travelled and computed together", () => {
+    expect(timeOf(hop("stt", 100, 20, 3000), "p90")).toMatchObject({ parts: { queue: 200, wire: 40, service: 6000 }, total: 6240 });
+    expect(timeOf(hop("vad", null, null, null), "p50").total).toBeNull();
+  });
+
+  it("shares its scale with the others", () => {
+    expect(scaleOf([hop("a", null, null, 0.3), hop("b", 1, 2, 41_000)], "p50")).toBe(50_000);
+    expect(scaleOf([], "p50")).toBe(1);
+  });
+
+  it("can be read aloud", () => {
+    const text = spokenHop(hop("stt", 0, 20, 3000, { placement: "remote", queue_frames: 3, dropped: { late: 2, full: 0 } }), "p50");
+    expect(text).toBe("stt, audio.vad, remote; p50 3.02 ms: queue 0, wire 20.0 µs, service 3.00 ms; 3 frames wait; dropped late 2");
+  });
+
+  it("names the reasons of its drops", () => {
+    expect(droppedText(hop("a", null, null, null, { dropped: { late: 3, overflow: 0, gone: 1 } }))).toBe("late 3, gone 1");
+  });
+});
+
+describe("the history", () => {
+  const look = (us: number | null, hops: HopFigures[] = []) => ({ hops, session_latency: us === null ? null : latency(us) });
+
+  it("keeps a gap where nothing was measured", () => {
+    const history = new History();
+    history.take(1, look(1000));
+    history.take(2, look(null));
+    history.take(3, look(3000));
+    expect(history.series("")).toEqual([[1, 2, 3], [1, null, 3], [2, null, 6], [4, null, 12]]);
+  });
+
+  it("is as long for a hop that came later", () => {
+    const history = new History();
+    history.take(1, look(1000));
+    history.take(2, look(1000, [hop("stt", null, null, 5000)]));
+    history.take(3, look(1000));
+    expect(history.series(seriesName("stt", "service"))[1]).toEqual([null, 5, null]);
+    expect(history.series(seriesName("other", "wire"))[1]).toEqual([null, null, null]);
+  });
+
+  it("is bounded", () => {
+    const history = new History();
+    for (let second = 0; second < HISTORY_SAMPLES + 50; second += 1) history.take(second, look(second, [hop("a", 1, 1, 1)]));
+    const [times, p50] = history.series("");
+    expect(times).toHaveLength(HISTORY_SAMPLES);
+    expect(p50).toHaveLength(HISTORY_SAMPLES);
+    expect(times[0]).toBe(50);
+    expect(history.series("a/queue")[3]).toHaveLength(HISTORY_SAMPLES);
+  });
+});
+
+describe("the graph", () => {
+  const end = (node: string, port = "") => ({ node, port });
+  const topology: Topology = {
+    inputs: [{ name: "mic", kind: "audio", format: "opus" }],
+    outputs: [{ name: "speaker", kind: "audio" }, { name: "captions", kind: "text" }],
+    hops: [hop("decode", null, null, 1, { inserted: true }), hop("stt", null, null, 1), hop("tts", null, null, 1)],
+    edges: [
+      { from: end("mic"), to: end("decode") },
+      { from: end("decode"), to: end("stt"), queue: { frames: 64, age_ms: 2000, when_full: "drop_oldest" } },
+      { from: end("stt", "text"), to: end("captions") },
+      { from: end("stt", "text"), to: end("tts") },
+      { from: end("tts"), to: end("speaker") },
+      { from: end("decode"), to: end("speaker") },
+    ],
+  };
+
+  for (const direction of ["right", "down"] as const) {
+    it(`runs ${direction} along its edges, and no box lies on another`, () => {
+      const picture = draw(topology, direction);
+      const at = new Map(picture.boxes.map((box) => [box.id, box]));
+      for (const line of picture.lines) {
+        const from = at.get(line.from);
+        const to = at.get(line.to);
+        const [a, b] = direction === "right" ? [from?.x, to?.x] : [from?.y, to?.y];
+        expect(a, line.key).toBeLessThan(b ?? 0);
+        expect(line.path).toMatch(/^M[-\d. ]+( C[-\d. ]+)+$/);
+      }
+      for (const a of picture.boxes) {
+        expect(a.x >= 0 && a.y >= 0 && a.x + a.width <= picture.width && a.y + a.height <= picture.height, a.id).toBe(true);
+        for (const b of picture.boxes) {
+          const apart = a === b || a.x + a.width <= b.x || b.x + b.width <= a.x || a.y + a.height <= b.y || b.y + b.height <= a.y;
+          expect(apart, `${a.id} and ${b.id}`).toBe(true);
+        }
+      }
+    });
+  }
+
+  it("leaves out an edge to what it does not know", () => {
+    expect(draw({ ...topology, edges: [{ from: end("mic"), to: end("later") }] }, "right").lines).toEqual([]);
+  });
+
+  it("stands as a table too", () => {
+    expect(edgeRows(topology).slice(0, 3)).toEqual([
+      { name: "mic → decode", carries: "audio, opus", queue: "" },
+      { name: "decode → stt", carries: "", queue: "64 frames, 2000 ms; when full: drop oldest" },
+      { name: "stt.text → captions", carries: "", queue: "" },
+    ]);
+  });
+});
+
+describe("levels", () => {
+  it("are decibels below full scale", () => {
+    expect(levelDb(new Float32Array(8))).toBe(LEVEL_MIN_DB);
+    expect(levelDb([1, -1, 1, -1])).toBeCloseTo(0);
+    expect(levelDb([0.1, -0.1])).toBeCloseTo(-20);
+    expect([0, -30, -60, -90].map(levelPosition)).toEqual([1, 0.5, 0, 0]);
+  });
+
+  it("rise at once, fall slowly, and hold their peak", () => {
+    const needle = new Needle();
+    needle.take(-6, 0);
+    expect([needle.db, needle.peakDb]).toEqual([-6, -6]);
+    needle.take(-60, 0.5);
+    expect([needle.db, needle.peakDb]).toEqual([-18, -6]);
+    needle.take(-60, 2);
+    expect([needle.db, needle.peakDb]).toEqual([-54, -54]);
+  });
+});
+
+describe("problems", () => {
+  it("offer what mends them", () => {
+    const mend = (code: TidegateError["code"]) => explain(new TidegateError(code, "x")).mend;
+    expect(mend("unauthenticated")).toBe("token");
+    expect(mend("microphone_missing")).toBe("listen");
+    expect(mend("unreachable")).toBe("retry");
+    expect(mend("unknown_pipeline")).toBeNull();
+  });
+
+  it("say how long to wait", () => {
+    const error = new TidegateError("overloaded", "64 of 64 sessions run", { retryAfterSeconds: 7 });
+    expect(explain(error)).toMatchObject({ waitSeconds: 7, text: expect.stringContaining("64 of 64 sessions run.") });
+  });
+
+  it("say where", () => {
+    const error = new TidegateError("remote_execution", "it broke", { hop: "stt", endpoint: "http://a:1" });
+    expect(explain(error).text).toBe("It broke. (hop stt, endpoint http://a:1)");
+  });
+});
+
+describe("the log", () => {
+  it("has a line for what is not media", () => {
+    const header = { port: "events", seq: 1, media_time: 0 };
+    expect(lineOf({ frame: { ...header, json: { value: { speech: true } } } })?.text).toBe('{"speech":true}');
+    expect(lineOf({ frame: { ...header, tensor: { dtype: "f32", shape: [80, 100], data: "" } } })?.text).toBe("tensor f32[80, 100]");
+    expect(lineOf({ error: { code: "timeout", message: "late", hop: "stt" } })).toEqual({ tone: "bad", name: "error", text: "timeout · late · stt" });
+    expect(lineOf({ frame: { ...header, audio: { format: { codec: "opus", sample_rate: 48000, channels: 1 }, data: "" } } })).toBeNull();
+    expect(lineOf({ stats: {} })).toBeNull();
+  });
+});
