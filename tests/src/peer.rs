@@ -4,7 +4,7 @@
 //! them. What it prints to stderr is shown when the test fails.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 
 use serde_json::Value;
 use tokio::process::{Child, Command};
@@ -71,11 +71,11 @@ impl Peer {
         self
     }
 
-    /// Runs it to its end and reads its report.
+    /// Runs it to its end: how it ended and what it printed.
     ///
     /// # Panics
-    /// If it fails, says nothing, or the deadline passes; the message holds what it printed.
-    pub async fn report(self, by: Deadline) -> Value {
+    /// If the deadline passes first; the message holds what it printed.
+    pub async fn output(self, by: Deadline) -> (ExitStatus, Logs) {
         let name = self.name.clone();
         let mut running = self.start();
         let status = by.wait(running.child.wait()).await;
@@ -86,12 +86,22 @@ impl Peer {
             .flatten()
             .is_some()
         {}
-        let said = running.logs.text();
         let status = status
-            .unwrap_or_else(|| panic!("{name} ran past its deadline:\n{said}"))
+            .unwrap_or_else(|| panic!("{name} ran past its deadline:\n{}", running.logs.text()))
             .expect("a child can be waited for");
+        (status, running.logs)
+    }
+
+    /// Runs it to its end and reads its report.
+    ///
+    /// # Panics
+    /// If it fails, says nothing, or the deadline passes; the message holds what it printed.
+    pub async fn report(self, by: Deadline) -> Value {
+        let name = self.name.clone();
+        let (status, logs) = self.output(by).await;
+        let said = logs.text();
         assert!(status.success(), "{name} failed ({status}):\n{said}");
-        let lines = running.logs.lines();
+        let lines = logs.lines();
         let last = lines.iter().rev().find(|line| line.starts_with('{'));
         let last = last.unwrap_or_else(|| panic!("{name} printed no report:\n{said}"));
         serde_json::from_str(last).unwrap_or_else(|e| panic!("{name}'s report ({e}):\n{said}"))

@@ -1,0 +1,12 @@
+//! End to end: the real `tidegate` binary and real peers that somebody else wrote. One binary, so
+//! that it links once; a module per peer or subject.
+//!
+//! A missing peer fails a test: `make setup-test` installs them all. Nothing is skipped.
+
+mod browser;
+mod grpc;
+mod http;
+mod lifecycle;
+mod prometheus;
+mod websocket;
+mod whip;

@@ -1,0 +1,82 @@
+//! Prometheus itself: its linter over our page, and its server scraping and answering.
+
+use std::path::Path;
+
+use serde_json::json;
+use tidegate_tests::fixtures::{cached, recording};
+use tidegate_tests::http::send;
+use tidegate_tests::{Deadline, Gateway, Peer};
+
+/// Sends a recording through `echo`, so that there are figures.
+async fn speak(gateway: &Gateway) {
+    let peer = Peer::python("ws_client.py").args([&gateway.address.to_string(), "json"]);
+    let peer = peer.args(["--wav".as_ref(), recording("jfk.wav").as_os_str()]);
+    let report = peer.report(Deadline::secs(60)).await;
+    assert_eq!(report["same"], true, "{report:#}\n{}", gateway.logs.text());
+}
+
+#[tokio::test]
+async fn promtool_has_nothing_to_say_about_our_metrics() {
+    let gateway = Gateway::start(&[]).await;
+    speak(&gateway).await;
+    let folder = tempfile::tempdir().expect("a folder for the page");
+    let page = folder.path().join("metrics");
+    std::fs::write(&page, gateway.metrics().await).expect("the page is written");
+    let promtool = cached("prometheus/usr/bin/promtool");
+    let check = Peer::program("promtool", Path::new("sh"))
+        .args(["-c", r#"exec "$0" check metrics < "$1""#])
+        .args([promtool, page]);
+    let (status, said) = check.output(Deadline::secs(20)).await;
+    assert!(status.success(), "promtool: {}", said.text());
+}
+
+#[tokio::test]
+async fn prometheus_scrapes_and_answers_for_the_p99_of_a_hop() {
+    let gateway = Gateway::start(&[]).await;
+    let folder = tempfile::tempdir().expect("a folder for Prometheus");
+    let config = json!({
+        "global": {"scrape_interval": "250ms", "scrape_timeout": "250ms"},
+        "scrape_configs": [{
+            "job_name": "tidegate",
+            "static_configs": [{"targets": [gateway.address.to_string()]}],
+        }],
+    });
+    let file = folder.path().join("prometheus.yml");
+    std::fs::write(&file, config.to_string()).expect("the configuration is written");
+    let server = Peer::program("prometheus", &cached("prometheus/usr/bin/prometheus"))
+        .args(["--web.listen-address=127.0.0.1:0"])
+        .args([format!("--config.file={}", file.display())])
+        .args([format!(
+            "--storage.tsdb.path={}",
+            folder.path().join("data").display()
+        )])
+        .start();
+    let by = Deadline::secs(60);
+    let line = by.wait(server.logs.find("\"Listening on\" address=")).await;
+    let line = line.unwrap_or_else(|| panic!("Prometheus: {}", server.logs.text()));
+    let address = line
+        .rsplit("address=")
+        .next()
+        .expect("an address")
+        .trim()
+        .parse();
+    let address = address.unwrap_or_else(|e| panic!("{e} in {line}"));
+    speak(&gateway).await;
+
+    let query = "histogram_quantile(0.99,sum%20by%20(le,hop)\
+                 (tidegate_hop_service_seconds_bucket%7Bpipeline%3D%22echo%22%7D))";
+    let path = format!("/api/v1/query?query={query}");
+    let p99 = by
+        .until(|| async {
+            let answer = send(address, "GET", &path, &[], "").await.ok()?.json();
+            let value = answer["data"]["result"][0]["value"][1]
+                .as_str()?
+                .parse::<f64>()
+                .ok()?;
+            (value.is_finite() && value > 0.0).then_some(value)
+        })
+        .await;
+    let metrics = gateway.metrics().await;
+    let p99 = p99.unwrap_or_else(|| panic!("no p99:\n{metrics}\n{}", server.logs.text()));
+    assert!(p99 < 0.1, "the p99 of an echo's hop is {p99} s");
+}
