@@ -1,0 +1,63 @@
+// A person at the gateway's page: chooses a pipeline, talks with the recording's voice, listens,
+// reads the figures of each hop, hangs up. By labels and roles only, as a screen reader finds
+// them, and by keyboard. Prints one JSON object; judges nothing.
+//
+//     node page.mjs URL PIPELINE WAV [SCREENSHOT]
+
+import { heardBy, likeness, load, rms, start, statsOf } from "./chromium.mjs";
+
+const [url, pipeline, wav, screenshot] = process.argv.slice(2);
+const said = load(wav);
+const { browser, page } = await start(wav);
+const report = { problems: [], console: [] };
+page.on("pageerror", (error) => report.problems.push(`page: ${error.message}`));
+page.on("console", (message) => {
+  if (message.type() === "error") report.problems.push(`console: ${message.text()} (${message.location().url})`);
+});
+page.on("response", (response) => {
+  if (response.status() >= 500) report.problems.push(`${response.status()} for ${response.url()}`);
+});
+
+try {
+  await page.goto(url);
+  report.title = await page.title();
+  await page.getByLabel("Pipeline", { exact: true }).selectOption(pipeline);
+  await page.getByRole("button", { name: "Talk", exact: true }).press("Enter");
+  const connecting = Date.now();
+  await page.getByText("Connected", { exact: true }).waitFor({ timeout: 15_000 });
+  report.connect_seconds = (Date.now() - connecting) / 1000;
+
+  // The recording, once, and a moment for its end to come back.
+  const seconds = said.length / 16_000 + 1;
+  await page.waitForFunction((samples) => window.__heard.parts.length * 1024 > samples, seconds * 16_000, {
+    timeout: (seconds + 15) * 1000,
+  });
+
+  await page.getByRole("radio", { name: "Table" }).check();
+  const table = page.getByRole("group", { name: "Figures of the hops" }).getByRole("table").first();
+  await page.waitForFunction((cell) => /\d/.test(cell?.textContent ?? ""), await table.locator("tbody td.strong").first().elementHandle(), {
+    timeout: 5_000,
+  });
+  report.rows = await table.locator("tbody tr").allInnerTexts();
+  report.hops = report.rows.filter((row) => /\d\s*(ns|µs|ms)/.test(row)).length;
+  report.sessions = await page.getByRole("group", { name: "Sessions of the gateway" }).locator("tbody tr").count();
+  if (screenshot) await page.screenshot({ path: screenshot });
+
+  report.stats = await statsOf(page);
+  const heard = await heardBy(page);
+  report.heard_seconds = heard.samples.length / 16_000;
+  report.rms = rms(heard.samples);
+  report.likeness = likeness(said, heard.samples);
+  report.tracks = heard.tracks;
+  report.alert = (await page.getByRole("alert").allInnerTexts()).join(" ").trim();
+
+  await page.getByRole("button", { name: "Stop", exact: true }).press("Enter");
+  await page.getByText("Not connected", { exact: true }).waitFor({ timeout: 10_000 });
+  report.hung_up = true;
+} catch (error) {
+  report.problems.push(`driver: ${error.message}`);
+  report.text = (await page.locator("body").innerText().catch(() => "")).slice(0, 2000);
+  if (screenshot) await page.screenshot({ path: screenshot }).catch(() => {});
+}
+await browser.close();
+console.log(JSON.stringify(report));
