@@ -45,7 +45,7 @@ deny: ## licences, bans and sources of the dependencies
 	tests/setup/deny.sh
 
 test-web: web ## the browser client's own tests
-	cd web && npm test
+	cd web && npm run --silent lint && npm test
 
 test-rust: web setup-test ## unit, simulation and end-to-end tests
 	cargo build --locked -p tidegate-gateway --bin tidegate
