@@ -1,6 +1,21 @@
 //! The `tidegate.v1` messages and service, and their conversion to and from frames.
 //!
-//! The generated types stay in [`v1`]; the rest of the program speaks in frames and in the messages of this crate's own.
+//! The generated types stay in [`v1`]; the rest of the program speaks in frames and in the messages of [`message`], which
+//! [`protobuf`] and [`json`] put on the wire and take off it. Whatever a peer sends gives a message or a [`WireMessageError`],
+//! never a panic. Nothing here knows sessions, reads a clock or does I/O.
+
+pub mod error;
+pub mod limits;
+pub mod message;
+pub mod name;
+pub mod protobuf;
+#[cfg(test)]
+mod testing;
+mod validate;
+
+pub use error::WireMessageError;
+pub use message::{ClientMessage, PortFormats, ServerMessage};
+pub use name::PortName;
 
 /// Generated from `tidegate/v1/gateway.proto`; the documentation is there.
 pub mod v1 {
