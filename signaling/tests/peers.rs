@@ -1,0 +1,292 @@
+//! Two peers in virtual time, joined by nothing but a queue: connect, media, data, loss, silence.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test: virtual time starts somewhere, and what fails may panic"
+)]
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tidegate_signaling::{
+    Capabilities, Certificate, ChannelMessage, ClientPeer, Offer, Peer, PeerConfig, PeerEvent,
+    Role, Timing,
+};
+
+/// One way through the network.
+const LATENCY: Duration = Duration::from_millis(1);
+
+struct Side {
+    peer: Peer,
+    address: SocketAddr,
+    events: Vec<PeerEvent>,
+}
+
+/// A network of two hosts with fixed latency; `drops` decides which packets are lost.
+struct Net {
+    now: Instant,
+    start: Instant,
+    sides: [Side; 2],
+    flying: Vec<(Instant, usize, Bytes)>,
+    count: u64,
+    drops: fn(u64) -> bool,
+}
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn config(port: u16) -> PeerConfig {
+    PeerConfig::new(Certificate::generate().unwrap(), vec![address(port)])
+}
+
+impl Net {
+    fn new(offer: &Offer, capabilities: &Capabilities, drops: fn(u64) -> bool) -> Self {
+        let now = Instant::now();
+        let client = ClientPeer::offer(&config(1000), offer);
+        let (server, answer) =
+            Peer::accept(&config(2000), client.sdp(), Role::Whip, capabilities, now).unwrap();
+        let client = client.set_answer(now, &answer).unwrap();
+        let side = |peer, port| Side {
+            peer,
+            address: address(port),
+            events: Vec::new(),
+        };
+        Self {
+            now,
+            start: now,
+            sides: [side(client, 1000), side(server, 2000)],
+            flying: Vec::new(),
+            count: 0,
+            drops,
+        }
+    }
+
+    fn drain(&mut self) {
+        for index in 0..2 {
+            while let Some(transmit) = self.sides[index].peer.poll_transmit() {
+                assert_eq!(transmit.to, self.sides[1 - index].address);
+                self.count += 1;
+                if !(self.drops)(self.count) {
+                    self.flying
+                        .push((self.now + LATENCY, 1 - index, transmit.data));
+                }
+            }
+            while let Some(event) = self.sides[index].peer.poll_event() {
+                self.sides[index].events.push(event);
+            }
+        }
+    }
+
+    /// Runs until `done` or for `limit`; says whether it was done.
+    fn run(&mut self, limit: Duration, done: impl Fn(&[Side; 2]) -> bool) -> bool {
+        let end = self.now + limit;
+        loop {
+            self.drain();
+            if done(&self.sides) {
+                return true;
+            }
+            let arrival = self.flying.iter().map(|(at, ..)| *at).min();
+            let timers = self
+                .sides
+                .iter()
+                .filter_map(|side| side.peer.poll_timeout());
+            let Some(next) = timers.chain(arrival).min().filter(|next| *next <= end) else {
+                self.now = end;
+                return false;
+            };
+            self.now = self.now.max(next);
+            let now = self.now;
+            let due: Vec<_> = self.flying.extract_if(.., |(at, ..)| *at <= now).collect();
+            for (_, to, data) in due {
+                let from = self.sides[1 - to].address;
+                self.sides[to].peer.handle_datagram(now, from, &data);
+            }
+            for side in &mut self.sides {
+                if side.peer.poll_timeout().is_some_and(|at| at <= now) {
+                    side.peer.handle_timeout(now);
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self) -> Duration {
+        let connected = |sides: &[Side; 2]| sides.iter().all(|side| side.peer.is_connected());
+        assert!(
+            self.run(Duration::from_secs(10), connected),
+            "not connected"
+        );
+        self.now - self.start
+    }
+}
+
+fn none(_: u64) -> bool {
+    false
+}
+
+#[test]
+fn two_peers_connect_in_a_few_round_trips() {
+    let mut net = Net::new(&Offer::voice(), &Capabilities::voice(), none);
+    let took = net.connect();
+    // ICE takes two round trips, DTLS three.
+    assert!(took <= LATENCY * 14, "{took:?}");
+    assert!(
+        net.sides
+            .iter()
+            .all(|side| side.events.contains(&PeerEvent::Connected))
+    );
+}
+
+#[test]
+fn media_arrives_as_it_was_sent_in_both_directions() {
+    let mut net = Net::new(&Offer::voice(), &Capabilities::voice(), none);
+    net.connect();
+    for index in 0..100u32 {
+        let now = net.now;
+        for side in &mut net.sides {
+            let track = side.peer.tracks().next().unwrap().id;
+            let payload = index.to_be_bytes();
+            side.peer
+                .send_rtp(now, track, index * 960, index == 0, &payload)
+                .unwrap();
+        }
+        net.run(Duration::from_millis(20), |_| false);
+    }
+    for side in &net.sides {
+        let media: Vec<_> = side
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                PeerEvent::Media(media) => Some(media),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(media.len(), 100);
+        assert!(media[0].marker && !media[1].marker);
+        for (index, pair) in (0u32..).zip(media.windows(2)) {
+            assert_eq!(pair[0].payload[..], index.to_be_bytes());
+            assert_eq!(pair[1].sequence, pair[0].sequence + 1);
+            assert_eq!(pair[1].timestamp.wrapping_sub(pair[0].timestamp), 960);
+        }
+        let stats = side.peer.stats();
+        assert_eq!(stats.tracks[0].packets_received, 100);
+        assert_eq!(stats.tracks[0].packets_lost, 0);
+        assert_eq!(stats.tracks[0].remote_packets_lost, 0);
+        let round_trip = stats.round_trip.unwrap();
+        assert!(
+            round_trip.abs_diff(LATENCY * 2) < LATENCY / 10,
+            "{round_trip:?}"
+        );
+    }
+}
+
+#[test]
+fn a_channel_opens_with_its_names_and_carries_text_and_bytes_both_ways() {
+    let mut net = Net::new(&Offer::voice(), &Capabilities::voice(), none);
+    net.connect();
+    let now = net.now;
+    let id = net.sides[0]
+        .peer
+        .open_channel(now, "events", "tidegate.v1.json")
+        .unwrap();
+    let open = |side: &Side| {
+        side.events.contains(&PeerEvent::ChannelOpen {
+            id,
+            label: "events".to_owned(),
+            protocol: "tidegate.v1.json".to_owned(),
+        })
+    };
+    assert!(net.run(Duration::from_secs(5), |sides| sides.iter().all(open)));
+    let long: Bytes = (0..200_000u32)
+        .map(|byte| u8::try_from(byte % 251).unwrap())
+        .collect();
+    let messages = [
+        ChannelMessage::Text("hello".into()),
+        ChannelMessage::Binary(long),
+        ChannelMessage::Text(Bytes::new()),
+        ChannelMessage::Binary(Bytes::new()),
+    ];
+    for message in &messages {
+        let now = net.now;
+        for side in &mut net.sides {
+            side.peer.send_channel(now, id, message).unwrap();
+        }
+        net.run(Duration::from_secs(2), |_| false);
+    }
+    for side in &net.sides {
+        let received: Vec<_> = side
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                PeerEvent::ChannelMessage { message, .. } => Some(message.clone()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(received, messages);
+    }
+}
+
+#[test]
+fn peers_connect_over_a_network_that_loses_every_fifth_packet() {
+    let mut net = Net::new(&Offer::voice(), &Capabilities::voice(), |count| {
+        count % 5 == 3
+    });
+    net.connect();
+}
+
+#[test]
+fn a_peer_that_vanishes_is_first_disconnected_then_failed_in_the_configured_time() {
+    let mut net = Net::new(&Offer::voice(), &Capabilities::voice(), none);
+    net.connect();
+    net.run(Duration::from_secs(30), |_| false);
+    assert!(
+        net.sides[1].peer.is_connected(),
+        "an idle peer stays connected"
+    );
+    net.drops = |_| true;
+    let since = net.now;
+    assert!(net.run(Duration::from_secs(60), |sides| sides[1].peer.has_ended()));
+    let timing = Timing::default();
+    let took = net.now - since;
+    assert!(took <= timing.failed + timing.keepalive, "{took:?}");
+    let ends = &net.sides[1].events[net.sides[1].events.len() - 2..];
+    assert!(
+        matches!(ends, [PeerEvent::Disconnected, PeerEvent::Failed(_)]),
+        "{ends:?}"
+    );
+    assert_eq!(net.sides[1].peer.poll_timeout(), None);
+}
+
+#[test]
+fn a_client_that_never_comes_ends_in_bounded_time() {
+    let now = Instant::now();
+    let client = ClientPeer::offer(&config(1000), &Offer::voice());
+    let (mut server, _) = Peer::accept(
+        &config(2000),
+        client.sdp(),
+        Role::Whip,
+        &Capabilities::voice(),
+        now,
+    )
+    .unwrap();
+    let mut ended = now;
+    while let Some(at) = server.poll_timeout() {
+        ended = at;
+        server.handle_timeout(at);
+    }
+    assert!(server.has_ended());
+    assert!(ended - now <= Timing::default().failed);
+}
+
+#[test]
+fn a_goodbye_ends_the_other_side_at_once() {
+    let mut net = Net::new(&Offer::voice(), &Capabilities::voice(), none);
+    net.connect();
+    let now = net.now;
+    net.sides[0].peer.close(now);
+    assert!(net.run(LATENCY * 2, |sides| {
+        sides.iter().all(|side| side.peer.has_ended())
+    }));
+    assert_eq!(net.sides[1].events.last(), Some(&PeerEvent::Closed));
+}
