@@ -6,11 +6,24 @@ const SENTENCES = [
   ["ask what you can do for your country.", "preguntad qué podéis hacer vosotros por vuestro país."],
 ];
 
+/** Kept, or they would be collected and fall silent. */
+const players = new Set();
+
 async function answer({ id, pipeline, sdp }) {
   const connection = new RTCPeerConnection();
   connection.addEventListener("track", ({ track, transceiver }) => {
+    if (track.kind !== "audio") return;
+    // Chromium decodes a remote track for Web Audio only while an element plays it.
+    const stream = new MediaStream([track]);
+    const player = Object.assign(new Audio(), { srcObject: stream, muted: true });
+    void player.play();
+    const context = new AudioContext();
+    const source = context.createMediaStreamSource(stream);
+    const sink = context.createMediaStreamDestination();
+    source.connect(context.createDelay(1)).connect(sink);
     transceiver.direction = "sendrecv";
-    void transceiver.sender.replaceTrack(track);
+    void transceiver.sender.replaceTrack(sink.stream.getAudioTracks()[0]);
+    players.add(player);
   });
   connection.addEventListener("datachannel", ({ channel }) => {
     const send = (message) => channel.readyState === "open" && channel.send(JSON.stringify(message));

@@ -4,9 +4,18 @@
  *     node dev/shots.mjs OUT_DIR        CHROMIUM=/path/to/chromium if it is elsewhere
  */
 
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { chromium } from "playwright-core";
 import { startMock } from "./mock.mjs";
+
+/** Accessibility, as axe sees it. */
+const axe = await readFile(new URL(import.meta.resolve("axe-core/axe.min.js")), "utf8");
+async function audit(page, what) {
+  await page.evaluate(`${axe};`);
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
+  console.log(`axe, ${what}: ${violations.length === 0 ? "nothing" : ""}`);
+  for (const { id, help, nodes } of violations) console.log(`  ${id}: ${help}: ${nodes.map((node) => node.html.slice(0, 160)).join("\n    ")}`);
+}
 
 const out = process.argv[2] ?? "shots";
 await mkdir(out, { recursive: true });
@@ -30,7 +39,7 @@ const browser = await chromium.launch({
 async function open(options, scheme = "light") {
   const context = await browser.newContext({ viewport: { width: 1440, height: 1000 }, colorScheme: scheme, permissions: ["microphone"], ...options });
   const page = await context.newPage();
-  page.on("console", (message) => message.type() === "error" && console.log(`console: ${message.text()}`));
+  page.on("console", (message) => message.type() === "error" && console.log(`console: ${message.text()} ${message.location().url}`));
   page.on("pageerror", (error) => console.log(`page error: ${error.message}`));
   return page;
 }
@@ -50,6 +59,7 @@ await page.getByRole("button", { name: "Talk", exact: true }).click();
 await page.getByText("Connected", { exact: true }).waitFor({ timeout: 15_000 });
 await page.waitForTimeout(Number(process.env.SECONDS ?? 25) * 1000);
 await page.screenshot({ path: `${out}/2-light.png` });
+await audit(page, "light");
 await page.emulateMedia({ colorScheme: "dark" });
 await page.waitForTimeout(1300);
 await page.screenshot({ path: `${out}/3-dark.png` });
@@ -57,13 +67,15 @@ await page.getByRole("radio", { name: "Table" }).check();
 await page.getByRole("button", { name: "Interrupt" }).click();
 await page.waitForTimeout(300);
 await page.screenshot({ path: `${out}/4-table-dark.png` });
+await audit(page, "dark, table");
 await page.getByRole("radio", { name: "Graph" }).check();
 await page.emulateMedia({ colorScheme: "light" });
 await page.setViewportSize({ width: 390, height: 900 });
 await page.waitForTimeout(500);
 await page.screenshot({ path: `${out}/5-narrow.png`, fullPage: true });
 await page.close();
-console.log(await (await fetch(new URL("dev/requests", url))).json());
+const requests = await (await fetch(new URL("dev/requests", url))).json();
+console.log(requests.map(({ method, path }) => `${method} ${path}`).join("\n"));
 
 const others = await open({});
 await others.goto(`${url}?pipeline=conference&session=standup&as=b`);
@@ -86,6 +98,7 @@ await post("dev/fail", { path: "/v1/", status: 401, body: { status: 401, code: "
 await refused.goto(url);
 await refused.waitForTimeout(800);
 await refused.screenshot({ path: `${out}/8-token.png` });
+await audit(refused, "token");
 await post("dev/fail");
 await post("dev/fail", { path: "whip", status: 503, headers: { "Retry-After": "7" }, body: { status: 503, code: "overloaded", detail: "64 of 64 sessions run", retryable: true } });
 await refused.goto(`${url}?pipeline=speak`);

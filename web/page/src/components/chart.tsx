@@ -3,13 +3,15 @@
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import { HISTORY_SAMPLES, PART_NAMES, type Part, type Series, seriesName } from "../model/history.js";
-import { formatMicros } from "../model/units.js";
+import { formatAge, formatMicros } from "../model/units.js";
 import * as store from "../state/store.js";
 import { Panel, Select } from "./controls.js";
 
 const NAMES = ["p50", "p90", "p99"] as const;
 const CHART_PARTS: readonly Part[] = ["service", "queue", "wire", "first_output"];
-const HEIGHT = 188;
+const HEIGHT = 190;
+/** Where the time axis is marked, in seconds from now. */
+const AGES = [-120, -90, -60, -30, 0];
 
 function colour(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -29,11 +31,11 @@ function options(width: number): uPlot.Options {
     cursor: { y: false, points: { size: 6 } },
     padding: [10, 12, 0, 0],
     scales: {
-      x: { time: true, range: (_chart, _min, max) => [(max ?? 0) - HISTORY_SAMPLES, max ?? 0] },
+      x: { time: false, range: [-HISTORY_SAMPLES, 0] },
       y: { range: (_chart, _min, max) => [0, max > 0 ? max * 1.12 : 1] },
     },
     axes: [
-      { ...axis, space: 80 },
+      { ...axis, size: 26, gap: 6, splits: () => AGES, values: () => AGES.map((age) => (age === 0 ? "now" : `−${formatAge(-age)}`)) },
       { ...axis, size: 68, values: (_chart, ticks) => ticks.map((ms) => formatMicros(ms * 1000)) },
     ],
     series: [
@@ -48,6 +50,12 @@ function options(width: number): uPlot.Options {
       })),
     ],
   };
+}
+
+/** A series with its times counted back from the newest. */
+function fromNow([times, ...rest]: Series): Series {
+  const now = times[times.length - 1] ?? 0;
+  return [times.map((time) => time - now), ...rest];
 }
 
 function Plot(props: { series: Series; label: string }) {
@@ -118,7 +126,10 @@ export function Chart() {
         </div>
       }
     >
-      <Plot series={series} label={`${what}, last two minutes. Now: ${figures.join(", ")}`} />
+      <div class="plot-space">
+        <Plot series={fromNow(series)} label={`${what}, last two minutes. Now: ${figures.join(", ")}`} />
+        {series[0].length === 0 && <p class="empty">Talk, or watch one of the sessions below, to see its latency here.</p>}
+      </div>
       <p class="legend">
         {NAMES.map((name, index) => (
           <span key={name}>

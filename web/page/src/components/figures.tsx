@@ -1,6 +1,7 @@
 /** The graph's panel: the picture, and the same figures as a table. */
 
 import { useSignal } from "@preact/signals";
+import type { PipelineDescription } from "@tidegate/client";
 import { type Topology, edgeRows } from "../model/graph.js";
 import { PART_NAMES, PARTS } from "../model/history.js";
 import { PLACEMENTS, droppedText, droppedTotal, hasFigures, scaleOf, timeOf } from "../model/hops.js";
@@ -9,7 +10,7 @@ import * as store from "../state/store.js";
 import { Panel, Segmented } from "./controls.js";
 import { Bar, Picture } from "./picture.js";
 
-function Legend(props: { scaleUs: number | null; percentile: Percentile }) {
+function Legend(props: { scaleUs: number | null; percentile: Percentile; interrupt: PipelineDescription["interrupt"] | undefined }) {
   return (
     <p class="legend">
       {PARTS.map((part) => (
@@ -21,6 +22,11 @@ function Legend(props: { scaleUs: number | null; percentile: Percentile }) {
       {props.scaleUs !== null && (
         <span class="muted">
           a full bar is {formatMicros(props.scaleUs)}, {props.percentile} over 10 s
+        </span>
+      )}
+      {props.scaleUs === null && props.interrupt && (
+        <span class="muted">
+          {props.interrupt.on} interrupts and empties {props.interrupt.flush.join(", ") || "the outputs"}
         </span>
       )}
     </p>
@@ -122,7 +128,8 @@ export function Figures() {
   const view = useSignal<"graph" | "table">("graph");
   const detail = store.detail.value;
   const topology: Topology | null = detail ?? store.description.value;
-  const name = detail?.pipeline ?? store.description.value?.name;
+  const description = store.description.value;
+  const name = detail?.pipeline ?? description?.name;
   const percentile = store.percentile.value;
   const measured = detail !== null;
   const scaleUs = topology === null ? 1 : scaleOf(topology.hops, percentile);
@@ -162,7 +169,7 @@ export function Figures() {
       ) : (
         <HopTable topology={topology} percentile={percentile} scaleUs={scaleUs} />
       )}
-      <Legend scaleUs={measured ? scaleUs : null} percentile={percentile} />
+      {topology !== null && <Legend scaleUs={measured ? scaleUs : null} percentile={percentile} interrupt={description?.name === name ? description?.interrupt : null} />}
     </Panel>
   );
 }

@@ -1,6 +1,7 @@
 /** The head of the page: whose page this is, whether the gateway answers, the token. */
 
 import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
 import * as store from "../state/store.js";
 
 function Wordmark() {
@@ -35,7 +36,11 @@ function Gateway() {
 
 function Token() {
   const draft = useSignal(store.token.value);
+  const field = useRef<HTMLInputElement>(null);
   const open = store.problem.value?.mend === "token";
+  useEffect(() => {
+    if (open) field.current?.focus();
+  }, [open]);
   return (
     <details class="token" open={open}>
       <summary>{store.token.value === "" ? "Token" : "Token set"}</summary>
@@ -51,6 +56,7 @@ function Token() {
           <label for="token">Bearer token</label>
           <input
             id="token"
+            ref={field}
             type="password"
             autocomplete="off"
             value={draft}

@@ -23,6 +23,7 @@ export function LevelMeter(props: { label: string; meter: Meter }) {
       const live = props.meter.measure(seconds);
       const { db, peakDb } = props.meter.needle;
       bar.current?.style.setProperty("transform", `scaleX(${levelPosition(db).toFixed(4)})`);
+      peak.current?.style.setProperty("opacity", peakDb > LEVEL_MIN_DB ? "1" : "0");
       peak.current?.style.setProperty("left", `${(levelPosition(peakDb) * 100).toFixed(2)}%`);
       if (seconds - told > FIGURE_SECONDS) {
         told = seconds;

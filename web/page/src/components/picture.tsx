@@ -12,7 +12,7 @@ import * as store from "../state/store.js";
 /** Below this width frames run down instead of to the right. */
 const NARROW = 620;
 /** A picture that is too wide is made smaller down to this; then it scrolls. */
-const SMALLEST = 0.8;
+const SMALLEST = 0.78;
 
 /** The width of an element, as it changes. */
 function useWidth() {
@@ -43,6 +43,13 @@ export function Bar(props: { hop: Hop; percentile: Percentile; scaleUs: number }
   );
 }
 
+/** Below a hop's name: a remote one's endpoint, when a session shows it, else the type. */
+function subtitle(hop: Hop): string {
+  const endpoint = hasFigures(hop) ? hop.endpoint : undefined;
+  if (hop.placement !== "remote" || endpoint === undefined) return hop.type;
+  return endpoint.replace(/^[a-z]+:\/\//, "");
+}
+
 function HopBox(props: { hop: Hop; percentile: Percentile; scaleUs: number }) {
   const { hop, percentile } = props;
   const { total } = timeOf(hop, percentile);
@@ -54,16 +61,20 @@ function HopBox(props: { hop: Hop; percentile: Percentile; scaleUs: number }) {
       type="button"
       class={`hop ${hop.placement} ${hop.inserted ? "inserted" : ""}`}
       aria-pressed={selected}
-      aria-label={spokenHop(hop, percentile)}
       title={[`${hop.id}: ${hop.type}, ${PLACEMENTS[hop.placement]}`, hasFigures(hop) ? (hop.endpoint ?? "") : "", droppedText(hop)].filter((text) => text !== "").join("\n")}
       onClick={() => {
         store.chartHop.value = selected ? null : hop.id;
       }}
     >
-      <span class="hop-name">{hop.id}</span>
-      <span class="hop-type">{hop.type}</span>
+      <span class="hidden">{spokenHop(hop, percentile)}</span>
+      <span class="hop-name" aria-hidden="true">
+        {hop.id}
+      </span>
+      <span class="hop-type" aria-hidden="true">
+        {subtitle(hop)}
+      </span>
       <Bar {...props} />
-      <span class="hop-foot">
+      <span class="hop-foot" aria-hidden="true">
         <span class="mono">{formatMicros(total)}</span>
         {waiting > 0 && (
           <span class="badge queue" title={`${waiting} frames wait`}>
@@ -75,7 +86,7 @@ function HopBox(props: { hop: Hop; percentile: Percentile; scaleUs: number }) {
             −{formatCount(dropped)}
           </span>
         )}
-        {waiting === 0 && dropped === 0 && !hop.inserted && hop.placement !== "in_place" && <span class="where">{PLACEMENTS[hop.placement]}</span>}
+        {waiting === 0 && dropped === 0 && !hop.inserted && hop.placement === "offload" && <span class="where">{PLACEMENTS.offload}</span>}
       </span>
     </button>
   );

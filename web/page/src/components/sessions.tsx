@@ -40,7 +40,7 @@ export function Sessions() {
               <tr>
                 <th scope="col">Session</th>
                 <th scope="col">Pipeline</th>
-                <th scope="col">Transport</th>
+                <th scope="col" class="wide">Transport</th>
                 <th scope="col">State</th>
                 <th scope="col" class="number">Age</th>
                 <th scope="col">
@@ -54,19 +54,19 @@ export function Sessions() {
                 return (
                   <tr key={row.id} class={watched ? "watched" : ""}>
                     <th scope="row" class="mono" title={row.id}>
-                      {row.id.slice(0, 12)}
+                      {row.id.slice(0, 8)}
                       {row.id === store.callId.value && <span class="tag">yours</span>}
                     </th>
                     <td>
                       {row.pipeline}
                       {row.key !== undefined && <span class="tag">{row.key}</span>}
                     </td>
-                    <td>{row.transports.join(", ")}</td>
+                    <td class="wide">{row.transports.join(", ")}</td>
                     <td>{row.state}</td>
                     <td class="number">{formatAge(row.age_seconds)}</td>
                     <td class="row-buttons">
                       <button type="button" class="quiet" aria-pressed={watched} aria-label={`Watch session ${row.id}`} onClick={() => store.watch(watched ? null : row.id)}>
-                        {watched ? "Watched" : "Watch"}
+                        Watch
                       </button>
                       <button
                         type="button"

@@ -30,7 +30,7 @@ function TalkButton() {
   }
   return (
     <button type="button" class="talk primary" disabled={pipeline === null} onClick={() => talk()}>
-      {hears ? "Talk" : speaks ? "Listen" : "Open"}
+      {hears || pipeline === null ? "Talk" : speaks ? "Listen" : "Open"}
     </button>
   );
 }
@@ -41,7 +41,7 @@ function CallButtons() {
   return (
     <div class="pair">
       <button type="button" aria-pressed={muted} onClick={() => setMuted(!muted)}>
-        {muted ? "Muted" : "Mute"}
+        Mute
       </button>
       <button type="button" disabled={!connected} onClick={interrupt}>
         Interrupt
@@ -156,7 +156,7 @@ function TextInput() {
         />
       )}
       <div class="field">
-        <label for="text">Text to {port}</label>
+        <label for="text">Text for “{port}”</label>
         <div class="with-button">
           <input
             id="text"
@@ -209,8 +209,8 @@ export function TalkPanel() {
         {STATES[state ?? "closed"]}
       </p>
       <CallButtons />
-      <LevelMeter label="Microphone" meter={sound.inputMeter} />
-      <LevelMeter label="Pipeline" meter={sound.outputMeter} />
+      <LevelMeter label="Input" meter={sound.inputMeter} />
+      <LevelMeter label="Output" meter={sound.outputMeter} />
       <Devices />
       <Parameters />
       <TextInput />

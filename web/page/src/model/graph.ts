@@ -1,8 +1,8 @@
 /** A pipeline as a picture: which boxes and lines there are, and where they lie. Pure: no DOM, no figures. */
 
-import { Graph, layout } from "@dagrejs/dagre";
 import type { Edge, Hop, Port } from "@tidegate/client";
-import { formatFormat } from "./units.js";
+import { type Place, layered } from "./layout.js";
+import { formatBytes, formatFormat } from "./units.js";
 
 /** What a picture is made of; a pipeline's description and a running session both have it. */
 export interface Topology {
@@ -45,32 +45,33 @@ export interface Picture {
   lines: Line[];
 }
 
-const HOP = { right: { width: 146, height: 76 }, down: { width: 260, height: 76 } };
-const INSERTED = { right: { width: 104, height: 76 }, down: { width: 260, height: 76 } };
-const PORT = { width: 84, height: 38 };
+const HOP = { right: { width: 140, height: 76 }, down: { width: 190, height: 76 } };
+const INSERTED = { right: { width: 112, height: 76 }, down: { width: 190, height: 76 } };
+const PORT = { width: 78, height: 38 };
+const GAPS = { right: { layer: 30, node: 18, edge: 10 }, down: { layer: 30, node: 16, edge: 10 } };
+/** Around the picture, so that focus rings are not cut off. */
+const MARGIN = 6;
+/** What an arrow's tip takes. */
+const TIP = 6;
 
 interface Point {
   x: number;
   y: number;
 }
 
-/** A smooth line: straight out of the first point, through the middles between the inner ones, straight into the last. */
+/** A smooth line through all points that leaves and reaches each of them straight. */
 export function smoothPath(points: readonly Point[], direction: Direction): string {
-  const first = points[0];
-  const last = points[points.length - 1];
-  if (first === undefined || last === undefined) return "";
   const at = (point: Point): string => `${round(point.x)} ${round(point.y)}`;
-  let path = `M${at(first)}`;
-  let from = first;
-  const stops = points.length <= 3 ? [last] : [...points.slice(2, -2), last];
-  for (const stop of stops) {
-    const half = direction === "right" ? (stop.x - from.x) / 2 : (stop.y - from.y) / 2;
-    const leave = direction === "right" ? { x: from.x + half, y: from.y } : { x: from.x, y: from.y + half };
-    const arrive = direction === "right" ? { x: stop.x - half, y: stop.y } : { x: stop.x, y: stop.y - half };
-    path += ` C${at(leave)} ${at(arrive)} ${at(stop)}`;
-    from = stop;
-  }
-  return path;
+  return points
+    .map((to, index) => {
+      const from = points[index - 1];
+      if (from === undefined) return `M${at(to)}`;
+      const half = direction === "right" ? (to.x - from.x) / 2 : (to.y - from.y) / 2;
+      const leave = direction === "right" ? { x: from.x + half, y: from.y } : { x: from.x, y: from.y + half };
+      const arrive = direction === "right" ? { x: to.x - half, y: to.y } : { x: to.x, y: to.y - half };
+      return `C${at(leave)} ${at(arrive)} ${at(to)}`;
+    })
+    .join(" ");
 }
 
 function round(value: number): number {
@@ -79,55 +80,42 @@ function round(value: number): number {
 
 /** Lays a pipeline out. */
 export function draw(topology: Topology, direction: Direction): Picture {
-  const graph = new Graph({ multigraph: true });
-  graph.setGraph({
-    rankdir: direction === "right" ? "LR" : "TB",
-    nodesep: 22,
-    ranksep: direction === "right" ? 34 : 30,
-    edgesep: 14,
-    marginx: 4,
-    marginy: 8,
+  const right = direction === "right";
+  const nodes: Omit<Box, "x" | "y">[] = [
+    ...topology.inputs.map((port) => ({ id: port.name, role: "input" as const, hop: null, port, ...PORT })),
+    ...topology.hops.map((hop) => ({ id: hop.id, role: "hop" as const, hop, port: null, ...(hop.inserted ? INSERTED : HOP)[direction] })),
+    ...topology.outputs.map((port) => ({ id: port.name, role: "output" as const, hop: null, port, ...PORT })),
+  ];
+  const ids = new Set(nodes.map((node) => node.id));
+  const edges = topology.edges.filter((edge) => ids.has(edge.from.node) && ids.has(edge.to.node));
+  const { along, across, centres, bends } = layered(
+    nodes.map(({ id, width, height }) => (right ? { id, along: width, across: height } : { id, along: height, across: width })),
+    edges.map((edge) => ({ from: edge.from.node, to: edge.to.node })),
+    GAPS[direction],
+  );
+  const point = (place: Place): Point =>
+    right ? { x: place.along + MARGIN, y: place.across + MARGIN } : { x: place.across + MARGIN, y: place.along + MARGIN };
+  const boxes = nodes.map((node) => {
+    const centre = point(centres.get(node.id) ?? { along: 0, across: 0 });
+    return { ...node, x: round(centre.x - node.width / 2), y: round(centre.y - node.height / 2) };
   });
-  graph.setDefaultEdgeLabel(() => ({}));
-  const boxes = new Map<string, Omit<Box, "x" | "y">>();
-  const add = (box: Omit<Box, "x" | "y">): void => {
-    boxes.set(box.id, box);
-    graph.setNode(box.id, { width: box.width, height: box.height });
-  };
-  for (const port of topology.inputs) add({ id: port.name, role: "input", hop: null, port, ...PORT });
-  for (const hop of topology.hops) {
-    add({ id: hop.id, role: "hop", hop, port: null, ...(hop.inserted ? INSERTED : HOP)[direction] });
-  }
-  for (const port of topology.outputs) add({ id: port.name, role: "output", hop: null, port, ...PORT });
-
-  const edges = topology.edges.filter((edge) => boxes.has(edge.from.node) && boxes.has(edge.to.node));
-  edges.forEach((edge, index) => graph.setEdge(edge.from.node, edge.to.node, {}, String(index)));
-  layout(graph);
-
-  const placed = [...boxes.values()].map((box) => {
-    const node = graph.node(box.id) as Point;
-    return { ...box, x: round(node.x - box.width / 2), y: round(node.y - box.height / 2) };
-  });
-  const places = new Map(placed.map((box) => [box.id, box]));
+  const byId = new Map(boxes.map((box) => [box.id, box]));
   const lines = edges.map((edge, index) => {
-    const name = String(index);
-    const from = places.get(edge.from.node) as Box;
-    const to = places.get(edge.to.node) as Box;
-    const bends = (graph.edge(edge.from.node, edge.to.node, name) as { points: Point[] }).points.slice(1, -1);
-    const ends: [Point, Point] =
-      direction === "right"
-        ? [{ x: from.x + from.width, y: from.y + from.height / 2 }, { x: to.x - 6, y: to.y + to.height / 2 }]
-        : [{ x: from.x + from.width / 2, y: from.y + from.height }, { x: to.x + to.width / 2, y: to.y - 6 }];
+    const from = byId.get(edge.from.node) as Box;
+    const to = byId.get(edge.to.node) as Box;
+    const ends: [Point, Point] = right
+      ? [{ x: from.x + from.width, y: from.y + from.height / 2 }, { x: to.x - TIP, y: to.y + to.height / 2 }]
+      : [{ x: from.x + from.width / 2, y: from.y + from.height }, { x: to.x + to.width / 2, y: to.y - TIP }];
     return {
-      key: `${edgeName(edge)}#${name}`,
+      key: `${edgeName(edge)}#${index}`,
       from: edge.from.node,
       to: edge.to.node,
-      path: smoothPath([ends[0], ...bends, ends[1]], direction),
+      path: smoothPath([ends[0], ...(bends[index] ?? []).map(point), ends[1]], direction),
       title: lineTitle(edge, topology),
     };
   });
-  const size = graph.graph() as { width?: number; height?: number };
-  return { width: Math.ceil(size.width ?? 0), height: Math.ceil(size.height ?? 0), boxes: placed, lines };
+  const [width, height] = right ? [along, across] : [across, along];
+  return { width: Math.ceil(width + 2 * MARGIN), height: Math.ceil(height + 2 * MARGIN), boxes, lines };
 }
 
 /** An edge as a manifest writes it. */
@@ -142,7 +130,7 @@ export function queueText(edge: Edge): string {
   if (queue === null || queue === undefined) return "";
   const bounds = [
     queue.frames ? `${queue.frames} frames` : "",
-    queue.bytes ? `${queue.bytes} bytes` : "",
+    queue.bytes ? formatBytes(queue.bytes) : "",
     queue.age_ms ? `${queue.age_ms} ms` : "",
   ].filter((text) => text !== "");
   const full = queue.when_full === undefined ? "" : `when full: ${queue.when_full.replace("_", " ")}`;

@@ -40,6 +40,7 @@ export function lineOf(message: ServerMessage): Pick<LogLine, "tone" | "name" | 
 
 function frameLine(frame: Frame): Pick<LogLine, "tone" | "name" | "text"> | null {
   if ("json" in frame) return { tone: "plain", name: frame.port, text: shorten(JSON.stringify(frame.json.value)) };
+  if ("text" in frame && frame.final === false) return null; // Captions show what may still change.
   if ("text" in frame) return { tone: "plain", name: frame.port, text: shorten(frame.text.text) };
   if ("tensor" in frame) return { tone: "plain", name: frame.port, text: `tensor ${frame.tensor.dtype}[${frame.tensor.shape.join(", ")}]` };
   if ("binary" in frame) return { tone: "plain", name: frame.port, text: `binary, ${Math.floor((frame.binary.data.length * 3) / 4)} bytes` };

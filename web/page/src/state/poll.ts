@@ -45,7 +45,7 @@ function every(interval: number, task: () => Promise<void>): () => void {
 
 function failed(error: unknown): void {
   if (!(error instanceof TidegateError)) throw error;
-  if (error.code === "unreachable" || error.code === "timeout") store.reachable.value = false;
+  store.reachable.value = error.status !== undefined;
   // A call's own problem says more than a look that failed after it.
   if (store.problem.value === null || error.code === "unauthenticated") store.showProblem(error);
 }
