@@ -5,6 +5,7 @@
 //! never a panic. Nothing here knows sessions, reads a clock or does I/O.
 
 pub mod error;
+pub mod json;
 pub mod limits;
 pub mod message;
 pub mod name;

@@ -10,6 +10,7 @@ use crate::error::{WireMessageError, at_most};
 use crate::limits::{
     CHANNELS, MESSAGE_BYTES, PARAMETERS_DEPTH, PARAMETERS_VALUES, SAMPLE_RATES, STRING_BYTES,
 };
+use crate::message::Source;
 
 type Result<T> = std::result::Result<T, WireMessageError>;
 
@@ -68,6 +69,22 @@ pub(crate) fn audio(format: AudioFormat, data: Bytes) -> Result<Payload> {
     Ok(Payload::Audio(Audio::encoded(format, data)))
 }
 
+#[cold]
+pub(crate) fn no_payload() -> WireMessageError {
+    WireMessageError::missing(
+        "frame.payload",
+        "send one of audio, video, text, binary, tensor, json",
+    )
+}
+
+#[cold]
+pub(crate) fn no_video_format() -> WireMessageError {
+    WireMessageError::missing(
+        "frame.video.format",
+        "name the codec here or for the port in open",
+    )
+}
+
 /// A tensor whose data fits its shape.
 pub(crate) fn tensor(dtype: Dtype, shape: &[u64], data: Bytes) -> Result<Payload> {
     let tensor = Tensor::new(dtype, shape, data).map_err(|error| {
@@ -95,6 +112,21 @@ pub(crate) fn json(text: Bytes) -> Result<Payload> {
 /// Text, taken without a copy.
 pub(crate) fn text(text: String) -> Payload {
     Payload::Text(Text::from(text))
+}
+
+/// A pipeline by name; `field` is the path of the name.
+pub(crate) fn pipeline(field: &str, name: String) -> Result<Source> {
+    let name = optional(field, name)?;
+    name.map(Source::Pipeline)
+        .ok_or_else(|| WireMessageError::missing(field, "name a pipeline that the server lists"))
+}
+
+#[cold]
+pub(crate) fn no_source(at: &str) -> WireMessageError {
+    WireMessageError::missing(
+        format!("{at}.pipeline"),
+        "name a pipeline, or send a manifest's text as manifest",
+    )
 }
 
 /// A string that is an id or a name.

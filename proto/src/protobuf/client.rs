@@ -15,7 +15,7 @@ use crate::{v1, validate};
 type Result<T> = std::result::Result<T, WireMessageError>;
 
 /// What [`WireMessageError::Unknown`] names.
-pub(crate) const CLIENT_KINDS: &str = "open, frame, interrupt, end, credit, ack";
+const CLIENT_KINDS: &str = "open, frame, interrupt, end, credit, ack";
 
 /// A client's message; `formats` are those that its `open` named.
 ///
@@ -123,9 +123,9 @@ fn decode_open(open: v1::Open) -> Result<Open> {
     let as_ports = open.r#as.into_iter();
     Ok(Open {
         source: match open.source {
-            Some(v1::open::Source::Pipeline(name)) => pipeline("open.pipeline", name)?,
+            Some(v1::open::Source::Pipeline(name)) => validate::pipeline("open.pipeline", name)?,
             Some(v1::open::Source::Manifest(text)) => Source::Manifest(text),
-            None => return Err(no_source("open")),
+            None => return Err(validate::no_source("open")),
         },
         parameters: parameters::decode("open.parameters", open.parameters)?,
         mode: match v1::Mode::try_from(open.mode) {
@@ -157,21 +157,6 @@ fn decode_raw(raw: v1::RawAudio) -> Result<Raw> {
         input: optional_port("open.raw.input", raw.input)?,
         output: optional_port("open.raw.output", raw.output)?,
     })
-}
-
-/// A pipeline by name; `field` is the path of the name.
-pub(crate) fn pipeline(field: &str, name: String) -> Result<Source> {
-    let name = validate::optional(field, name)?;
-    name.map(Source::Pipeline)
-        .ok_or_else(|| WireMessageError::missing(field, "name a pipeline that the server lists"))
-}
-
-#[cold]
-pub(crate) fn no_source(at: &str) -> WireMessageError {
-    WireMessageError::missing(
-        format!("{at}.pipeline"),
-        "name a pipeline, or send a manifest's text as manifest",
-    )
 }
 
 fn encode_open(open: Open) -> v1::Open {

@@ -2,7 +2,6 @@
 
 use tidegate_media::{Frame, Timestamp};
 
-use super::client::{no_source, pipeline};
 use super::format::{specs_from, specs_to};
 use super::frame::{decode_frame, encode_frame};
 use super::parameters;
@@ -10,8 +9,8 @@ use crate::error::{WireMessageError, at_most};
 use crate::limits::PORTS;
 use crate::message::{Execute, PortFormats, Source};
 use crate::name::PortName;
-use crate::v1;
 use crate::v1::execute_request::Source as Wire;
+use crate::{v1, validate};
 
 type Result<T> = std::result::Result<T, WireMessageError>;
 
@@ -22,9 +21,9 @@ type Result<T> = std::result::Result<T, WireMessageError>;
 pub fn decode_execute(request: v1::ExecuteRequest, now: Timestamp) -> Result<Execute> {
     Ok(Execute {
         source: match request.source {
-            Some(Wire::Pipeline(name)) => pipeline("execute.pipeline", name)?,
+            Some(Wire::Pipeline(name)) => validate::pipeline("execute.pipeline", name)?,
             Some(Wire::Manifest(text)) => Source::Manifest(text),
-            None => return Err(no_source("execute")),
+            None => return Err(validate::no_source("execute")),
         },
         parameters: parameters::decode("execute.parameters", request.parameters)?,
         inputs: decode_ports("execute.inputs", request.inputs, now)?,

@@ -19,7 +19,7 @@ pub fn decode_frame(
     formats: &PortFormats,
 ) -> Result<(PortName, Frame), WireMessageError> {
     let port = PortName::at("frame.port", frame.port)?;
-    let payload = frame.payload.ok_or_else(no_payload)?;
+    let payload = frame.payload.ok_or_else(validate::no_payload)?;
     let meta = Meta {
         seq: frame.seq,
         media_time: MediaTime::from_micros(frame.media_time),
@@ -34,14 +34,6 @@ pub fn decode_frame(
     };
     let payload = decode_payload(payload, port.as_str(), formats)?;
     Ok((port, Frame { meta, payload }))
-}
-
-#[cold]
-pub(crate) fn no_payload() -> WireMessageError {
-    WireMessageError::missing(
-        "frame.payload",
-        "send one of audio, video, text, binary, tensor, json",
-    )
 }
 
 fn decode_payload(
@@ -60,12 +52,7 @@ fn decode_payload(
         Wire::Video(video) => {
             let format = match video.format {
                 Some(format) => video_from("frame.video.format", format)?,
-                None => formats.video(port).ok_or_else(|| {
-                    WireMessageError::missing(
-                        "frame.video.format",
-                        "name the codec here or for the port in open",
-                    )
-                })?,
+                None => formats.video(port).ok_or_else(validate::no_video_format)?,
             };
             Ok(Payload::Video(Video {
                 format,

@@ -1,0 +1,84 @@
+//! The body and the answer of `POST …/execute`.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tidegate_media::{Frame, Timestamp};
+
+use super::frame::{self, WireFrame};
+use super::shared::{PortSpec, Result, specs};
+use crate::error::{WireMessageError, at_most};
+use crate::limits::PORTS;
+use crate::message::{Execute, PortFormats, Source};
+use crate::name::PortName;
+use crate::validate;
+
+#[derive(Deserialize)]
+pub(super) struct Body<'a> {
+    #[serde(borrow, default)]
+    inputs: BTreeMap<Cow<'a, str>, Vec<WireFrame<'a>>>,
+    #[serde(default)]
+    parameters: Map<String, Value>,
+    #[serde(borrow, default)]
+    outputs: Vec<PortSpec<'a>>,
+}
+
+pub(super) fn decode(body: Body<'_>, source: Source, now: Timestamp) -> Result<Execute> {
+    validate::parameters("execute.parameters", &body.parameters)?;
+    at_most("execute.inputs", body.inputs.len(), PORTS, "ports")?;
+    let formats = PortFormats::default();
+    let port = |(name, frames): (Cow<'_, str>, Vec<WireFrame<'_>>)| {
+        let port = PortName::at("execute.inputs", name.into_owned())?;
+        let mut decoded = Vec::with_capacity(frames.len());
+        for (place, mut frame) in (1..).zip(frames) {
+            if frame.port.is_empty() {
+                frame.port = Cow::Owned(port.as_str().to_owned());
+            }
+            if frame.seq == 0 {
+                frame.seq = place;
+            }
+            let (named, frame) = frame.decode(now, &formats)?;
+            if named != port {
+                return Err(other_port("execute.inputs", &port, &named));
+            }
+            decoded.push(frame);
+        }
+        Ok((port, decoded))
+    };
+    Ok(Execute {
+        source,
+        parameters: body.parameters,
+        inputs: body.inputs.into_iter().map(port).collect::<Result<_>>()?,
+        outputs: specs("execute.outputs", body.outputs)?,
+    })
+}
+
+/// A frame names another port than the list that it is in.
+#[cold]
+fn other_port(field: &str, port: &PortName, named: &PortName) -> WireMessageError {
+    WireMessageError::invalid(
+        format!("{field}.{port}.port"),
+        format!("is {named}"),
+        "leave it out, or name the list's own port",
+    )
+}
+
+pub(super) fn encode_outputs(outputs: &[(PortName, Vec<Frame>)], now: Timestamp) -> String {
+    let mut out = String::from("{\"outputs\":{");
+    for (index, (port, frames)) in outputs.iter().enumerate() {
+        out.push_str(if index == 0 { "\"" } else { ",\"" });
+        out.push_str(port.as_str());
+        out.push_str("\":[");
+        for (index, frame) in frames.iter().enumerate() {
+            if index > 0 {
+                out.push(',');
+            }
+            frame::append(&mut out, None, frame, now);
+        }
+        out.push(']');
+    }
+    out.push_str("}}");
+    out
+}
