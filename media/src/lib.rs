@@ -5,6 +5,7 @@
 pub mod codec;
 pub mod format;
 pub mod frame;
+pub mod jitter;
 pub mod queue;
 pub mod reframe;
 pub mod resample;
@@ -17,6 +18,7 @@ pub mod timeline;
 pub use codec::{AudioDecoder, AudioEncoder, CodecError};
 pub use format::{AudioFormat, Codec, Kind, VideoCodec, VideoFormat};
 pub use frame::{Audio, Frame, Json, Meta, Payload, Rtp, Text, Video};
+pub use jitter::{JitterDecoder, JitterFigures, JitterSettings};
 pub use queue::{BoundedQueue, DropReason, Pop, Push, QueueLimits, Shed, WhenFull};
 pub use reframe::Reframer;
 pub use resample::{ResampleError, Resampler};
