@@ -21,6 +21,10 @@ use crate::validate;
 /// What a client sends. Frames are written by [`super::frame`].
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a frame is what most messages are, and lives on the stack for one decoding"
+)]
 pub(super) enum Client<'a> {
     #[serde(borrow)]
     Open(Box<Open<'a>>),
