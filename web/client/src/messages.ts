@@ -32,15 +32,19 @@ export interface FrameHeader {
   /** Closes the utterance. */
   final?: boolean;
   /** The newest input that this frame came from. */
-  caused_by?: unknown;
-  /** Media was replayed after a worker was lost. */
+  caused_by?: number;
+  /** Microseconds, when sent, until nobody wants it. */
+  deadline?: number;
+  /** The worker's own time for it, in microseconds. */
+  service?: number;
+  /** Sent again after a worker was lost. */
   replayed?: boolean;
 }
 
 /** What a frame carries: one of six kinds. */
 export type Payload =
   | { audio: { format: AudioFormat; data: string } }
-  | { video: { format?: unknown; data: string; key_frame?: boolean } }
+  | { video: { format?: unknown; key?: boolean; data: string } }
   | { text: { text: string } }
   | { binary: { data: string } }
   | { tensor: { dtype: string; shape: number[]; data: string } }
@@ -54,8 +58,16 @@ export interface Port {
   name: string;
   kind: Kind;
   format?: unknown;
+  /** Whether frames enter or leave by it. */
+  direction?: "input" | "output";
   /** Of an output: the input whose client it belongs to, in a pipeline that clients share. */
   for?: string;
+}
+
+/** The format of a port, where the client may choose it. */
+export interface PortFormat {
+  port: string;
+  audio?: AudioFormat;
 }
 
 /** Opens a stream on the WebSocket. The data channel needs none: the offer opened the session. */
@@ -64,11 +76,20 @@ export interface Open {
   parameters?: Record<string, unknown>;
   /** `live` cannot be told to wait; `waits` can. */
   mode: "live" | "waits";
+  /** What this client understands: `credits`, `stats`. */
   features: string[];
+  /** Joins, or creates, the session with this key. */
   session?: string;
-  as?: string;
-  /** Further members, such as those that name the raw audio ports. */
-  [member: string]: unknown;
+  /** The ports of a shared session that this client takes; none: the first free seat. */
+  as?: string[];
+  /** Formats of the audio that the client will send; by default 16-bit PCM, 16 kHz, mono. */
+  inputs?: PortFormat[];
+  /** Formats in which the client wants audio; by default what it sends. */
+  outputs?: PortFormat[];
+  /** The input and the output whose frames raw binary messages carry. */
+  raw?: { input?: string; output?: string };
+  /** The session's time limit from now, in microseconds. */
+  deadline?: number;
 }
 
 /** The server's first message. */
@@ -131,7 +152,8 @@ export function parseServerMessage(text: string): ServerMessage | null {
   const key = Object.keys(value).find((name) => SERVER_KEYS.includes(name));
   if (key === undefined) return null;
   const body: unknown = (value as Record<string, unknown>)[key];
-  return typeof body === "object" && body !== null ? ({ [key]: body } as ServerMessage) : null;
+  if (typeof body !== "object" || body === null) return null;
+  return { [key]: body } as ServerMessage;
 }
 
 /** The text of a frame that carries text, or `null`. */

@@ -28,12 +28,12 @@ export function credentialsOf(sdp: string): { ufrag: string; pwd: string } | nul
   return ufrag === undefined || pwd === undefined ? null : { ufrag, pwd };
 }
 
-/** The media sections of a description: each `m=` line with its `a=mid`. */
+/** The media sections of a description: each `m=` line, with the port that stands for none (RFC 8840 §9), and its `a=mid`. */
 function sections(sdp: string): { media: string; mid: string }[] {
   return sdp
     .split(/^(?=m=)/m)
     .slice(1)
-    .map((section) => ({ media: (section.split(/\r?\n/, 1)[0] ?? "").trim(), mid: attribute(section, "mid") ?? "" }));
+    .map((section) => ({ media: (section.split(/\r?\n/, 1)[0] ?? "").trim().replace(/^(m=\S+) \d+/, "$1 9"), mid: attribute(section, "mid") ?? "" }));
 }
 
 /**

@@ -9,7 +9,17 @@ import { type Caption, Captions } from "./captions.js";
 import { TidegateError, defined, errorCode } from "./errors.js";
 import { TypedTarget } from "./events.js";
 import type { Http } from "./http.js";
-import { type ClientMessage, type Frame, type Open, type Opened, type Payload, type ServerMessage, parseServerMessage } from "./messages.js";
+import {
+  type AudioFormat,
+  type ClientMessage,
+  type Frame,
+  type Open,
+  type Opened,
+  type Payload,
+  type PortFormat,
+  type ServerMessage,
+  parseServerMessage,
+} from "./messages.js";
 
 /** The WebSocket subprotocol of the JSON messages. */
 export const JSON_PROTOCOL = "tidegate.v1.json";
@@ -22,11 +32,18 @@ export interface StreamOptions {
   parameters?: Record<string, unknown>;
   /** `live` (the default) cannot be told to wait; `waits` can, and nothing of it is shed. */
   mode?: "live" | "waits";
+  /** Protocol features to use: `credits`, `stats`. */
   features?: string[];
+  /** Joins or creates the session of this key. */
   session?: string;
-  as?: string;
-  /** Further members of the `open` message, such as those that name the raw audio ports. */
-  open?: Record<string, unknown>;
+  /** The ports that this client takes in a shared session. */
+  as?: string | string[];
+  /** Formats of the audio that the client will send, by port; by default 16-bit PCM, 16 kHz, mono. */
+  inputs?: Record<string, AudioFormat>;
+  /** Formats in which the client wants audio, by port. */
+  outputs?: Record<string, AudioFormat>;
+  /** The input and the output whose frames go as raw binary messages. */
+  raw?: { input?: string; output?: string };
 }
 
 /** What a stream tells. */
@@ -34,7 +51,7 @@ export interface StreamEvents {
   opened: Opened;
   frame: Frame;
   caption: Caption;
-  /** A raw binary message: audio of the output that `open` named. */
+  /** A raw binary message: audio of the output that `raw` named. */
   binary: ArrayBuffer;
   interrupted: { port?: string; reason: string };
   draining: { deadline_ms: number };
@@ -56,7 +73,7 @@ export class Stream extends TypedTarget<StreamEvents> {
   /** Use `TidegateClient.stream`. */
   constructor(http: Http, options: StreamOptions) {
     super();
-    const url = http.url(`v1/pipelines/${encodeURIComponent(options.pipeline)}/ws`, { session: options.session, as: options.as });
+    const url = http.url(`v1/pipelines/${encodeURIComponent(options.pipeline)}/ws`);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const protocols = [JSON_PROTOCOL];
     // A browser can set no headers on a WebSocket, so the token goes by the one list that it can set.
@@ -97,7 +114,7 @@ export class Stream extends TypedTarget<StreamEvents> {
     this.send(port, { text: { text } }, { final: true });
   }
 
-  /** Sends raw audio to the input that `open` named. */
+  /** Sends raw audio to the input that `raw` named. */
   sendBinary(data: ArrayBuffer | ArrayBufferView): void {
     this.#expectOpen();
     this.#socket.send(data as ArrayBufferView<ArrayBuffer>);
@@ -166,12 +183,20 @@ export class Stream extends TypedTarget<StreamEvents> {
 
 /** The message that begins a stream. */
 function openMessage(options: StreamOptions): Open {
-  const { pipeline, parameters, session, as } = options;
+  const { pipeline, mode, features, parameters, session, as, raw } = options;
+  const formats = (ports: Record<string, AudioFormat> | undefined): PortFormat[] | undefined =>
+    ports && Object.entries(ports).map(([port, audio]) => ({ port, audio }));
   return {
-    ...options.open,
     pipeline,
-    mode: options.mode ?? "live",
-    features: options.features ?? [],
-    ...defined({ parameters, session, as }),
+    mode: mode ?? "live",
+    features: features ?? [],
+    ...defined({
+      parameters,
+      session,
+      as: typeof as === "string" ? [as] : as,
+      inputs: formats(options.inputs),
+      outputs: formats(options.outputs),
+      raw,
+    }),
   };
 }

@@ -106,6 +106,17 @@ await refused.getByRole("button", { name: "Listen", exact: true }).click();
 await refused.waitForTimeout(600);
 await refused.screenshot({ path: `${out}/9-overloaded.png` });
 
+await post("dev/fail");
+const down = await open({ viewport: { width: 1024, height: 800 } }, "dark");
+await down.goto(`${url}?pipeline=clean-voice`);
+await down.waitForTimeout(500);
+await down.context().setOffline(true);
+await down.waitForTimeout(3000);
+await down.keyboard.press("Tab");
+await down.keyboard.press("Tab");
+await down.screenshot({ path: `${out}/10-unreachable.png` });
+await audit(down, "unreachable");
+
 await browser.close();
 server.closeAllConnections();
 server.close();

@@ -103,6 +103,12 @@ describe("the history", () => {
     expect(history.series(seriesName("other", "wire"))[1]).toEqual([null, null, null]);
   });
 
+  it("leaves out a look that comes at once after another", () => {
+    const history = new History();
+    for (const seconds of [1, 1.1, 2]) history.take(seconds, look(1000));
+    expect(history.series("")[0]).toEqual([1, 2]);
+  });
+
   it("is bounded", () => {
     const history = new History();
     for (let second = 0; second < HISTORY_SAMPLES + 50; second += 1) history.take(second, look(second, [hop("a", 1, 1, 1)]));

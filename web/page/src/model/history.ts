@@ -19,6 +19,9 @@ export const PART_NAMES: Record<Part, string> = {
 /** How many samples a series keeps: two minutes at one a second. */
 export const HISTORY_SAMPLES = 120;
 
+/** A look that comes sooner after the one before says nothing new. */
+const SOONEST_SECONDS = 0.4;
+
 /** A series as the chart wants it: seconds, then the percentiles in milliseconds. */
 export type Series = [times: number[], p50: (number | null)[], p90: (number | null)[], p99: (number | null)[]];
 
@@ -36,6 +39,8 @@ export class History {
 
   /** Takes one look at the session, at `seconds` since the epoch. */
   take(seconds: number, detail: Pick<SessionDetail, "hops" | "session_latency">): void {
+    const last = this.#times[this.#times.length - 1];
+    if (last !== undefined && seconds - last < SOONEST_SECONDS) return;
     this.#times.push(seconds);
     const figures = new Map<string, Latency | null>([[SESSION, detail.session_latency]]);
     for (const hop of detail.hops) {

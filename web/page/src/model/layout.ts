@@ -172,14 +172,15 @@ function stack(cells: readonly Cell[], wish: (cell: Cell) => number, gaps: Gaps)
   }
 }
 
-/** Stacks a layer around its middle. */
-function centre(cells: readonly Cell[], gaps: Gaps): void {
+/** Stacks a layer around its middle, in rows that are as high in every layer. */
+function centre(cells: readonly Cell[], row: number, gaps: Gaps): void {
   let end = 0;
   for (const [index, cell] of cells.entries()) {
     const before = cells[index - 1];
     if (before !== undefined) end += before.real && cell.real ? gaps.node : gaps.edge;
-    cell.at = end + cell.across / 2;
-    end += cell.across;
+    const height = cell.real ? row : 0;
+    cell.at = end + height / 2;
+    end += height;
   }
   for (const cell of cells) cell.at -= end / 2;
 }
@@ -229,9 +230,10 @@ export function layered(nodes: readonly LayoutNode[], edges: readonly LayoutEdge
   const made = cellsOf(nodes, edges);
   const lanes = [made.layers[0], made.layers[made.layers.length - 1]].every((cells) => (cells?.filter((cell) => cell.real).length ?? 0) > 1);
   const layers = lanes ? made.layers : order(made.layers);
-  if (lanes) for (const cells of layers) centre(cells, gaps);
-  else settle(layers, gaps);
   const all = layers.flat();
+  const row = Math.max(0, ...all.map((cell) => cell.across));
+  if (lanes) for (const cells of layers) centre(cells, row, gaps);
+  else settle(layers, gaps);
   const top = Math.min(0, ...all.map((cell) => cell.at - cell.across / 2));
   const bottom = Math.max(0, ...all.map((cell) => cell.at + cell.across / 2));
   const middles: number[] = [];

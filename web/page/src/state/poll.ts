@@ -44,7 +44,10 @@ function every(interval: number, task: () => Promise<void>): () => void {
 }
 
 function failed(error: unknown): void {
-  if (!(error instanceof TidegateError)) throw error;
+  if (!(error instanceof TidegateError)) {
+    console.error(error); // A fault of the page's own: said where those look who can mend it, and the looking goes on.
+    return;
+  }
   store.reachable.value = error.status !== undefined;
   // A call's own problem says more than a look that failed after it.
   if (store.problem.value === null || error.code === "unauthenticated") store.showProblem(error);
@@ -69,7 +72,7 @@ async function lookAtLists(): Promise<void> {
 
 async function lookAtSession(): Promise<void> {
   const id = store.watchedId.value;
-  if (id === null) return;
+  if (id === null || (store.detail.value?.id === id && store.detail.value.state === "ended")) return;
   try {
     const detail = await store.client.value.session(id);
     if (store.watchedId.value !== id) return;

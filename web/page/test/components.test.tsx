@@ -1,0 +1,99 @@
+import type { HopFigures } from "@tidegate/client";
+import { render } from "preact-render-to-string";
+import { beforeAll, describe, expect, it, vi } from "vitest";
+
+// The store reads the page's address when it is loaded, so the page's surroundings come first.
+let store: typeof import("../src/state/store.js");
+let app: typeof import("../src/components/app.js");
+
+beforeAll(async () => {
+  vi.stubGlobal("location", { search: "?pipeline=stage&session=standup", origin: "http://gateway.example", pathname: "/" });
+  vi.stubGlobal("sessionStorage", { getItem: () => null, setItem: () => undefined, removeItem: () => undefined });
+  vi.stubGlobal("document", { baseURI: "http://gateway.example/", createElement: () => ({}) });
+  store = await import("../src/state/store.js");
+  app = await import("../src/components/app.js");
+});
+
+const latency = (us: number) => ({ count: 5, p50_us: us, p90_us: us, p99_us: us * 3, max_us: us * 3 });
+const hop: HopFigures = {
+  id: "stt",
+  type: "remote",
+  placement: "remote",
+  inserted: false,
+  endpoint: "http://10.0.0.1:7001",
+  frames_in: 10,
+  frames_out: 4,
+  bytes_in: 0,
+  bytes_out: 0,
+  dropped: { late: 2 },
+  queue_frames: 3,
+  in_flight: 1,
+  latency: { queue: latency(4000), wire: latency(1000), service: latency(400_000), first_output: null },
+};
+const text = (html: string): string => html.replace(/<[^>]+>/g, " ").replace(/\s+/g, " ");
+
+describe("the page", () => {
+  it("takes the pipeline and the seat from its address", () => {
+    expect([store.pipelineName.value, store.seatKey.value]).toEqual(["stage", "standup"]);
+  });
+
+  it("has landmarks and headings before it knows anything", () => {
+    const html = render(<app.App />);
+    expect(html).toMatch(/<main id="main"/);
+    expect(html).toContain('<aside class="rail" aria-label="Talk to the pipeline">');
+    for (const heading of ["Pipeline", "Latency over time", "Sessions", "Captions", "Events"]) expect(html).toMatch(new RegExp(`<h2[^>]*>${heading}`));
+    expect(html).not.toMatch(/<script|javascript:| on[a-z]+="/);
+  });
+
+  it("says what a pipeline cannot do, and offers what it can", () => {
+    store.pipelines.value = [
+      { name: "stage", description: "", digest: "", shared: true, inputs: [{ name: "line", kind: "text" }], outputs: [{ name: "speaker", kind: "audio" }] },
+    ];
+    const html = render(<app.App />);
+    expect(html).toContain("no audio input");
+    expect(html).toMatch(/<button[^>]*>Listen<\/button>/);
+    expect(html).toContain("Shared session");
+    expect(html).toContain("Text for “line”");
+  });
+
+  it("shows a running session's hops with their parts, for eyes and for screen readers", () => {
+    store.detail.value = {
+      id: "0123456789abcdef",
+      pipeline: "stage",
+      transports: ["webrtc"],
+      state: "running",
+      age_seconds: 42,
+      hops: [hop],
+      edges: [
+        { from: { node: "mic", port: "" }, to: { node: "stt", port: "" } },
+        { from: { node: "stt", port: "" }, to: { node: "captions", port: "" } },
+      ],
+      inputs: [{ name: "mic", kind: "audio" }],
+      outputs: [{ name: "captions", kind: "text" }],
+      webrtc: { rtt_ms: 12.34, jitter_ms: null, packets_lost: 0, jitter_buffer_ms: 20, concealed_samples: 960 },
+      session_latency: latency(410_000),
+    };
+    const html = render(<app.App />);
+    expect(html).toContain("stt, remote, remote; p50 405 ms: queue 4.00 ms, wire 1.00 ms, service 400 ms; 3 frames wait; dropped late 2");
+    expect(text(html)).toContain("10.0.0.1:7001 405 ms 3 wait −2");
+    const widths = [...html.matchAll(/<i class="(queue|wire|service)" style="width:\s?([\d.]+)%/g)].map((match) => [match[1], Number(match[2])]);
+    expect(widths).toEqual([["queue", 0.8], ["wire", 0.2], ["service", 80]]);
+    expect(text(html)).toContain("Round trip 12.3 ms");
+    expect(text(html)).toContain("Concealed 20.0 ms");
+    expect(text(html)).toContain("a full bar is 500 ms, p50 over 10 s");
+  });
+
+  it("escapes what the pipeline writes", () => {
+    store.captions.value = [{ port: "captions", utterance: 1, revision: 0, final: false, text: "<img src=x onerror=alert(1)>", mediaTime: 0 }];
+    const html = render(<app.App />);
+    expect(html).toContain("&lt;img src=x");
+    expect(html).not.toContain("<img");
+  });
+
+  it("says a problem as an alert, with what mends it", () => {
+    store.problem.value = { title: "The gateway is full", text: "64 of 64 sessions run.", mend: "retry", waitSeconds: 7 };
+    const html = render(<app.App />);
+    expect(html).toMatch(/<div role="alert"><div class="problem">/);
+    expect(html).toMatch(/<button type="button" disabled[^>]*>Try again in 7 s<\/button>/);
+  });
+});
