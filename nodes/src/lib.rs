@@ -3,6 +3,7 @@
 //! A pipeline is a state machine without I/O. Nothing in this crate reads a clock, spawns, locks, waits, or knows networks or
 //! an async runtime. What leaves the process is behind messages ([`hop`]) that a driver carries.
 
+mod builtin;
 pub mod compile;
 pub mod error;
 pub mod hop;

@@ -24,7 +24,8 @@ pub trait Node: Send {
         frame: Frame,
     ) -> Result<(), NodeError>;
 
-    /// The instant that was set by [`Context::set_timer`] has come.
+    /// The instant that was set by [`Context::set_timer`] has come. A node without joined inputs is also called once at the
+    /// start: a generator begins there.
     ///
     /// # Errors
     /// As for [`Node::on_frame`].

@@ -1,0 +1,40 @@
+//! The node types that come with Tidegate.
+//!
+//! One file a family. Each type describes its parameters as a struct, from which both the check and the published schema come,
+//! so that the two cannot differ. Nothing here reads a clock; only `tap` touches files.
+
+mod adapt;
+mod channels;
+mod decode;
+mod denoise;
+mod encode;
+mod gain;
+mod gather;
+mod identity;
+mod params;
+mod pcm;
+mod resample;
+#[cfg(test)]
+mod testing;
+mod tone;
+mod typed;
+
+use crate::registry::Registry;
+
+impl Registry {
+    /// Every node type that comes with Tidegate.
+    #[must_use]
+    pub fn builtin() -> Self {
+        let mut registry = Self::empty();
+        typed::add(&mut registry, identity::Identity);
+        typed::add(&mut registry, gain::Gain);
+        typed::add(&mut registry, channels::Channels);
+        typed::add(&mut registry, pcm::Pcm);
+        typed::add(&mut registry, resample::Resample);
+        typed::add(&mut registry, decode::Decode);
+        typed::add(&mut registry, encode::Encode);
+        typed::add(&mut registry, denoise::Denoise);
+        typed::add(&mut registry, tone::Tone);
+        registry
+    }
+}
