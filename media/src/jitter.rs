@@ -5,7 +5,7 @@
 //! memory is bounded whatever is sent.
 //!
 //! How. Each packet has a *due time*: when the fastest packets of late would have brought it, plus a target delay that
-//! follows the network ([`arrivals`]). A packet whose turn it is goes on as soon as it is here, ahead of its due time: on
+//! follows the network. A packet whose turn it is goes on as soon as it is here, ahead of its due time: on
 //! a clean network the buffer costs nothing. The due time decides only how long a missing packet is waited for. Then it
 //! is made from the copy in the next one (in-band FEC) or concealed. When the sound runs ahead of or behind the target by
 //! more than a margin, a pitch period is taken out or put in ([`stretch`]); pauses are simply cut or drawn out.
@@ -15,7 +15,9 @@
 mod arrivals;
 mod buffer;
 mod decoder;
+mod delay;
 mod packets;
+mod step;
 pub mod stretch;
 
 #[cfg(test)]
@@ -23,8 +25,9 @@ mod tests;
 
 use std::time::Duration;
 
-pub use self::buffer::{Correction, JitterBuffer, Packet, Step};
+pub use self::buffer::JitterBuffer;
 pub use self::decoder::{JitterDecoder, NotRtp};
+pub use self::step::{Correction, Packet, Step};
 
 /// Bounds and habits of a jitter buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

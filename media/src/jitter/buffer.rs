@@ -7,74 +7,18 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::arrivals::{Arrivals, nanos};
+use super::arrivals::nanos;
+use super::delay::{DelayControl, duration_nanos};
 use super::packets::{Held, Insert, Numbers, Packets, Unwrapper};
+use super::step::{Correction, Packet, Step};
 use super::{JitterFigures, JitterSettings};
-use crate::frame::{Meta, Rtp};
 use crate::time::Timestamp;
-
-/// A packet as the buffer takes it.
-#[derive(Clone, Debug)]
-pub struct Packet {
-    /// Its RTP numbers.
-    pub rtp: Rtp,
-    /// What it carries.
-    pub payload: Bytes,
-    /// Its playing time in clock units.
-    pub samples: u32,
-    /// It carries a copy of the packet before it.
-    pub fec: bool,
-    /// Silence follows it: discontinuous transmission.
-    pub pause: bool,
-    /// What its frame says of itself.
-    pub meta: Meta,
-}
-
-/// What to play next. Lengths are in clock units.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// Decode this packet.
-    Decode(Packet),
-    /// Make the last `samples` before `next` from the copy in it.
-    Fec {
-        /// The packet after the missing one; it is decoded by the step after this.
-        next: Bytes,
-        /// Its playing time, which is that of the copy.
-        covers: u32,
-        /// Length wanted: at most `covers`; the copy's end.
-        samples: u32,
-    },
-    /// Make something up.
-    Conceal {
-        /// Length wanted.
-        samples: u32,
-    },
-    /// Play silence.
-    Silence {
-        /// Length wanted.
-        samples: u32,
-    },
-}
-
-/// How the delay differs from what it should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Correction {
-    /// Not enough to act on.
-    None,
-    /// It is too long by this.
-    Shrink(Duration),
-    /// It is too short by this.
-    Grow(Duration),
-}
 
 /// See the module's text.
 #[derive(Clone, Debug)]
 pub struct JitterBuffer {
-    clock: u32,
     settings: JitterSettings,
-    arrivals: Arrivals,
+    delay: DelayControl,
     numbers: Unwrapper,
     packets: Packets,
     /// Whether sound is being put out.
@@ -90,13 +34,6 @@ pub struct JitterBuffer {
     made_up: i64,
     /// The last packet said that silence follows.
     pausing: bool,
-    /// Playing time of the last packet, in clock units.
-    last_samples: u32,
-    /// Share of packets lost of late, and whether packets carry copies.
-    loss: f32,
-    fec_seen: bool,
-    /// Delay of the last packet played, in nanoseconds.
-    delay: i64,
     /// By how much the playhead has leapt, not yet told.
     leap: Duration,
     figures: JitterFigures,
@@ -105,19 +42,13 @@ pub struct JitterBuffer {
 impl JitterBuffer {
     /// Longest that a starved output is made up before it counts as silence.
     const CONCEAL_MAX: Duration = Duration::from_millis(120);
-    /// Packets until the target is taken from the histogram alone: half a second of 20 ms packets.
-    const SETTLED: u32 = 25;
-    /// Loss above which waiting for the copy in the next packet pays.
-    const LOSS_WORTH_WAITING: f32 = 0.005;
 
     /// An empty buffer for packets that count time in `clock` Hz (zero counts as 8,000).
     #[must_use]
     pub fn new(clock: u32, settings: JitterSettings) -> Self {
-        let clock = if clock == 0 { 8_000 } else { clock };
         Self {
-            clock,
             settings,
-            arrivals: Arrivals::new(),
+            delay: DelayControl::new(if clock == 0 { 8_000 } else { clock }, settings),
             numbers: Unwrapper::default(),
             packets: Packets::default(),
             playing: false,
@@ -127,10 +58,6 @@ impl JitterBuffer {
             playhead: 0,
             made_up: 0,
             pausing: false,
-            last_samples: clock / 50,
-            loss: 0.0,
-            fec_seen: false,
-            delay: 0,
             leap: Duration::ZERO,
             figures: JitterFigures::default(),
         }
@@ -158,12 +85,11 @@ impl JitterBuffer {
                 return;
             }
             // Its relative delay still counts: the target grows so that the next one like it comes in time.
-            self.arrivals
-                .note(now, self.nanos_of(timestamp), self.settings.delay_max);
+            self.delay.note_arrival(now, timestamp);
             self.figures.late += 1;
             return;
         }
-        self.fec_seen |= packet.fec;
+        self.delay.note_copies(packet.fec);
         let arrived = now;
         let held = Held {
             sequence,
@@ -179,8 +105,7 @@ impl JitterBuffer {
             Insert::Reordered => self.figures.reordered += 1,
             Insert::Appended => {}
         }
-        self.arrivals
-            .note(now, self.nanos_of(timestamp), self.settings.delay_max);
+        self.delay.note_arrival(now, timestamp);
         while self.packets.len() > self.settings.packets_max.max(1)
             || (self.packets.bytes() > self.settings.bytes_max && self.packets.len() > 1)
         {
@@ -241,26 +166,16 @@ impl JitterBuffer {
     /// How the delay of the packet decoded last differs from the target. See [`Self::stretched`].
     #[must_use]
     pub fn correction(&self) -> Correction {
-        let target = duration_nanos(self.target());
-        let excess = self.delay - target;
-        // Wide enough that jitter of the estimate is not chased: every correction is audible to a keen ear.
-        let above = (target / 4).max(10_000_000);
-        let below = (target / 4).max(5_000_000);
-        let size = Duration::from_nanos(excess.unsigned_abs());
         if self.pausing {
             Correction::None
-        } else if excess > above {
-            Correction::Shrink(size)
-        } else if excess < -below {
-            Correction::Grow(size)
         } else {
-            Correction::None
+            self.delay.correction()
         }
     }
 
     /// Says that what was played last came out longer by `units` clock units than asked for (negative: shorter).
     pub fn stretched(&mut self, units: i64) {
-        self.playhead += self.nanos_of(units);
+        self.playhead += self.delay.nanos_of(units);
     }
 
     /// By how much the output's time has leapt since this was last asked: the pause before a sender began again.
@@ -268,28 +183,13 @@ impl JitterBuffer {
         std::mem::take(&mut self.leap)
     }
 
-    /// The delay that is aimed for.
-    #[must_use]
-    pub fn target(&self) -> Duration {
-        let mut target = self.arrivals.quantile();
-        if self.arrivals.seen() < Self::SETTLED {
-            target = target.max(self.settings.delay_initial);
-        }
-        if self.fec_seen && self.loss > Self::LOSS_WORTH_WAITING {
-            // The copy comes one packet later.
-            let packet = self.nanos_of(i64::from(self.last_samples));
-            target += Duration::from_nanos(packet.unsigned_abs());
-        }
-        target.clamp(self.settings.delay_min, self.settings.delay_max)
-    }
-
     /// What it has seen and done; the counts of samples are the decoder's.
     #[must_use]
     pub fn figures(&self) -> JitterFigures {
         JitterFigures {
-            jitter: self.arrivals.jitter(),
-            target_delay: self.target(),
-            delay: Duration::from_nanos(u64::try_from(self.delay).unwrap_or(0)),
+            jitter: self.delay.jitter(),
+            target_delay: self.delay.target(),
+            delay: self.delay.current(),
             ..self.figures
         }
     }
@@ -311,14 +211,14 @@ impl JitterBuffer {
         self.figures.restarts += 1;
         self.figures.discarded += self.packets.len() as u64;
         self.packets.clear();
-        self.arrivals.forget_offsets();
+        self.delay.forget_arrivals();
         self.playing = false;
     }
 
     /// Begins to play with the first packet that waits.
     fn start(&mut self, now: Timestamp) -> Option<()> {
         let first = self.packets.first()?;
-        let due = self.due(first).max(nanos(now));
+        let due = self.delay.due(first.timestamp).max(nanos(now));
         (self.next_sequence, self.next_timestamp) = (first.sequence, first.timestamp);
         self.played = 0;
         if self.figures.emitted > 0 {
@@ -340,8 +240,7 @@ impl JitterBuffer {
             return None;
         }
         let held = self.packets.pop()?;
-        self.note_loss(0.0);
-        self.delay = self.playhead - self.arrivals.earliest(self.nanos_of(held.timestamp));
+        self.delay.note_played(self.playhead, held.timestamp);
         self.figures.emitted += 1;
         self.figures.waited += now.saturating_since(held.arrived);
         self.figures.lost += u64::try_from(held.sequence - self.next_sequence).unwrap_or(0);
@@ -349,7 +248,7 @@ impl JitterBuffer {
         self.made_up = 0;
         self.pausing = held.packet.pause;
         if !held.packet.pause {
-            self.last_samples = held.packet.samples;
+            self.delay.note_length(held.packet.samples);
         }
         self.advance(i64::from(held.packet.samples));
         Some(Step::Decode(held.packet))
@@ -361,17 +260,17 @@ impl JitterBuffer {
             return None;
         }
         let silent =
-            self.pausing || self.nanos_of(self.made_up) >= duration_nanos(Self::CONCEAL_MAX);
-        if self.nanos_of(self.made_up) >= duration_nanos(self.settings.idle_after) {
+            self.pausing || self.delay.nanos_of(self.made_up) >= duration_nanos(Self::CONCEAL_MAX);
+        if self.delay.nanos_of(self.made_up) >= duration_nanos(self.settings.idle_after) {
             self.playing = false;
-            self.arrivals.forget_offsets();
+            self.delay.forget_arrivals();
             return None;
         }
         // Short steps, so that a packet that is only just late is not kept waiting; silence has the time.
         let samples = if silent {
-            self.clock / 50
+            self.delay.clock() / 50
         } else {
-            self.clock / 100
+            self.delay.clock() / 100
         };
         self.made_up += i64::from(samples);
         self.advance(i64::from(samples));
@@ -385,8 +284,8 @@ impl JitterBuffer {
     /// Gives up the packet that is next: fills its place, unless what was made up or the delay to be saved covers it.
     fn give_up(&mut self, missing: i64, gap: i64) -> Option<Step> {
         self.figures.lost += 1;
-        self.note_loss(1.0);
-        let usual = i64::from(self.last_samples.max(1));
+        self.delay.note_lost();
+        let usual = i64::from(self.delay.usual_length().max(1));
         let place = if missing == 1 && gap <= 2 * usual {
             gap
         } else {
@@ -416,7 +315,7 @@ impl JitterBuffer {
     /// quantum of 2.5 ms.
     fn surplus(&self, most: i64) -> i64 {
         match self.correction() {
-            Correction::Shrink(by) => self.quantised(duration_nanos(by)).min(most),
+            Correction::Shrink(by) => self.delay.quantised(duration_nanos(by)).min(most),
             _ => 0,
         }
     }
@@ -429,10 +328,11 @@ impl JitterBuffer {
         };
         // A sender whose timestamps leap ahead of time is not waited for.
         let latest = nanos(now).saturating_add(duration_nanos(self.settings.delay_max));
-        let due = self.due(first).min(latest);
+        let due = self.delay.due(first.timestamp).min(latest);
         let fill = self
+            .delay
             .quantised(due.saturating_sub(self.playhead))
-            .min(i64::from(self.clock / 50));
+            .min(i64::from(self.delay.clock() / 50));
         if fill <= 0 {
             let sequence = first.sequence;
             self.next_timestamp = first.timestamp;
@@ -453,12 +353,12 @@ impl JitterBuffer {
     fn skip_stale(&mut self) {
         let delay = |buffer: &Self| {
             let first = buffer.packets.first()?;
-            Some(buffer.playhead - buffer.arrivals.earliest(buffer.nanos_of(first.timestamp)))
+            Some(buffer.delay.at(buffer.playhead, first.timestamp))
         };
         if delay(self).is_none_or(|delay| delay <= duration_nanos(self.settings.delay_max)) {
             return;
         }
-        let target = duration_nanos(self.target());
+        let target = duration_nanos(self.delay.target());
         while self.packets.len() > 1 && delay(self).is_some_and(|delay| delay > target) {
             self.skip_first();
         }
@@ -495,33 +395,11 @@ impl JitterBuffer {
     }
 
     fn advance(&mut self, units: i64) {
-        self.playhead = self.playhead.saturating_add(self.nanos_of(units));
+        self.playhead = self.playhead.saturating_add(self.delay.nanos_of(units));
     }
 
     fn may_release(&self, now: Timestamp) -> bool {
         nanos(now).saturating_add(duration_nanos(self.settings.early)) >= self.playhead
-    }
-
-    /// When a packet should be played.
-    fn due(&self, held: &Held) -> i64 {
-        self.arrivals
-            .earliest(self.nanos_of(held.timestamp))
-            .saturating_add(duration_nanos(self.target()))
-    }
-
-    /// Running share of lost packets, over the last hundred or so.
-    fn note_loss(&mut self, lost: f32) {
-        self.loss += (lost - self.loss) / 100.0;
-    }
-
-    fn nanos_of(&self, units: i64) -> i64 {
-        let nanos = i128::from(units) * 1_000_000_000 / i128::from(self.clock);
-        i64::try_from(nanos).unwrap_or(i64::MAX)
-    }
-
-    /// Clock units in so many nanoseconds, rounded down to 2.5 ms.
-    fn quantised(&self, nanos: i64) -> i64 {
-        nanos.max(0) / 2_500_000 * i64::from(self.clock) / 400
     }
 }
 
@@ -533,8 +411,4 @@ enum Pause {
     Fill(u32),
     /// It is too early to say.
     Wait,
-}
-
-fn duration_nanos(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::buffer::{Correction, JitterBuffer, Packet, Step};
+use super::buffer::JitterBuffer;
+use super::step::{Correction, Packet, Step};
 use super::stretch::{Effort, Stretcher};
 use super::{JitterFigures, JitterSettings};
 use crate::codec::packet::opus_is_dtx;

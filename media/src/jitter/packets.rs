@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::buffer::Packet;
+use super::step::Packet;
 use crate::frame::Rtp;
 use crate::time::Timestamp;
 
