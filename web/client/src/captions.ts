@@ -8,6 +8,7 @@ export interface Caption {
   /** Numbered per port. A text frame without one is an utterance of its own, numbered by its `seq`, negative. */
   utterance: number;
   revision: number;
+  /** It will not change any more. */
   final: boolean;
   text: string;
   /** Microseconds. */
@@ -25,7 +26,8 @@ export class Captions {
   take(frame: Frame): Caption | null {
     const text = textOf(frame);
     if (text === null) return null;
-    const utterance = frame.utterance ?? -frame.seq;
+    const alone = frame.utterance === undefined || frame.utterance === 0;
+    const utterance = alone ? -frame.seq : (frame.utterance as number);
     const revision = frame.revision ?? 0;
     const key = `${frame.port}/${utterance}`;
     const known = this.#revisions.get(key);
@@ -36,6 +38,6 @@ export class Captions {
       if (this.#revisions.size <= REMEMBERED) break;
       this.#revisions.delete(oldest);
     }
-    return { port: frame.port, utterance, revision, final: frame.final ?? false, text, mediaTime: frame.media_time };
+    return { port: frame.port, utterance, revision, final: alone || frame.final === true, text, mediaTime: frame.media_time };
   }
 }

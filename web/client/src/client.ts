@@ -17,7 +17,7 @@ export interface ClientOptions {
 /** How long `execute` may take: it answers when everything is through. */
 const EXECUTE_TIMEOUT_MS = 120_000;
 
-/** A frame to `execute`: `seq` and `media_time` may be left to the client. */
+/** A frame to `execute`: the gateway numbers those without a `seq` by their place. */
 export type InputFrame = Payload & { seq?: number; media_time?: number };
 
 /** A gateway. Every method throws a `TidegateError`. */
@@ -71,17 +71,14 @@ export class TidegateClient {
     inputs: Record<string, InputFrame[]>,
     parameters: Record<string, unknown> = {},
   ): Promise<Record<string, Frame[]>> {
-    const numbered = Object.entries(inputs).map(([port, frames]) => [
-      port,
-      frames.map((frame, index) => ({ port, seq: index + 1, media_time: 0, ...frame })),
-    ]);
     const request = {
       method: "POST",
       headers: { "Content-Type": "application/json", Accept: "application/json" },
-      body: JSON.stringify({ inputs: Object.fromEntries(numbered), parameters }),
+      body: JSON.stringify({ inputs, parameters }),
     };
     const url = this.#http.url(`v1/pipelines/${encodeURIComponent(pipeline)}/execute`);
     const response = await this.#http.request(url, request, EXECUTE_TIMEOUT_MS);
-    return ((await response.json()) as { outputs: Record<string, Frame[]> }).outputs;
+    const { outputs } = (await response.json()) as { outputs: Record<string, Omit<Frame, "port">[]> };
+    return Object.fromEntries(Object.entries(outputs).map(([port, frames]) => [port, frames.map((frame) => ({ ...frame, port }) as Frame)]));
   }
 }

@@ -4,6 +4,8 @@
  * A server's code that this version does not know reads as `internal`; what the server wrote stays in `serverCode`.
  */
 
+import type { ErrorMessage } from "./messages.js";
+
 const SERVER_CODES = [
   "manifest_invalid", "manifest_fetch_failed", "manifest_cycle", "incompatible", "unknown_pipeline", "unknown_session",
   "unauthenticated", "permission_denied", "overloaded", "rate_limited", "draining", "session_expired", "bad_request",
@@ -37,6 +39,7 @@ export interface ErrorDetails {
   fault?: string;
   hop?: string;
   endpoint?: string;
+  phase?: string;
   serverCode?: string;
   cause?: unknown;
 }
@@ -57,6 +60,8 @@ export class TidegateError extends Error {
   readonly hop: string | undefined;
   /** The endpoint that it concerns. */
   readonly endpoint: string | undefined;
+  /** Of a `timeout`: `connect`, `first_output`, `gap` or `call`. */
+  readonly phase: string | undefined;
   /** The code as the server wrote it. */
   readonly serverCode: string | undefined;
 
@@ -69,6 +74,7 @@ export class TidegateError extends Error {
     this.fault = details.fault;
     this.hop = details.hop;
     this.endpoint = details.endpoint;
+    this.phase = details.phase;
     this.serverCode = details.serverCode;
   }
 }
@@ -118,6 +124,13 @@ export function retryAfterSeconds(header: string | null, nowMs: number): number 
   if (/^\d+$/.test(header.trim())) return Number(header.trim());
   const date = Date.parse(header);
   return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - nowMs) / 1000));
+}
+
+/** The error of an `error` message. */
+export function errorOfMessage(body: ErrorMessage): TidegateError {
+  const { code, message, fault, retryable, hop, endpoint, phase, retry_after } = body;
+  const retryAfter = retry_after === undefined ? undefined : Math.ceil(retry_after / 1e6);
+  return new TidegateError(errorCode(code), message, defined({ fault, retryable, hop, endpoint, phase, retryAfterSeconds: retryAfter, serverCode: code }));
 }
 
 /** The error behind a refused `getUserMedia`: Media Capture and Streams §10.2. */

@@ -29,7 +29,7 @@ export interface FrameHeader {
   utterance?: number;
   /** A higher revision of an utterance supersedes a lower one. */
   revision?: number;
-  /** Closes the utterance. */
+  /** Closes the utterance. Left out where it does not. */
   final?: boolean;
   /** The newest input that this frame came from. */
   caused_by?: number;
@@ -44,7 +44,7 @@ export interface FrameHeader {
 /** What a frame carries: one of six kinds. */
 export type Payload =
   | { audio: { format: AudioFormat; data: string } }
-  | { video: { format?: unknown; key?: boolean; data: string } }
+  | { video: { format?: { codec: string }; key?: boolean; data: string } }
   | { text: { text: string } }
   | { binary: { data: string } }
   | { tensor: { dtype: string; shape: number[]; data: string } }
@@ -58,6 +58,9 @@ export interface Port {
   name: string;
   kind: Kind;
   format?: unknown;
+  /** The format as `opened` names it. */
+  audio?: AudioFormat;
+  video?: { codec: string };
   /** Whether frames enter or leave by it. */
   direction?: "input" | "output";
   /** Of an output: the input whose client it belongs to, in a pipeline that clients share. */
@@ -97,7 +100,11 @@ export interface Opened {
   session_id: string;
   ports: Port[];
   features: string[];
-  limits: Record<string, unknown>;
+  /** The largest message in bytes; the longest life and silence of a session in microseconds, none if left out. */
+  limits: { message_bytes?: number; session?: number; idle?: number };
+  pipeline?: string;
+  /** Version of the gateway. */
+  gateway?: string;
 }
 
 /** What went wrong, whose fault it is, and where. */
@@ -108,6 +115,10 @@ export interface ErrorMessage {
   retryable?: boolean;
   hop?: string;
   endpoint?: string;
+  /** Of `timeout`: `connect`, `first_output`, `gap` or `call`. */
+  phase?: string;
+  /** When a retry may help, in microseconds from now. */
+  retry_after?: number;
 }
 
 /** What a client may send. */
@@ -127,13 +138,16 @@ export type ServerMessage =
   | { error: ErrorMessage }
   | { stats: Record<string, unknown> }
   | { replay_from: { port: string; seq: number } }
-  | { draining: { deadline_ms: number } }
+  /** `deadline`: microseconds until the session is ended. */
+  | { draining: { deadline: number } }
   | { ended: { reason: string } }
+  /** No more frames come from an output. */
+  | { end: { port: string } }
   | { credit: { port: string; frames: number; bytes: number } }
   | { ack: { port: string; seq: number } };
 
 const SERVER_KEYS: readonly string[] = [
-  "opened", "frame", "interrupted", "error", "stats", "replay_from", "draining", "ended", "credit", "ack",
+  "opened", "frame", "interrupted", "error", "stats", "replay_from", "draining", "ended", "end", "credit", "ack",
 ];
 
 /**

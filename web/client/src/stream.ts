@@ -6,7 +6,7 @@
  */
 
 import { type Caption, Captions } from "./captions.js";
-import { TidegateError, defined, errorCode } from "./errors.js";
+import { TidegateError, defined, errorOfMessage } from "./errors.js";
 import { TypedTarget } from "./events.js";
 import type { Http } from "./http.js";
 import {
@@ -54,7 +54,7 @@ export interface StreamEvents {
   /** A raw binary message: audio of the output that `raw` named. */
   binary: ArrayBuffer;
   interrupted: { port?: string; reason: string };
-  draining: { deadline_ms: number };
+  draining: { seconds: number };
   message: ServerMessage;
   error: TidegateError;
   ended: { reason: string };
@@ -158,11 +158,9 @@ export class Stream extends TypedTarget<StreamEvents> {
       const caption = this.#captions.take(message.frame);
       if (caption !== null) this.emit("caption", caption);
     } else if ("interrupted" in message) this.emit("interrupted", message.interrupted);
-    else if ("draining" in message) this.emit("draining", message.draining);
-    else if ("error" in message) {
-      const { code, message: text, fault, retryable, hop, endpoint } = message.error;
-      this.#fail(new TidegateError(errorCode(code), text, defined({ fault, retryable, hop, endpoint, serverCode: code })));
-    } else if ("ended" in message) this.#end(message.ended.reason);
+    else if ("draining" in message) this.emit("draining", { seconds: message.draining.deadline / 1e6 });
+    else if ("error" in message) this.#fail(errorOfMessage(message.error));
+    else if ("ended" in message) this.#end(message.ended.reason);
   }
 
   #fail(error: TidegateError): void {

@@ -7,7 +7,7 @@
  */
 
 import { type Caption, Captions } from "./captions.js";
-import { TidegateError, defined, errorCode } from "./errors.js";
+import { TidegateError, errorOfMessage } from "./errors.js";
 import { TypedTarget } from "./events.js";
 import type { Http } from "./http.js";
 import { type ClientMessage, type Frame, type Opened, type Payload, type ServerMessage, parseServerMessage } from "./messages.js";
@@ -52,8 +52,8 @@ export interface VoiceEvents {
   /** A frame of text, with what it supersedes sorted out. */
   caption: Caption;
   interrupted: { port?: string; reason: string };
-  /** The server goes away after so many milliseconds and takes no new sessions. */
-  draining: { deadline_ms: number };
+  /** The server takes no new sessions and ends this one after so many seconds. */
+  draining: { seconds: number };
   /** Every message of the server, for those who log. */
   message: ServerMessage;
   error: TidegateError;
@@ -337,11 +337,9 @@ export class Voice extends TypedTarget<VoiceEvents> {
       const caption = this.#captions.take(message.frame);
       if (caption !== null) this.emit("caption", caption);
     } else if ("interrupted" in message) this.emit("interrupted", message.interrupted);
-    else if ("draining" in message) this.emit("draining", message.draining);
-    else if ("error" in message) {
-      const { code, message: text, fault, retryable, hop, endpoint } = message.error;
-      this.emit("error", new TidegateError(errorCode(code), text, defined({ fault, retryable, hop, endpoint, serverCode: code })));
-    } else if ("ended" in message) this.close(message.ended.reason);
+    else if ("draining" in message) this.emit("draining", { seconds: message.draining.deadline / 1e6 });
+    else if ("error" in message) this.emit("error", errorOfMessage(message.error));
+    else if ("ended" in message) this.close(message.ended.reason);
   }
 
   #fail(error: TidegateError): void {

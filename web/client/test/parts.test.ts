@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Captions } from "../src/captions.js";
-import { TidegateError, errorCode, errorOfMicrophone, errorOfResponse, retryAfterSeconds } from "../src/errors.js";
+import { TidegateError, errorCode, errorOfMessage, errorOfMicrophone, errorOfResponse, retryAfterSeconds } from "../src/errors.js";
 import { iceServersOfLink } from "../src/link.js";
 import { type Frame, parseServerMessage } from "../src/messages.js";
 import { readFragment, restartedAnswer, writeFragment } from "../src/sdpfrag.js";
@@ -152,6 +152,13 @@ describe("server messages", () => {
   });
 });
 
+describe("an error message", () => {
+  it("gives an error with everything that it says", () => {
+    const error = errorOfMessage({ code: "timeout", message: "late", fault: "worker", retryable: true, hop: "stt", phase: "gap", retry_after: 1_500_000 });
+    expect(error).toMatchObject({ code: "timeout", fault: "worker", retryable: true, hop: "stt", phase: "gap", retryAfterSeconds: 2 });
+  });
+});
+
 describe("captions", () => {
   const frame = (seq: number, utterance: number | undefined, revision: number, text: string, port = "captions"): Frame => ({
     port,
@@ -180,6 +187,7 @@ describe("captions", () => {
     const first = captions.take(frame(1, undefined, 0, "one"));
     const second = captions.take(frame(2, undefined, 0, "two"));
     expect(first?.utterance).not.toBe(second?.utterance);
+    expect(first?.final).toBe(true);
   });
 
   it("take no frame of another kind", () => {

@@ -30,7 +30,7 @@ async function answer({ id, pipeline, sdp }) {
     let seq = 0;
     const text = (port, utterance, revision, final, value) => {
       seq += 1;
-      send({ frame: { port, seq, media_time: Math.round(performance.now() * 1000), utterance, revision, final, text: { text: value } } });
+      send({ frame: { port, seq, media_time: Math.round(performance.now() * 1000), utterance, revision, ...(final ? { final } : {}), text: { text: value } } });
     };
     channel.addEventListener("open", () => {
       send({ opened: { session_id: id, ports: [{ name: "mic", kind: "audio" }, { name: "heard", kind: "text" }], features: [], limits: {} } });

@@ -31,7 +31,7 @@ export function lineOf(message: ServerMessage): Pick<LogLine, "tone" | "name" | 
     return { tone: "bad", name: "error", text: [code, text, hop ?? "", endpoint ?? ""].filter((part) => part !== "").join(" · ") };
   }
   if ("draining" in message) {
-    return { tone: "warn", name: "draining", text: `the gateway goes away in ${Math.round(message.draining.deadline_ms / 1000)} s` };
+    return { tone: "warn", name: "draining", text: `the gateway goes away in ${Math.round(message.draining.deadline / 1e6)} s` };
   }
   if ("ended" in message) return { tone: "plain", name: "ended", text: message.ended.reason };
   if ("frame" in message) return frameLine(message.frame);
@@ -40,7 +40,7 @@ export function lineOf(message: ServerMessage): Pick<LogLine, "tone" | "name" | 
 
 function frameLine(frame: Frame): Pick<LogLine, "tone" | "name" | "text"> | null {
   if ("json" in frame) return { tone: "plain", name: frame.port, text: shorten(JSON.stringify(frame.json.value)) };
-  if ("text" in frame && frame.final === false) return null; // Captions show what may still change.
+  if ("text" in frame && frame.utterance && frame.final !== true) return null; // Captions show what may still change.
   if ("text" in frame) return { tone: "plain", name: frame.port, text: shorten(frame.text.text) };
   if ("tensor" in frame) return { tone: "plain", name: frame.port, text: `tensor ${frame.tensor.dtype}[${frame.tensor.shape.join(", ")}]` };
   if ("binary" in frame) return { tone: "plain", name: frame.port, text: `binary, ${Math.floor((frame.binary.data.length * 3) / 4)} bytes` };
