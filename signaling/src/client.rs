@@ -213,6 +213,8 @@ fn media(codec: Codec, direction: Direction) -> MediaPlan {
         nack: video,
         pli: video,
         fir: video,
+        remb: video,
+        reduced_size: true,
         mid_extension: Some(4),
         level_extension: (!video).then_some(1),
         remote_ssrcs: Vec::new(),

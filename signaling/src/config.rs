@@ -49,6 +49,9 @@ pub struct Limits {
     /// Packets of sent video kept to be sent again, per track: at 1,200 bytes about 300 KiB, 0.4 s
     /// of 5 Mbit/s.
     pub max_resend_packets: usize,
+    /// Kilobits per second of video that a sender is told it may send. Browsers start at 300 and
+    /// go up to this at once if they are told within two seconds (REMB).
+    pub video_kbit: u16,
     /// Bounds of the data channels.
     pub data: DataLimits,
 }
@@ -61,6 +64,7 @@ impl Default for Limits {
             max_candidates: 32,
             max_events: 1024,
             max_resend_packets: 256,
+            video_kbit: 2500,
             data: DataLimits::default(),
         }
     }

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use super::{Core, State};
 use crate::error::SignalingError;
 use crate::event::{AudioLevel, MediaPacket, PeerEvent, TrackId, TrackInfo};
-use crate::rtp::{self, Feedback, ReceiveStream, Report, RtpHeader, SendStream};
+use crate::rtp::{self, Feedback, ReceiveStream, Report, RtpHeader, SendStream, Speaker};
 use crate::sdp::MediaPlan;
 
 /// Streams of one track that are remembered: the sender may start over a few times.
@@ -25,6 +25,7 @@ pub(crate) struct Track {
     mid_extension: Option<u8>,
     level_extension: Option<u8>,
     repairs: bool,
+    tells_bandwidth: bool,
     pub(super) receive: Vec<ReceiveStream>,
     pub(super) send: Option<SendStream>,
     key_frame_asked: Option<Instant>,
@@ -59,6 +60,7 @@ impl Track {
             mid_extension: plan.mid_extension,
             level_extension: plan.level_extension,
             repairs: plan.nack,
+            tells_bandwidth: plan.remb,
             receive: Vec::new(),
             send,
             key_frame_asked: None,
@@ -251,7 +253,8 @@ impl Core {
             return Ok(());
         };
         track.key_frame_asked = Some(now);
-        let request = rtp::key_frame_request(self.report_ssrc, stream.ssrc);
+        let media = stream.ssrc;
+        let request = rtp::key_frame_request(self.speaker(), media);
         self.send_rtcp(request);
         Ok(())
     }
@@ -266,7 +269,7 @@ impl Core {
                 .collect();
             for (ssrc, asks) in due {
                 if !asks.is_empty() {
-                    self.send_rtcp(rtp::nack(self.report_ssrc, ssrc, &asks));
+                    self.send_rtcp(rtp::nack(self.speaker(), ssrc, &asks));
                 }
             }
         }
@@ -284,14 +287,26 @@ impl Core {
         if blocks.is_empty() && sent.is_empty() {
             return;
         }
-        let report = rtp::report(&Report {
-            ssrc: self.report_ssrc,
-            cname: &self.cname,
+        let video = self.tracks.iter().filter(|track| track.tells_bandwidth);
+        let video: Vec<u32> = video
+            .flat_map(|track| &track.receive)
+            .map(|s| s.ssrc)
+            .collect();
+        let report = Report {
             ntp: self.ntp(now),
             sent: &sent,
             blocks: &blocks,
-        });
+            bandwidth: (!video.is_empty()).then_some((self.video_bitrate, &video)),
+        };
+        let report = rtp::report(self.speaker(), &report);
         self.send_rtcp(report);
+    }
+
+    fn speaker(&self) -> Speaker<'_> {
+        Speaker {
+            ssrc: self.report_ssrc,
+            cname: &self.cname,
+        }
     }
 
     fn send_rtcp(&mut self, compound: Option<BytesMut>) {

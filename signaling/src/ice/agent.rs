@@ -242,7 +242,9 @@ impl Agent {
             if let Some(selected) = self.selected {
                 let (index, _) = self.pair_index(now, selected);
                 if let Some(index) = index {
-                    self.send_check(now, index, false);
+                    // The controlling side nominates again each time, as browsers do: so the other
+                    // side can follow when our address changes on the way.
+                    self.send_check(now, index, self.role == IceRole::Controlling);
                 }
             }
         }

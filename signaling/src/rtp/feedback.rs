@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use rtc::rtcp::packet::{Packet, marshal, unmarshal};
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
@@ -51,13 +52,12 @@ pub(crate) struct Sent {
 
 /// What goes into a compound report.
 pub(crate) struct Report<'a> {
-    /// Our SSRC where we send nothing.
-    pub(crate) ssrc: u32,
-    pub(crate) cname: &'a str,
     /// NTP time, 32.32 fixed point.
     pub(crate) ntp: u64,
     pub(crate) sent: &'a [Sent],
     pub(crate) blocks: &'a [Block],
+    /// Bits per second that the streams may have together.
+    pub(crate) bandwidth: Option<(f32, &'a [u32])>,
 }
 
 /// What the peer told by RTCP.
@@ -166,16 +166,24 @@ fn write_block(block: &Block) -> ReceptionReport {
     }
 }
 
+/// Who speaks, for every compound packet of ours.
+#[derive(Clone, Copy)]
+pub(crate) struct Speaker<'a> {
+    /// Our SSRC where we send nothing.
+    pub(crate) ssrc: u32,
+    pub(crate) cname: &'a str,
+}
+
 /// A compound report: one sender report per stream that we send (the blocks in the first) or a
-/// receiver report, then the canonical name.
-pub(crate) fn report(report: &Report<'_>) -> Option<BytesMut> {
+/// receiver report, then the canonical name, then what bandwidth we are ready to receive (REMB).
+pub(crate) fn report(speaker: Speaker<'_>, report: &Report<'_>) -> Option<BytesMut> {
     let mut blocks: Vec<ReceptionReport> = report
         .blocks
         .iter()
         .take(MAX_BLOCKS)
         .map(write_block)
         .collect();
-    let mut packets: Vec<Box<dyn Packet>> = Vec::with_capacity(report.sent.len() + 2);
+    let mut packets: Vec<Box<dyn Packet>> = Vec::with_capacity(report.sent.len() + 3);
     for sent in report.sent {
         packets.push(Box::new(SenderReport {
             ssrc: sent.ssrc,
@@ -187,42 +195,74 @@ pub(crate) fn report(report: &Report<'_>) -> Option<BytesMut> {
             profile_extensions: Bytes::new(),
         }));
     }
+    let source = report.sent.first().map_or(speaker.ssrc, |sent| sent.ssrc);
     if packets.is_empty() {
-        packets.push(Box::new(ReceiverReport {
-            ssrc: report.ssrc,
-            reports: blocks,
-            profile_extensions: Bytes::new(),
+        packets.push(receiver_report(speaker, blocks));
+    }
+    packets.push(description(source, speaker.cname));
+    if let Some((bitrate, ssrcs)) = report.bandwidth {
+        packets.push(Box::new(ReceiverEstimatedMaximumBitrate {
+            sender_ssrc: speaker.ssrc,
+            bitrate,
+            ssrcs: ssrcs.to_vec(),
         }));
     }
-    packets.push(Box::new(SourceDescription {
-        chunks: vec![SourceDescriptionChunk {
-            source: report.sent.first().map_or(report.ssrc, |sent| sent.ssrc),
-            items: vec![SourceDescriptionItem {
-                sdes_type: SdesType::SdesCname,
-                text: Bytes::copy_from_slice(report.cname.as_bytes()),
-            }],
-        }],
-    }));
     marshal(&packets).ok()
 }
 
 /// Asks for packets of `media` again (RFC 4585 §6.2.1).
-pub(crate) fn nack(sender: u32, media: u32, sequences: &[u16]) -> Option<BytesMut> {
-    marshal(&[Box::new(TransportLayerNack {
-        sender_ssrc: sender,
-        media_ssrc: media,
-        nacks: nack_pairs_from_sequence_numbers(sequences),
-    })])
-    .ok()
+pub(crate) fn nack(speaker: Speaker<'_>, media: u32, sequences: &[u16]) -> Option<BytesMut> {
+    feedback(
+        speaker,
+        TransportLayerNack {
+            sender_ssrc: speaker.ssrc,
+            media_ssrc: media,
+            nacks: nack_pairs_from_sequence_numbers(sequences),
+        },
+    )
 }
 
 /// Asks for a key frame of `media` (PLI, RFC 4585 §6.3.1).
-pub(crate) fn key_frame_request(sender: u32, media: u32) -> Option<BytesMut> {
-    marshal(&[Box::new(PictureLossIndication {
-        sender_ssrc: sender,
-        media_ssrc: media,
-    })])
+pub(crate) fn key_frame_request(speaker: Speaker<'_>, media: u32) -> Option<BytesMut> {
+    feedback(
+        speaker,
+        PictureLossIndication {
+            sender_ssrc: speaker.ssrc,
+            media_ssrc: media,
+        },
+    )
+}
+
+/// Feedback in a full compound, which every peer takes (RFC 4585 §3.1); it is rare enough.
+fn feedback(speaker: Speaker<'_>, packet: impl Packet + 'static) -> Option<BytesMut> {
+    marshal(&[
+        receiver_report(speaker, Vec::new()),
+        description(speaker.ssrc, speaker.cname),
+        Box::new(packet),
+    ])
     .ok()
+}
+
+fn receiver_report(speaker: Speaker<'_>, reports: Vec<ReceptionReport>) -> Box<dyn Packet> {
+    Box::new(ReceiverReport {
+        ssrc: speaker.ssrc,
+        reports,
+        profile_extensions: Bytes::new(),
+    })
+}
+
+fn description(source: u32, cname: &str) -> Box<dyn Packet> {
+    let text = Bytes::copy_from_slice(cname.as_bytes());
+    let name = SourceDescriptionItem {
+        sdes_type: SdesType::SdesCname,
+        text,
+    };
+    Box::new(SourceDescription {
+        chunks: vec![SourceDescriptionChunk {
+            source,
+            items: vec![name],
+        }],
+    })
 }
 
 #[cfg(test)]
@@ -240,6 +280,11 @@ mod tests {
         delay: 8,
     };
 
+    const US: Speaker<'_> = Speaker {
+        ssrc: 77,
+        cname: "us",
+    };
+
     #[test]
     fn a_report_of_a_sender_reads_back() {
         let sent = Sent {
@@ -248,13 +293,15 @@ mod tests {
             packets: 3,
             bytes: 4,
         };
-        let compound = report(&Report {
-            ssrc: 77,
-            cname: "us",
-            ntp: 0x0001_0002_0003_0004,
-            sent: &[sent],
-            blocks: &[BLOCK],
-        })
+        let compound = report(
+            US,
+            &Report {
+                ntp: 0x0001_0002_0003_0004,
+                sent: &[sent],
+                blocks: &[BLOCK],
+                bandwidth: None,
+            },
+        )
         .unwrap();
         assert_eq!(
             parse(&compound),
@@ -270,13 +317,15 @@ mod tests {
 
     #[test]
     fn a_report_without_sending_is_a_receiver_report() {
-        let compound = report(&Report {
-            ssrc: 77,
-            cname: "us",
-            ntp: 0,
-            sent: &[],
-            blocks: &[BLOCK],
-        })
+        let compound = report(
+            US,
+            &Report {
+                ntp: 0,
+                sent: &[],
+                blocks: &[BLOCK],
+                bandwidth: Some((2e6, &[9])),
+            },
+        )
         .unwrap();
         assert_eq!(compound[1], 201);
         assert_eq!(parse(&compound), [Feedback::Reception(BLOCK)]);
@@ -285,14 +334,14 @@ mod tests {
     #[test]
     fn requests_for_packets_and_key_frames_read_back() {
         assert_eq!(
-            parse(&nack(1, 2, &[10, 11, 300]).unwrap()),
+            parse(&nack(US, 2, &[10, 11, 300]).unwrap()),
             [Feedback::Nack {
                 ssrc: 2,
                 sequences: vec![10, 11, 300]
             }]
         );
         assert_eq!(
-            parse(&key_frame_request(1, 2).unwrap()),
+            parse(&key_frame_request(US, 2).unwrap()),
             [Feedback::KeyFrame { ssrc: 2 }]
         );
     }
@@ -300,7 +349,7 @@ mod tests {
     #[test]
     fn an_unreadable_packet_does_not_take_its_neighbours_with_it() {
         let mut compound = vec![0x81, 205, 0, 1, 0, 0, 0, 1];
-        compound.extend_from_slice(&key_frame_request(1, 2).unwrap());
+        compound.extend_from_slice(&key_frame_request(US, 2).unwrap());
         assert_eq!(parse(&compound), [Feedback::KeyFrame { ssrc: 2 }]);
     }
 

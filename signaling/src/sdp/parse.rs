@@ -93,6 +93,7 @@ pub(crate) struct Section {
     pub(crate) mid: Option<String>,
     pub(crate) direction: Direction,
     pub(crate) rtcp_mux: bool,
+    pub(crate) reduced_size: bool,
     pub(crate) codecs: Vec<Format>,
     pub(crate) mid_extension: Option<u8>,
     pub(crate) level_extension: Option<u8>,
@@ -261,6 +262,7 @@ fn read_section(
         mid: None,
         direction,
         rtcp_mux: false,
+        reduced_size: false,
         codecs: Vec::new(),
         mid_extension: None,
         level_extension: None,
@@ -291,6 +293,7 @@ fn read_attribute(
     match attribute.key.as_str() {
         "mid" => section.mid = Some(value.trim().to_owned()),
         "rtcp-mux" => section.rtcp_mux = true,
+        "rtcp-rsize" => section.reduced_size = true,
         "candidate" => section.candidates.extend(parse_candidate(value)),
         "max-message-size" => {
             section.max_message = value.trim().parse().map_err(|_| {

@@ -24,6 +24,9 @@ pub(crate) struct MediaPlan {
     pub(crate) nack: bool,
     pub(crate) pli: bool,
     pub(crate) fir: bool,
+    pub(crate) remb: bool,
+    /// The peer may be sent feedback without a report around it (RFC 5506).
+    pub(crate) reduced_size: bool,
     pub(crate) mid_extension: Option<u8>,
     pub(crate) level_extension: Option<u8>,
     /// The SSRCs that the peer announced.
@@ -197,6 +200,8 @@ fn media(section: &Section, format: &Format, direction: Direction) -> MediaPlan 
         nack: video && has("nack"),
         pli: video && has("nack pli"),
         fir: video && has("ccm fir"),
+        remb: video && has("goog-remb"),
+        reduced_size: section.reduced_size,
         mid_extension: section.mid_extension,
         level_extension: section.level_extension.filter(|_| !video),
         remote_ssrcs: section.ssrcs.clone(),

@@ -181,7 +181,9 @@ fn media_section(text: &mut String, start: &Start<'_>, media: &MediaPlan, local:
     }
     line!(text, "a={}", media.direction.name());
     line!(text, "a=rtcp-mux");
-    line!(text, "a=rtcp-rsize");
+    if media.reduced_size {
+        line!(text, "a=rtcp-rsize");
+    }
     line!(text, "a=rtpmap:{payload_type} {}", media.codec.rtpmap());
     if !media.parameters.is_empty() {
         line!(text, "a=fmtp:{payload_type} {}", media.parameters);
@@ -190,6 +192,7 @@ fn media_section(text: &mut String, start: &Start<'_>, media: &MediaPlan, local:
         (media.nack, "nack"),
         (media.pli, "nack pli"),
         (media.fir, "ccm fir"),
+        (media.remb, "goog-remb"),
     ] {
         if wanted {
             line!(text, "a=rtcp-fb:{payload_type} {feedback}");

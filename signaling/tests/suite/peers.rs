@@ -1,129 +1,13 @@
-//! Two peers in virtual time, joined by nothing but a queue: connect, media, data, loss, silence.
-#![expect(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "a test: virtual time starts somewhere, and what fails may panic"
-)]
+//! What two peers do: connect, carry media and data, lose packets, fall silent, say goodbye.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tidegate_signaling::{
-    Capabilities, Certificate, ChannelMessage, ClientPeer, Offer, Peer, PeerConfig, PeerEvent,
-    Role, Timing,
+    Capabilities, ChannelMessage, ClientPeer, Offer, Peer, PeerEvent, Role, Timing,
 };
 
-/// One way through the network.
-const LATENCY: Duration = Duration::from_millis(1);
-
-struct Side {
-    peer: Peer,
-    address: SocketAddr,
-    events: Vec<PeerEvent>,
-}
-
-/// A network of two hosts with fixed latency; `drops` decides which packets are lost.
-struct Net {
-    now: Instant,
-    start: Instant,
-    sides: [Side; 2],
-    flying: Vec<(Instant, usize, Bytes)>,
-    count: u64,
-    drops: fn(u64) -> bool,
-}
-
-fn address(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
-}
-
-fn config(port: u16) -> PeerConfig {
-    PeerConfig::new(Certificate::generate().unwrap(), vec![address(port)])
-}
-
-impl Net {
-    fn new(offer: &Offer, capabilities: &Capabilities, drops: fn(u64) -> bool) -> Self {
-        let now = Instant::now();
-        let client = ClientPeer::offer(&config(1000), offer);
-        let (server, answer) =
-            Peer::accept(&config(2000), client.sdp(), Role::Whip, capabilities, now).unwrap();
-        let client = client.set_answer(now, &answer).unwrap();
-        let side = |peer, port| Side {
-            peer,
-            address: address(port),
-            events: Vec::new(),
-        };
-        Self {
-            now,
-            start: now,
-            sides: [side(client, 1000), side(server, 2000)],
-            flying: Vec::new(),
-            count: 0,
-            drops,
-        }
-    }
-
-    fn drain(&mut self) {
-        for index in 0..2 {
-            while let Some(transmit) = self.sides[index].peer.poll_transmit() {
-                assert_eq!(transmit.to, self.sides[1 - index].address);
-                self.count += 1;
-                if !(self.drops)(self.count) {
-                    self.flying
-                        .push((self.now + LATENCY, 1 - index, transmit.data));
-                }
-            }
-            while let Some(event) = self.sides[index].peer.poll_event() {
-                self.sides[index].events.push(event);
-            }
-        }
-    }
-
-    /// Runs until `done` or for `limit`; says whether it was done.
-    fn run(&mut self, limit: Duration, done: impl Fn(&[Side; 2]) -> bool) -> bool {
-        let end = self.now + limit;
-        loop {
-            self.drain();
-            if done(&self.sides) {
-                return true;
-            }
-            let arrival = self.flying.iter().map(|(at, ..)| *at).min();
-            let timers = self
-                .sides
-                .iter()
-                .filter_map(|side| side.peer.poll_timeout());
-            let Some(next) = timers.chain(arrival).min().filter(|next| *next <= end) else {
-                self.now = end;
-                return false;
-            };
-            self.now = self.now.max(next);
-            let now = self.now;
-            let due: Vec<_> = self.flying.extract_if(.., |(at, ..)| *at <= now).collect();
-            for (_, to, data) in due {
-                let from = self.sides[1 - to].address;
-                self.sides[to].peer.handle_datagram(now, from, &data);
-            }
-            for side in &mut self.sides {
-                if side.peer.poll_timeout().is_some_and(|at| at <= now) {
-                    side.peer.handle_timeout(now);
-                }
-            }
-        }
-    }
-
-    fn connect(&mut self) -> Duration {
-        let connected = |sides: &[Side; 2]| sides.iter().all(|side| side.peer.is_connected());
-        assert!(
-            self.run(Duration::from_secs(10), connected),
-            "not connected"
-        );
-        self.now - self.start
-    }
-}
-
-fn none(_: u64) -> bool {
-    false
-}
+use crate::net::{LATENCY, Net, Side, config, none};
 
 #[test]
 fn two_peers_connect_in_a_few_round_trips() {
@@ -131,6 +15,7 @@ fn two_peers_connect_in_a_few_round_trips() {
     let took = net.connect();
     // ICE takes two round trips, DTLS three.
     assert!(took <= LATENCY * 14, "{took:?}");
+    assert_eq!(net.misdirected, 0);
     assert!(
         net.sides
             .iter()
