@@ -7,13 +7,16 @@ mod builtin;
 pub mod compile;
 pub mod error;
 pub mod hop;
+pub mod manifest;
 pub mod node;
 pub mod plan;
 pub mod registry;
 pub mod stream;
 
+pub use compile::{Binding, Grants, Pipeline};
 pub use error::{Code, Error, Fault, Phase};
 pub use hop::{HopCommand, HopEvent};
+pub use manifest::{Diagnostics, Manifest};
 pub use node::{Context, DropReason, Node, NodeError};
 pub use plan::{Mode, Placement, Plan};
 pub use registry::{NodeType, ParamError, Port, Ports, Registry};

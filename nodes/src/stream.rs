@@ -128,6 +128,20 @@ impl Accepts {
         })
     }
 
+    /// Exactly this stream; RTP packets where it is of packets. Of video only the kind is kept: pictures are not converted.
+    #[must_use]
+    pub fn just(stream: &StreamFormat) -> Self {
+        match stream {
+            StreamFormat::Audio { format, packets } => Self::Audio(AudioPattern {
+                codecs: vec![format.codec],
+                sample_rates: vec![format.sample_rate],
+                channels: vec![format.channels],
+                packets: *packets,
+            }),
+            other => Self::Kind(other.kind()),
+        }
+    }
+
     /// The kind, or `None` for any.
     #[must_use]
     pub const fn kind(&self) -> Option<Kind> {

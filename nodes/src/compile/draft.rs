@@ -1,0 +1,350 @@
+//! The draft of a plan: nodes with their types, parameters and ports, and edges with their ends resolved.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::grants::Grants;
+use super::remote::RemoteParams;
+use super::values::{Resolved, Scope};
+use crate::manifest::diagnostic::nearest;
+use crate::manifest::{Located, Manifest, NodeDecl, Report};
+use crate::plan::{Placement, Source, Target};
+use crate::registry::{NodeType, ParamError, Port, Ports, Registry};
+use crate::stream::{Accepts, StreamFormat};
+
+/// The type of nodes that another process serves.
+pub(super) const REMOTE: &str = "remote";
+
+/// What a name in the manifest stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    Input(usize),
+    Output(usize),
+    Node(usize),
+}
+
+impl Name {
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Input(_) => "an input",
+            Self::Output(_) => "an output",
+            Self::Node(_) => "a node",
+        }
+    }
+}
+
+/// The one namespace of inputs, outputs and nodes.
+pub(super) type Names<'a> = HashMap<&'a str, Name>;
+
+/// Collects the names; a name that is taken goes to the report.
+pub(super) fn names<'a>(manifest: &'a Manifest, report: &mut Report) -> Names<'a> {
+    let mut names = Names::new();
+    let mut add = |located: &'a Located<String>, name: Name, report: &mut Report| {
+        if let Some(first) = names.get(located.value.as_str()) {
+            report.error(
+                located.at,
+                "duplicate-id",
+                format!(
+                    "'{}' is already the name of {}",
+                    located.value,
+                    first.what()
+                ),
+                "rename one: inputs, outputs and nodes share their names",
+            );
+        } else {
+            names.insert(&located.value, name);
+        }
+    };
+    for (index, input) in manifest.inputs.iter().enumerate() {
+        add(&input.name, Name::Input(index), report);
+    }
+    for (index, output) in manifest.outputs.iter().enumerate() {
+        add(&output.name, Name::Output(index), report);
+    }
+    for (index, node) in manifest.nodes.iter().enumerate() {
+        add(&node.id, Name::Node(index), report);
+    }
+    names
+}
+
+/// A node of the draft.
+#[derive(Debug)]
+pub(super) struct DraftNode {
+    pub(super) body: Body,
+    pub(super) params: Arc<Value>,
+    pub(super) ports: Ports,
+    pub(super) placement: Placement,
+}
+
+/// What does a node's work.
+pub(super) enum Body {
+    /// A type of the registry.
+    Local(Arc<dyn NodeType>),
+    /// Another process.
+    Remote(Remote),
+    /// It could not be read; nothing is said about what depends on it.
+    Broken,
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Local(node_type) => f.write_str(node_type.name()),
+            Self::Remote(_) => f.write_str(REMOTE),
+            Self::Broken => f.write_str("broken"),
+        }
+    }
+}
+
+/// What is known of a remote hop's ports.
+#[derive(Debug, Default)]
+pub(super) struct Remote {
+    /// Inputs come from the edges.
+    pub(super) infer_inputs: bool,
+    /// Outputs come from the edges.
+    pub(super) infer_outputs: bool,
+    /// Formats of the outputs, where they are said.
+    pub(super) formats: Vec<Option<StreamFormat>>,
+}
+
+/// An edge whose ends exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DraftEdge {
+    pub(super) from: Source,
+    pub(super) to: Target,
+    /// Its place in the manifest.
+    pub(super) decl: usize,
+}
+
+/// Makes the draft's nodes.
+pub(super) fn nodes(
+    scope: &Scope<'_>,
+    registry: &Registry,
+    remote_ports: &BTreeMap<String, Ports>,
+    report: &mut Report,
+) -> Vec<DraftNode> {
+    scope
+        .manifest
+        .nodes
+        .iter()
+        .map(|decl| {
+            let resolved = scope.resolve(decl.params.as_ref(), report);
+            let Some(named) = &decl.node_type else {
+                return broken(resolved);
+            };
+            if named.value == REMOTE {
+                let learnt = remote_ports.get(&decl.id.value);
+                return remote(decl, resolved, learnt, scope.grants, report);
+            }
+            let Some(node_type) = registry.get(&named.value) else {
+                let known = registry.iter().map(|t| t.name());
+                report.error(
+                    named.at,
+                    "unknown-type",
+                    format!("there is no node type '{}'", named.value),
+                    nearest(&named.value, known.chain([REMOTE])),
+                );
+                return broken(resolved);
+            };
+            if scope.grants.stranger && node_type.caps().files {
+                report.error(
+                    named.at,
+                    "stranger",
+                    format!("a client's manifest may not use '{}'", named.value),
+                    "leave it out: it touches the gateway's files",
+                );
+            }
+            local(decl, node_type, resolved, report)
+        })
+        .collect()
+}
+
+fn broken(resolved: Resolved) -> DraftNode {
+    DraftNode {
+        body: Body::Broken,
+        params: Arc::new(resolved.value),
+        ports: Ports::default(),
+        placement: Placement::InPlace,
+    }
+}
+
+fn local(
+    decl: &NodeDecl,
+    node_type: &Arc<dyn NodeType>,
+    resolved: Resolved,
+    report: &mut Report,
+) -> DraftNode {
+    match node_type.ports(&resolved.value) {
+        Ok(ports) => DraftNode {
+            placement: node_type.placement(),
+            body: Body::Local(Arc::clone(node_type)),
+            params: Arc::new(resolved.value),
+            ports,
+        },
+        Err(error) => {
+            // A sample value proves nothing; the real one is checked when a session is opened.
+            if !resolved.open {
+                param_error(decl, node_type.name(), &error, report);
+            }
+            broken(resolved)
+        }
+    }
+}
+
+/// Reports a parameter at its own position.
+pub(super) fn param_error(
+    decl: &NodeDecl,
+    node_type: &str,
+    error: &ParamError,
+    report: &mut Report,
+) {
+    let place = if error.path.is_empty() {
+        format!("'{}'", decl.id.value)
+    } else {
+        format!("'{}' of '{}'", error.path, decl.id.value)
+    };
+    let (message, mend) = match error.message.split_once(": ") {
+        Some((message, mend)) => (message, mend.to_owned()),
+        None => (
+            error.message.as_str(),
+            format!("'tidegate nodes {node_type}' lists the parameters"),
+        ),
+    };
+    let at = decl.locate(&error.path);
+    report.error(at, "params", format!("{place}: {message}"), mend);
+}
+
+fn remote(
+    decl: &NodeDecl,
+    resolved: Resolved,
+    learnt: Option<&Ports>,
+    grants: &Grants,
+    report: &mut Report,
+) -> DraftNode {
+    let params = match RemoteParams::read(&resolved.value) {
+        Ok(params) => params,
+        Err(problems) => {
+            for error in problems.iter().filter(|_| !resolved.open) {
+                param_error(decl, REMOTE, error, report);
+            }
+            return broken(resolved);
+        }
+    };
+    for (path, name) in params.unsupported() {
+        report.error(
+            decl.locate(path),
+            "unsupported",
+            format!(
+                "{name} of '{}' is not served by this version",
+                decl.id.value
+            ),
+            "leave it out, or use a later version",
+        );
+    }
+    if params.endpoints.len() > 1 {
+        report.warn(
+            decl.locate("endpoints[1]"),
+            "unsupported",
+            format!(
+                "this version uses the first endpoint of '{}' only",
+                decl.id.value
+            ),
+            "list one",
+        );
+    }
+    allow_listed(decl, &params, grants, report);
+    let mut body = Remote {
+        infer_inputs: params.inputs.is_none() && learnt.is_none(),
+        infer_outputs: params.outputs.is_none() && learnt.is_none(),
+        formats: Vec::new(),
+    };
+    let ports = remote_ports(decl, &params, learnt, &mut body, report);
+    DraftNode {
+        body: Body::Remote(body),
+        params: Arc::new(resolved.value),
+        ports,
+        placement: Placement::Remote,
+    }
+}
+
+fn allow_listed(decl: &NodeDecl, params: &RemoteParams, grants: &Grants, report: &mut Report) {
+    if !grants.stranger {
+        return;
+    }
+    for (index, endpoint) in params.endpoints.iter().enumerate() {
+        if !grants.endpoints.contains(endpoint) {
+            report.error(
+                decl.locate(&format!("endpoints[{index}]")),
+                "stranger",
+                format!("a client's manifest may not reach '{endpoint}'"),
+                "use an endpoint that the operator has listed",
+            );
+        }
+    }
+}
+
+/// Declared ports, checked against what the worker says where it was asked; what it says for the rest.
+fn remote_ports(
+    decl: &NodeDecl,
+    params: &RemoteParams,
+    learnt: Option<&Ports>,
+    body: &mut Remote,
+    report: &mut Report,
+) -> Ports {
+    let mut ports = learnt.cloned().unwrap_or_default();
+    let declared = |side: &Option<Vec<super::remote::RemotePort>>| {
+        side.as_ref().map(|side| {
+            side.iter()
+                .map(|port| {
+                    let format = port.stream_format().ok().flatten();
+                    (
+                        remote_port(&port.name, Accepts::Kind(port.kind), format),
+                        format,
+                    )
+                })
+                .collect::<Vec<_>>()
+        })
+    };
+    let sides = [
+        ("inputs", declared(&params.inputs), &mut ports.inputs),
+        ("outputs", declared(&params.outputs), &mut ports.outputs),
+    ];
+    for (side, declared, ports) in sides {
+        let Some(declared) = declared else { continue };
+        if let Some(wrong) = declared.iter().map(|(port, _)| port).find(|port| {
+            learnt.is_some()
+                && !ports.iter().any(|real| {
+                    real.name == port.name
+                        && (real.accepts.kind().is_none()
+                            || real.accepts.kind() == port.accepts.kind())
+                })
+        }) {
+            report.error(
+                decl.locate(side),
+                "incompatible",
+                format!(
+                    "the worker of '{}' has no such port '{}'",
+                    decl.id.value, wrong.name
+                ),
+                nearest(&wrong.name, ports.iter().map(|port| port.name.as_str())),
+            );
+        }
+        if side == "outputs" {
+            body.formats = declared.iter().map(|(_, format)| *format).collect();
+        }
+        *ports = declared.into_iter().map(|(port, _)| port).collect();
+    }
+    ports
+}
+
+/// A port of a remote hop.
+pub(super) fn remote_port(name: &str, accepts: Accepts, format: Option<StreamFormat>) -> Port {
+    Port {
+        name: name.to_owned(),
+        accepts: format.map_or(accepts, |format| Accepts::just(&format)),
+        required: false,
+        doc: "",
+    }
+}

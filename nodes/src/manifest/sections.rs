@@ -1,0 +1,464 @@
+//! The manifest's sections, each read into its declarations.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tidegate_media::Kind;
+
+use super::diagnostic::{At, Report, nearest, shown};
+use super::edges::{self, EdgeDecl, EndDecl};
+use super::read::{
+    Fields, Located, brief, read_bool, read_choice, read_id, read_list, read_number, read_text,
+};
+use super::tree::{Data, Tree};
+use super::{Manifest, VERSION, formats};
+use crate::stream::StreamFormat;
+
+/// Keys of the whole.
+pub(super) const MANIFEST_KEYS: &[&str] = &[
+    "version",
+    "name",
+    "description",
+    "parameters",
+    "inputs",
+    "outputs",
+    "nodes",
+    "edges",
+    "interrupt",
+];
+/// Keys of a parameter.
+pub(super) const PARAMETER_KEYS: &[&str] =
+    &["type", "default", "description", "enum", "min", "max"];
+/// Keys of an input.
+pub(super) const INPUT_KEYS: &[&str] = &["name", "kind", "format"];
+/// Keys of an output.
+pub(super) const OUTPUT_KEYS: &[&str] = &["name", "kind", "format", "for", "paced"];
+/// Keys of a node.
+pub(super) const NODE_KEYS: &[&str] = &["id", "type", "params"];
+/// Keys of `interrupt`.
+pub(super) const INTERRUPT_KEYS: &[&str] = &["on", "flush"];
+
+/// Most nodes: what a person can still follow, a few times over.
+pub(super) const NODES_MAX: usize = 256;
+/// Most edges.
+pub(super) const EDGES_MAX: usize = 1_024;
+/// Most inputs, and most outputs.
+pub(super) const PORTS_MAX: usize = 64;
+/// Most parameters.
+pub(super) const PARAMETERS_MAX: usize = 64;
+/// Most values of a parameter's `enum`.
+const CHOICES_MAX: usize = 256;
+
+/// The names of the kinds.
+pub(super) const KINDS: [(&str, Kind); 6] = [
+    ("audio", Kind::Audio),
+    ("video", Kind::Video),
+    ("text", Kind::Text),
+    ("binary", Kind::Binary),
+    ("tensor", Kind::Tensor),
+    ("json", Kind::Json),
+];
+
+/// What values a parameter takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ParameterType {
+    String,
+    Integer,
+    Number,
+    Boolean,
+}
+
+const TYPES: [(&str, ParameterType); 4] = [
+    ("string", ParameterType::String),
+    ("integer", ParameterType::Integer),
+    ("number", ParameterType::Number),
+    ("boolean", ParameterType::Boolean),
+];
+
+impl ParameterType {
+    pub(crate) fn as_str(self) -> &'static str {
+        TYPES
+            .iter()
+            .find(|(_, known)| *known == self)
+            .map_or("string", |(name, _)| name)
+    }
+}
+
+/// A parameter of the pipeline.
+#[derive(Clone, Debug)]
+pub(crate) struct ParameterDecl {
+    pub(crate) name: Located<String>,
+    pub(crate) kind: ParameterType,
+    pub(crate) default: Option<Value>,
+    pub(crate) description: String,
+    pub(crate) choices: Vec<Value>,
+    pub(crate) min: Option<f64>,
+    pub(crate) max: Option<f64>,
+}
+
+/// An input of the pipeline.
+#[derive(Clone, Debug)]
+pub(crate) struct InputDecl {
+    pub(crate) name: Located<String>,
+    pub(crate) kind: Kind,
+    pub(crate) format: Option<StreamFormat>,
+}
+
+/// An output of the pipeline.
+#[derive(Clone, Debug)]
+pub(crate) struct OutputDecl {
+    pub(crate) name: Located<String>,
+    pub(crate) kind: Kind,
+    pub(crate) format: Option<StreamFormat>,
+    pub(crate) seat: Option<Located<String>>,
+    pub(crate) paced: Option<bool>,
+}
+
+/// A node. Without a type if that could not be read.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeDecl {
+    pub(crate) id: Located<String>,
+    pub(crate) node_type: Option<Located<String>>,
+    pub(crate) params: Option<Tree>,
+}
+
+impl NodeDecl {
+    /// The position of a parameter, or of the node if it has none.
+    pub(crate) fn locate(&self, path: &str) -> At {
+        self.params
+            .as_ref()
+            .map_or(self.id.at, |params| params.locate(path))
+    }
+}
+
+/// What ends the listener's audio.
+#[derive(Clone, Debug)]
+pub(crate) struct InterruptDecl {
+    pub(crate) on: Option<EndDecl>,
+    pub(crate) flush: Vec<Located<String>>,
+}
+
+/// Reads the whole. `None` only if it is no map or lacks a usable name.
+pub(super) fn manifest(source: Arc<str>, tree: &Tree, report: &mut Report) -> Option<Manifest> {
+    let fields = Fields::read(tree, "the manifest", MANIFEST_KEYS, report)?;
+    version(&fields, report);
+    let name = fields
+        .require("name", "add a name such as 'name: my-pipeline'", report)
+        .and_then(|name| read_id(name, "a pipeline's name", report));
+    let description = description(&fields, report);
+    let parameters = parameters(fields.get("parameters"), report);
+    let inputs = read_list(fields.get("inputs"), "'inputs'", PORTS_MAX, report)
+        .iter()
+        .filter_map(|tree| input(tree, report))
+        .collect();
+    let outputs = read_list(fields.get("outputs"), "'outputs'", PORTS_MAX, report)
+        .iter()
+        .filter_map(|tree| output(tree, report))
+        .collect();
+    let nodes = read_list(fields.get("nodes"), "'nodes'", NODES_MAX, report)
+        .iter()
+        .filter_map(|tree| node(tree, report))
+        .collect();
+    let mut edges: Vec<EdgeDecl> = Vec::new();
+    for tree in read_list(fields.get("edges"), "'edges'", EDGES_MAX, report) {
+        edges::read(tree, &mut edges, report);
+    }
+    if edges.len() > EDGES_MAX {
+        let message = format!("'edges' joins {} pairs", edges.len());
+        report.error(
+            fields.at(),
+            "limit",
+            message,
+            format!("keep it to {EDGES_MAX}"),
+        );
+        edges.truncate(EDGES_MAX);
+    }
+    let interrupt = fields
+        .get("interrupt")
+        .and_then(|tree| interrupt(tree, report));
+    Some(Manifest {
+        source,
+        at: fields.at(),
+        // A manifest without a usable name is already reported; the rest is still worth checking.
+        name: name.unwrap_or_else(|| Located {
+            value: "unnamed".to_owned(),
+            at: fields.at(),
+        }),
+        description,
+        digest: super::digest(&tree.to_json()),
+        parameters,
+        inputs,
+        outputs,
+        nodes,
+        edges,
+        interrupt,
+    })
+}
+
+fn version(fields: &Fields<'_>, report: &mut Report) {
+    let mend = format!("begin with 'version: {VERSION}'");
+    let Some(tree) = fields.require("version", &mend, report) else {
+        return;
+    };
+    match &tree.data {
+        Data::Text(text) if text == VERSION => {}
+        _ => report.error(
+            tree.at,
+            "version",
+            format!("version {} is not known", brief(tree)),
+            format!("this build reads '{VERSION}'"),
+        ),
+    }
+}
+
+fn description(fields: &Fields<'_>, report: &mut Report) -> String {
+    fields
+        .get("description")
+        .and_then(|tree| read_text(tree, "'description'", report))
+        .map(|text| text.value)
+        .unwrap_or_default()
+}
+
+fn parameters(tree: Option<&Tree>, report: &mut Report) -> Vec<ParameterDecl> {
+    let Some(tree) = tree else { return Vec::new() };
+    let Data::Map(entries) = &tree.data else {
+        report.error(
+            tree.at,
+            "type",
+            format!("'parameters' is {}", tree.what()),
+            "write a map from name to {type, default, description}",
+        );
+        return Vec::new();
+    };
+    if entries.len() > PARAMETERS_MAX {
+        let message = format!("'parameters' has {} entries", entries.len());
+        report.error(
+            tree.at,
+            "limit",
+            message,
+            format!("keep it to {PARAMETERS_MAX}"),
+        );
+    }
+    entries
+        .iter()
+        .take(PARAMETERS_MAX)
+        .filter_map(|(key, value)| {
+            let key = Tree {
+                at: key.at,
+                width: 0,
+                data: Data::Text(key.name.clone()),
+            };
+            let name = read_id(&key, "a parameter's name", report);
+            parameter(name?, value, report)
+        })
+        .collect()
+}
+
+fn parameter(name: Located<String>, tree: &Tree, report: &mut Report) -> Option<ParameterDecl> {
+    let fields = Fields::read(tree, "a parameter", PARAMETER_KEYS, report)?;
+    let kind = fields
+        .get("type")
+        .map_or(Some(ParameterType::String), |tree| {
+            read_choice(tree, "a parameter's type", &TYPES, report)
+        });
+    let bound = |key: &str, report: &mut Report| {
+        let tree = fields.get(key)?;
+        if matches!(kind, Some(ParameterType::String | ParameterType::Boolean)) {
+            let message = format!("'{key}' says nothing about this type");
+            report.error(
+                tree.at,
+                "parameter",
+                message,
+                "use it with integer or number",
+            );
+        }
+        read_number(tree, "a bound", report)
+    };
+    let mut declared = ParameterDecl {
+        kind: kind.unwrap_or(ParameterType::String),
+        min: bound("min", report),
+        max: bound("max", report),
+        description: description(&fields, report),
+        default: None,
+        choices: Vec::new(),
+        name,
+    };
+    if let (Some(min), Some(max)) = (declared.min, declared.max)
+        && min > max
+    {
+        let message = format!("min {min} is above max {max}");
+        report.error(tree.at, "parameter", message, "exchange them");
+    }
+    // A value is checked against what is already declared: the choices by type and bounds, the default by all.
+    let known_type = kind.is_some();
+    for tree in read_list(fields.get("enum"), "'enum'", CHOICES_MAX, report) {
+        let value = tree.to_json();
+        check_default(&declared, known_type, tree.at, &value, report);
+        declared.choices.push(value);
+    }
+    if declared.choices.is_empty()
+        && let Some(tree) = fields.get("enum")
+        && matches!(tree.data, Data::List(_))
+    {
+        report.error(
+            tree.at,
+            "parameter",
+            "'enum' is empty",
+            "list the values, or leave it out",
+        );
+    }
+    if let Some(tree) = fields.get("default") {
+        let value = tree.to_json();
+        check_default(&declared, known_type, tree.at, &value, report);
+        declared.default = Some(value);
+    }
+    Some(declared)
+}
+
+fn check_default(
+    declared: &ParameterDecl,
+    known_type: bool,
+    at: At,
+    value: &Value,
+    report: &mut Report,
+) {
+    if known_type && let Err((message, mend)) = declared.check(value) {
+        report.error(at, "parameter", message, mend);
+    }
+}
+
+fn input(tree: &Tree, report: &mut Report) -> Option<InputDecl> {
+    let fields = Fields::read(tree, "an input", INPUT_KEYS, report)?;
+    let (name, kind) = name_and_kind(&fields, report);
+    Some(InputDecl {
+        format: formats::read(fields.get("format"), kind, report),
+        name: name?,
+        kind: kind?,
+    })
+}
+
+fn output(tree: &Tree, report: &mut Report) -> Option<OutputDecl> {
+    let fields = Fields::read(tree, "an output", OUTPUT_KEYS, report)?;
+    let (name, kind) = name_and_kind(&fields, report);
+    let seat = fields
+        .get("for")
+        .and_then(|tree| read_text(tree, "'for'", report));
+    let paced = fields
+        .get("paced")
+        .and_then(|tree| read_bool(tree, "'paced'", report));
+    Some(OutputDecl {
+        format: formats::read(fields.get("format"), kind, report),
+        name: name?,
+        kind: kind?,
+        seat,
+        paced,
+    })
+}
+
+fn name_and_kind(
+    fields: &Fields<'_>,
+    report: &mut Report,
+) -> (Option<Located<String>>, Option<Kind>) {
+    let name = fields
+        .require("name", "name it, such as 'name: mic'", report)
+        .and_then(|tree| read_id(tree, "a name", report));
+    let kind = fields
+        .require(
+            "kind",
+            "say audio, video, text, binary, tensor or json",
+            report,
+        )
+        .and_then(|tree| read_choice(tree, "'kind'", &KINDS, report));
+    (name, kind)
+}
+
+fn node(tree: &Tree, report: &mut Report) -> Option<NodeDecl> {
+    let fields = Fields::read(tree, "a node", NODE_KEYS, report)?;
+    let id = fields
+        .require("id", "name it, such as 'id: vad'", report)
+        .and_then(|tree| read_id(tree, "a node's id", report));
+    let node_type = fields
+        .require(
+            "type",
+            "say which, such as 'type: audio.vad'; 'tidegate nodes' lists them",
+            report,
+        )
+        .and_then(|tree| read_text(tree, "a node's type", report));
+    let params = fields.get("params").filter(|tree| {
+        let map = matches!(tree.data, Data::Map(_));
+        if !map {
+            report.error(
+                tree.at,
+                "type",
+                format!("'params' is {}", tree.what()),
+                "write a map of parameters",
+            );
+        }
+        map
+    });
+    Some(NodeDecl {
+        id: id?,
+        node_type,
+        params: params.cloned(),
+    })
+}
+
+fn interrupt(tree: &Tree, report: &mut Report) -> Option<InterruptDecl> {
+    let fields = Fields::read(tree, "'interrupt'", INTERRUPT_KEYS, report)?;
+    let on = fields
+        .get("on")
+        .and_then(|tree| edges::end(tree, "'on'", report));
+    let flush = read_list(fields.get("flush"), "'flush'", NODES_MAX, report)
+        .iter()
+        .filter_map(|tree| read_text(tree, "an entry of 'flush'", report))
+        .collect();
+    Some(InterruptDecl { on, flush })
+}
+
+impl ParameterDecl {
+    /// Whether a value may be given to it; else what is wrong and the mend.
+    pub(crate) fn check(&self, value: &Value) -> Result<(), (String, String)> {
+        let shown = super::read::brief_json(value);
+        let name = &self.name.value;
+        let fits = match self.kind {
+            ParameterType::String => value.is_string(),
+            ParameterType::Integer => value.is_i64() || value.is_u64(),
+            ParameterType::Number => value.is_number(),
+            ParameterType::Boolean => value.is_boolean(),
+        };
+        if !fits {
+            return Err((
+                format!("parameter '{name}' is {shown}"),
+                format!("give it a {}", self.kind.as_str()),
+            ));
+        }
+        let number = value.as_f64();
+        if let (Some(number), Some(min)) = (number, self.min)
+            && number < min
+        {
+            return Err((
+                format!("parameter '{name}' is {shown}"),
+                format!("give it {min} or more"),
+            ));
+        }
+        if let (Some(number), Some(max)) = (number, self.max)
+            && number > max
+        {
+            return Err((
+                format!("parameter '{name}' is {shown}"),
+                format!("give it {max} or less"),
+            ));
+        }
+        if !self.choices.is_empty() && !self.choices.contains(value) {
+            let mend = match value.as_str() {
+                Some(text) => nearest(text, self.choices.iter().filter_map(Value::as_str)),
+                None => {
+                    let choices = Value::Array(self.choices.clone());
+                    format!("choose from {}", self::shown(&choices.to_string()))
+                }
+            };
+            return Err((format!("parameter '{name}' is {shown}"), mend));
+        }
+        Ok(())
+    }
+}
