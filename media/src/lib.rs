@@ -14,6 +14,7 @@ pub mod tensor;
 mod testing;
 pub mod time;
 pub mod timeline;
+pub mod video;
 
 pub use codec::{AudioDecoder, AudioEncoder, CodecError};
 pub use format::{AudioFormat, Codec, Kind, VideoCodec, VideoFormat};
@@ -22,5 +23,5 @@ pub use jitter::{JitterDecoder, JitterFigures, JitterSettings};
 pub use queue::{BoundedQueue, DropReason, Pop, Push, QueueLimits, Shed, WhenFull};
 pub use reframe::Reframer;
 pub use resample::{ResampleError, Resampler};
-pub use tensor::{Dtype, Tensor};
+pub use tensor::{Dtype, Element, Tensor, TensorError, View};
 pub use time::{MediaTime, Timestamp};

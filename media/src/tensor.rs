@@ -2,11 +2,17 @@
 //!
 //! The bytes are shared, never copied on clone. Typed views borrow them when they are aligned.
 
+mod element;
+mod view;
+
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+pub use self::element::{Element, Wide};
+pub use self::view::View;
 
 /// Type of one element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
