@@ -60,6 +60,8 @@ pub struct BoundedQueue {
     bytes: usize,
     limits: QueueLimits,
     when_full: WhenFull,
+    /// See [`Self::set_waiting`].
+    waiting: bool,
     /// Video was lost behind the newest queued frame: what comes is useless until a key frame.
     awaiting_key: bool,
 }
@@ -73,6 +75,7 @@ impl BoundedQueue {
             bytes: 0,
             limits,
             when_full,
+            waiting: false,
             awaiting_key: false,
         }
     }
@@ -173,7 +176,22 @@ impl BoundedQueue {
     /// What happens at the bounds.
     #[must_use]
     pub const fn when_full(&self) -> WhenFull {
-        self.when_full
+        if self.waiting {
+            WhenFull::Block
+        } else {
+            self.when_full
+        }
+    }
+
+    /// Under `waiting` a full queue blocks whatever else was asked for, and neither age nor deadline applies: a stream whose
+    /// sender waits is never thinned out.
+    pub const fn set_waiting(&mut self, waiting: bool) {
+        self.waiting = waiting;
+    }
+
+    /// Video is dropped up to the next key frame: its consumer comes in the middle of the stream.
+    pub const fn await_key_frame(&mut self) {
+        self.awaiting_key = true;
     }
 
     /// Whether a frame of `bytes` would be taken without a loss.
@@ -215,7 +233,7 @@ impl BoundedQueue {
     /// The first instant at which the oldest frame is no longer wanted, if it ever is.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        let entry = self.entries.front()?;
+        let entry = self.entries.front().filter(|_| !self.waiting)?;
         let by_age = self.limits.age.map(|age| entry.due + age + NANO);
         let by_deadline = entry.frame.meta.deadline.map(|deadline| deadline + NANO);
         by_age.into_iter().chain(by_deadline).min()
@@ -225,13 +243,13 @@ impl BoundedQueue {
     #[cold]
     fn push_slow(&mut self, now: Timestamp, due: Timestamp, frame: Frame, size: usize) -> Push {
         let mut shed = Shed::default();
-        if self.when_full == WhenFull::Block && !self.fits(size) {
+        if self.when_full() == WhenFull::Block && !self.fits(size) {
             return Push::Full(frame);
         }
         if !self.fits(size) {
             shed = self.expire(now);
         }
-        while self.when_full == WhenFull::DropOldest && !self.fits(size) {
+        while self.when_full() == WhenFull::DropOldest && !self.fits(size) {
             self.shed_front(DropReason::QueueFull, &mut shed);
         }
         let accepted = self.admit(now, due, frame, size, &mut shed);
@@ -308,6 +326,9 @@ impl BoundedQueue {
     }
 
     fn expired(&self, entry: &Entry, now: Timestamp) -> Option<DropReason> {
+        if self.waiting {
+            return None;
+        }
         if self
             .limits
             .age

@@ -6,6 +6,7 @@
 mod builtin;
 pub mod compile;
 pub mod error;
+pub mod graph;
 pub mod hop;
 pub mod manifest;
 pub mod node;

@@ -156,6 +156,11 @@ impl Registry {
         self.types.insert(node_type.name(), Arc::new(node_type));
     }
 
+    /// Adds a type that another registry holds as well; replaces one of the same name.
+    pub fn add_shared(&mut self, node_type: Arc<dyn NodeType>) {
+        self.types.insert(node_type.name(), node_type);
+    }
+
     /// The type with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<dyn NodeType>> {

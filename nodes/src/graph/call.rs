@@ -1,0 +1,163 @@
+//! Calling in-place nodes, and what becomes of what they make.
+
+use tidegate_media::{Frame, Timestamp};
+
+use super::Graph;
+use super::io::Stage;
+use super::state::{Dest, Newest, Work};
+use crate::error::{Code, Error};
+use crate::node::{Context, DropReason, Node, NodeError};
+
+impl Graph {
+    /// Gives a frame to an in-place node.
+    #[inline]
+    pub(super) fn call_frame(
+        &mut self,
+        now: Timestamp,
+        index: usize,
+        port: usize,
+        frame: Frame,
+    ) -> Option<(Dest, Frame)> {
+        let slot = &mut self.nodes[index];
+        let stats = &mut self.stats[slot.stat];
+        stats.arrived(frame.payload.size());
+        if frame.meta.ingress >= slot.newest.ingress {
+            slot.newest = Newest {
+                ingress: frame.meta.ingress,
+                caused_by: frame.meta.caused_by,
+            };
+        }
+        let timed = stats.sample();
+        let mut cx = Context::new(now, &mut self.effects);
+        let result = if timed {
+            let before = self.probe.now();
+            let result = slot.node.on_frame(&mut cx, port, frame);
+            let took = self.probe.now().saturating_since(before);
+            self.probe.record(slot.stat, Stage::Service, took);
+            result
+        } else {
+            slot.node.on_frame(&mut cx, port, frame)
+        };
+        if result.is_ok() && self.is_plain() {
+            return self.settle_one(index);
+        }
+        self.settle(index, result);
+        None
+    }
+
+    /// Calls an in-place node for another reason than a frame.
+    pub(super) fn call(
+        &mut self,
+        now: Timestamp,
+        index: usize,
+        work: impl FnOnce(&mut dyn Node, &mut Context<'_>) -> Result<(), NodeError>,
+    ) {
+        let slot = &mut self.nodes[index];
+        let timed = self.stats[slot.stat].sample();
+        let mut cx = Context::new(now, &mut self.effects);
+        let before = if timed { Some(self.probe.now()) } else { None };
+        let result = work(slot.node.as_mut(), &mut cx);
+        if let Some(before) = before {
+            let took = self.probe.now().saturating_since(before);
+            self.probe.record(slot.stat, Stage::Service, took);
+        }
+        self.settle(index, result);
+    }
+
+    /// The call made one frame and nothing else.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        let effects = &self.effects;
+        effects.frames.len() == 1
+            && effects.drops.is_empty()
+            && effects.timer.is_none()
+            && effects.reception.is_none()
+    }
+
+    /// The steady path: one frame, in most cases for one edge.
+    #[inline]
+    fn settle_one(&mut self, index: usize) -> Option<(Dest, Frame)> {
+        let (port, mut frame) = self.effects.frames.pop()?;
+        let port = self.stamp(index, port, &mut frame)?;
+        match self.ports[port].dests[..] {
+            [to] if !self.ports[port].interrupts => Some((to, frame)),
+            _ => {
+                self.route(port, frame);
+                None
+            }
+        }
+    }
+
+    /// Carries out whatever a call brought forth.
+    fn settle(&mut self, index: usize, result: Result<(), NodeError>) {
+        let stat = self.nodes[index].stat;
+        for (reason, frames) in self.effects.drops.drain(..) {
+            self.stats[stat].drop_frames(reason, frames);
+        }
+        if let Some(timer) = self.effects.timer.take() {
+            self.timers[index] = timer.unwrap_or(Timestamp::MAX);
+        }
+        if let Some(reception) = self.effects.reception.take() {
+            self.stats[stat].reception = Some(reception);
+        }
+        let mut frames = std::mem::take(&mut self.effects.frames);
+        let top = self.work.len();
+        for (port, mut frame) in frames.drain(..) {
+            if let Some(port) = self.stamp(index, port, &mut frame) {
+                self.route_later(port, frame);
+            }
+        }
+        self.work[top..].reverse();
+        self.effects.frames = frames;
+        if let Err(error) = result {
+            let id = self.stats[stat].id.to_string();
+            self.fail(Error::new(Code::NodeFailed, error.message).at_hop(id));
+        }
+    }
+
+    /// As [`Graph::route`], in the order of the edges: the caller turns the pushed part of the stack around.
+    fn route_later(&mut self, port: usize, frame: Frame) {
+        let port = &self.ports[port];
+        if port.interrupts {
+            self.work.push(Work::Interrupt);
+        }
+        let Some((last, rest)) = port.dests.split_last() else {
+            return;
+        };
+        for &to in rest {
+            let frame = frame.clone();
+            self.work.push(Work::Frame { to, frame });
+        }
+        self.work.push(Work::Frame { to: *last, frame });
+    }
+
+    /// Numbers and counts a frame that a node made; gives the port that it leaves by, or nothing if no edge begins there.
+    #[inline]
+    fn stamp(&mut self, index: usize, port: usize, frame: &mut Frame) -> Option<usize> {
+        let slot = &self.nodes[index];
+        if port >= slot.port_count {
+            self.no_such_port(index, port);
+            return None;
+        }
+        let number = slot.ports + port;
+        let stats = &mut self.stats[slot.stat];
+        let port = &mut self.ports[number];
+        if port.dests.is_empty() && !port.interrupts {
+            stats.drop_frames(DropReason::NoListener, 1);
+            return None;
+        }
+        port.seq += 1;
+        frame.meta.seq = port.seq;
+        frame.meta.ingress = slot.newest.ingress;
+        frame.meta.caused_by = slot.newest.caused_by;
+        stats.left(frame.payload.size());
+        Some(number)
+    }
+
+    #[cold]
+    fn no_such_port(&mut self, index: usize, port: usize) {
+        let id = self.stats[self.nodes[index].stat].id.to_string();
+        let text = format!("the node sent a frame out of port {port}, which it does not have");
+        self.fail(Error::new(Code::Internal, text).at_hop(id));
+    }
+}

@@ -1,0 +1,158 @@
+//! Listeners: their queues, pacing and credit.
+
+use tidegate_media::queue::Shed;
+use tidegate_media::{Frame, Kind, Timestamp};
+
+use super::state::Egress;
+use super::{EgressId, Graph, Output};
+use crate::error::{Code, Error};
+use crate::node::DropReason;
+
+impl Graph {
+    /// Queues a frame for a listener.
+    pub(super) fn offer_egress(&mut self, now: Timestamp, index: usize, frame: Frame) {
+        let Some(egress) = &mut self.egresses[index] else {
+            return;
+        };
+        let stat = self.outlets[egress.output].stat;
+        self.stats[stat].arrived(frame.payload.size());
+        let held_back = egress.gate.is_full();
+        let due = match &mut egress.pacer {
+            Some(pacer) if paces(&frame) => pacer.due(now, &frame, held_back),
+            _ => now,
+        };
+        let offered = egress.gate.offer(now, due, frame);
+        let output = egress.output;
+        if offered.overflows {
+            self.overflow(stat);
+            return;
+        }
+        if !offered.shed.is_empty() {
+            self.shed(now, stat, self.topology.output_gate(output), &offered.shed);
+        }
+        self.pump_egress(now, index);
+    }
+
+    /// Lets go what is due and may leave.
+    pub(super) fn pump_egress(&mut self, now: Timestamp, index: usize) {
+        let Some(egress) = self.egresses.get_mut(index).and_then(Option::as_mut) else {
+            return;
+        };
+        let (id, output) = (egress.id, egress.output);
+        let stat = self.outlets[output].stat;
+        let mut shed = Shed::default();
+        while egress.credit != Some(0) {
+            let pop = egress.gate.take(now);
+            shed.merge(pop.shed);
+            let Some(mut frame) = pop.frame else { break };
+            if let Some(credit) = &mut egress.credit {
+                *credit -= 1;
+            }
+            egress.seq += 1;
+            frame.meta.seq = egress.seq;
+            self.stats[stat].left(frame.payload.size());
+            if frame.meta.ingress != Timestamp::ZERO {
+                self.probe.session_latency(id, frame.age(now));
+            }
+            self.outputs.push_back(Output::Frame { egress: id, frame });
+        }
+        if egress.gate.ending && egress.gate.is_empty() && !egress.ended {
+            egress.ended = true;
+            self.ends_changed = true;
+            self.outputs.push_back(Output::Ended { egress: id });
+        }
+        self.measure_output(output);
+        if !shed.is_empty() {
+            self.shed(now, stat, self.topology.output_gate(output), &shed);
+        }
+    }
+
+    pub(super) fn credit_egress(&mut self, now: Timestamp, id: EgressId, frames: u32) {
+        let Some(index) = self.egress_index(id) else {
+            return;
+        };
+        if let Some(credit) = self.egresses[index]
+            .as_mut()
+            .and_then(|e| e.credit.as_mut())
+        {
+            *credit = credit.saturating_add(u64::from(frames));
+        }
+        self.pump_egress(now, index);
+    }
+
+    pub(super) fn egress_index(&self, id: EgressId) -> Option<usize> {
+        let mut egresses = self.egresses.iter();
+        egresses.position(|egress| egress.as_ref().is_some_and(|egress| egress.id == id))
+    }
+
+    /// Brings an output's gauges and its gate up to date.
+    pub(super) fn measure_output(&mut self, output: usize) {
+        let egresses = self.egresses.iter().flatten();
+        let (mut frames, mut bytes, mut full) = (0, 0, false);
+        for egress in egresses.filter(|egress| egress.output == output) {
+            frames += egress.gate.frames();
+            bytes += egress.gate.bytes();
+            full |= egress.gate.is_full();
+        }
+        let stats = &mut self.stats[self.outlets[output].stat];
+        stats.queue_frames = frames;
+        stats.queue_bytes = bytes;
+        self.full.set(self.topology.output_gate(output), full);
+    }
+
+    /// Counts what a queue lost, and asks for a key frame where video was cut.
+    pub(super) fn shed(&mut self, now: Timestamp, stat: usize, gate: usize, shed: &Shed) {
+        self.stats[stat].shed(shed);
+        if shed.key_frame_wanted {
+            self.want_key_frame(now, gate);
+        }
+    }
+
+    /// Asks the senders of the video that reaches a gate for a key frame, each at most twice a second.
+    pub(super) fn want_key_frame(&mut self, now: Timestamp, gate: usize) {
+        for &input in &self.topology.gate_inputs[gate] {
+            let ingress = &mut self.inputs[input];
+            let recent = ingress
+                .key_asked
+                .is_some_and(|at| now.saturating_since(at) < KEY_FRAME_INTERVAL);
+            if self.plan.inputs[input].kind == Kind::Video && !recent && !ingress.ended {
+                ingress.key_asked = Some(now);
+                self.outputs.push_back(Output::KeyFrameWanted { input });
+            }
+        }
+    }
+
+    /// A driver goes on sending to what is full.
+    #[cold]
+    pub(super) fn overflow(&mut self, stat: usize) {
+        let id = self.stats[stat].id.to_string();
+        let text = format!(
+            "more than {} frames stand behind its full queue: what feeds it does not wait, so give its edge a queue that sheds",
+            super::OVERRUN_MAX
+        );
+        self.stats[stat].drop_frames(DropReason::QueueFull, 1);
+        self.fail(Error::new(Code::Overloaded, text).at_hop(id));
+    }
+}
+
+/// How often a sender is asked for a key frame at most: one takes a round trip and several times a picture's bytes.
+const KEY_FRAME_INTERVAL: std::time::Duration = std::time::Duration::from_millis(500);
+
+impl Egress {
+    /// When its oldest frame may leave, if it has credit.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        if self.credit == Some(0) {
+            return None;
+        }
+        self.gate.next_due()
+    }
+}
+
+/// RTP packets pass as they come: their listener has a jitter buffer of its own.
+const fn paces(frame: &Frame) -> bool {
+    match &frame.payload {
+        tidegate_media::Payload::Audio(audio) => audio.rtp.is_none(),
+        tidegate_media::Payload::Video(_) => true,
+        _ => false,
+    }
+}

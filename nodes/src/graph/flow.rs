@@ -1,0 +1,135 @@
+//! How frames move within one call: a stack of what remains to be done, emptied before the call returns.
+//!
+//! The frame just made goes on at once where there is one way to go; everything else is pushed in reverse order, so that the
+//! first edge's whole subtree is done before the second edge's.
+
+use tidegate_media::{Codec, Frame, Payload, Timestamp};
+
+use super::state::{Dest, Work};
+use super::{Graph, State};
+use crate::node::DropReason;
+use crate::stream::StreamFormat;
+
+impl Graph {
+    /// A client's frame.
+    pub(super) fn accept(&mut self, now: Timestamp, input: usize, mut frame: Frame) {
+        let Some(ingress) = self.inputs.get_mut(input) else {
+            return;
+        };
+        let stats = &mut self.stats[ingress.stat];
+        let size = frame.payload.size();
+        stats.arrived(size);
+        if ingress.ended || self.state != State::Running {
+            stats.drop_frames(DropReason::HopEnded, 1);
+            return;
+        }
+        let format = ingress.client.unwrap_or(self.plan.inputs[input].format);
+        if !matches(&format, &frame.payload) {
+            stats.drop_frames(DropReason::Undecodable, 1);
+            return;
+        }
+        if frame.meta.seq == 0 {
+            frame.meta.seq = ingress.seq + 1;
+        }
+        ingress.seq = ingress.seq.max(frame.meta.seq);
+        frame.meta.caused_by = frame.meta.seq;
+        if frame.meta.ingress == Timestamp::ZERO {
+            frame.meta.ingress = now;
+        }
+        match ingress.chain.first() {
+            Some(&node) => {
+                stats.left(size);
+                let to = Dest::Node { node, port: 0 };
+                self.work.push(Work::Frame { to, frame });
+            }
+            None if self.ports[input].dests.is_empty() => {
+                stats.drop_frames(DropReason::NoListener, 1);
+            }
+            None => {
+                stats.left(size);
+                self.route(input, frame);
+            }
+        }
+    }
+
+    /// Empties the stack.
+    pub(super) fn run(&mut self, now: Timestamp) {
+        while let Some(work) = self.work.pop() {
+            match work {
+                Work::Frame { to, frame } => {
+                    let mut next = Some((to, frame));
+                    while let Some((to, frame)) = next {
+                        next = self.step(now, to, frame);
+                    }
+                }
+                Work::End { to } => self.deliver_end(now, to),
+                Work::Interrupt => self.interrupt(now),
+            }
+        }
+    }
+
+    /// Brings a frame to a place; gives the one frame that comes of it at once, if it is one.
+    #[inline]
+    fn step(&mut self, now: Timestamp, to: Dest, frame: Frame) -> Option<(Dest, Frame)> {
+        match to {
+            Dest::Node { node, port } => self.call_frame(now, node, port, frame),
+            Dest::Hop { hop, port } => {
+                self.offer_hop(now, hop, port, frame);
+                None
+            }
+            Dest::Output(output) => self.reach_output(output, frame),
+            Dest::Egress(egress) => {
+                self.offer_egress(now, egress, frame);
+                None
+            }
+        }
+    }
+
+    /// Pushes a frame for everything that a port is joined to, first edge on top, and before it the interrupt that it
+    /// stands for. A frame of a port that is joined to nothing ends here: the caller has counted it.
+    pub(super) fn route(&mut self, port: usize, frame: Frame) {
+        let port = &self.ports[port];
+        if let Some((first, rest)) = port.dests.split_first() {
+            for &to in rest.iter().rev() {
+                let frame = frame.clone();
+                self.work.push(Work::Frame { to, frame });
+            }
+            self.work.push(Work::Frame { to: *first, frame });
+        }
+        if port.interrupts {
+            self.work.push(Work::Interrupt);
+        }
+    }
+
+    fn reach_output(&mut self, output: usize, frame: Frame) -> Option<(Dest, Frame)> {
+        let outlet = &self.outlets[output];
+        let Some((first, rest)) = outlet.listeners.split_first() else {
+            let stats = &mut self.stats[outlet.stat];
+            stats.arrived(frame.payload.size());
+            stats.drop_frames(DropReason::NoListener, 1);
+            return None;
+        };
+        if rest.is_empty() {
+            return Some((*first, frame));
+        }
+        for &to in rest.iter().rev() {
+            let frame = frame.clone();
+            self.work.push(Work::Frame { to, frame });
+        }
+        Some((*first, frame))
+    }
+}
+
+/// Whether a client's frame is of the format that it said it would send. Opus packets say themselves how many channels they have.
+pub(super) fn matches(format: &StreamFormat, payload: &Payload) -> bool {
+    match (format, payload) {
+        (StreamFormat::Audio { format, packets }, Payload::Audio(audio)) => {
+            audio.format.codec == format.codec
+                && (audio.format == *format || format.codec == Codec::Opus)
+                && (*packets || audio.rtp.is_none())
+        }
+        (StreamFormat::Video(format), Payload::Video(video)) => video.format == *format,
+        (StreamFormat::Audio { .. } | StreamFormat::Video(_), _) => false,
+        (format, payload) => format.kind() == payload.kind(),
+    }
+}

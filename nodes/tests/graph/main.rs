@@ -1,0 +1,9 @@
+//! The graph by its behaviour, through its public interface alone.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails where something is not as it must be"
+)]
+
+mod flow;
+mod toolkit;
