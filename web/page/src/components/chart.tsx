@@ -9,7 +9,6 @@ import { Panel, Select } from "./controls.js";
 
 const NAMES = ["p50", "p90", "p99"] as const;
 const CHART_PARTS: readonly Part[] = ["service", "queue", "wire", "first_output"];
-const HEIGHT = 190;
 /** Where the time axis is marked, in seconds from now. */
 const AGES = [-120, -90, -60, -30, 0];
 
@@ -17,7 +16,11 @@ function colour(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-function options(width: number): uPlot.Options {
+function sizeOf(parent: HTMLElement): { width: number; height: number } {
+  return { width: parent.clientWidth, height: parent.clientHeight };
+}
+
+function options(parent: HTMLElement): uPlot.Options {
   const axis = {
     stroke: colour("--quiet"),
     grid: { stroke: colour("--grid"), width: 1 },
@@ -25,8 +28,7 @@ function options(width: number): uPlot.Options {
     font: '11px "IBM Plex Mono", monospace',
   };
   return {
-    width,
-    height: HEIGHT,
+    ...sizeOf(parent),
     legend: { show: false },
     cursor: { y: false, points: { size: 6 } },
     padding: [10, 12, 0, 0],
@@ -68,10 +70,10 @@ function Plot(props: { series: Series; label: string }) {
     if (parent === null) return undefined;
     const build = (): void => {
       chart.current?.destroy();
-      chart.current = new uPlot(options(parent.clientWidth), series.current, parent);
+      chart.current = new uPlot(options(parent), series.current, parent);
     };
     build();
-    const observer = new ResizeObserver(() => chart.current?.setSize({ width: parent.clientWidth, height: HEIGHT }));
+    const observer = new ResizeObserver(() => chart.current?.setSize(sizeOf(parent)));
     observer.observe(parent);
     // The canvas takes its colours when it is made.
     const scheme = matchMedia("(prefers-color-scheme: dark)");

@@ -1,16 +1,16 @@
 /** The pipeline as a graph: boxes with their stacked bars, lines that run while frames do. */
 
-import { useComputed, useSignal } from "@preact/signals";
+import { useSignal } from "@preact/signals";
 import type { Hop } from "@tidegate/client";
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import { type Box, type Topology, draw } from "../model/graph.js";
+import { type Box, type Picture as Drawn, type Topology, draw } from "../model/graph.js";
 import { PARTS } from "../model/history.js";
 import { PLACEMENTS, droppedText, droppedTotal, hasFigures, spokenHop, timeOf } from "../model/hops.js";
 import { type Percentile, formatCount, formatFormat, formatMicros } from "../model/units.js";
 import * as store from "../state/store.js";
 
-/** Below this width frames run down instead of to the right. */
-const NARROW = 620;
+/** Below this width frames run down where the picture does not fit otherwise. */
+const NARROW = 900;
 /** A picture that is too wide is made smaller down to this; then it scrolls. */
 const SMALLEST = 0.78;
 
@@ -124,7 +124,6 @@ function useMoving(hops: readonly Hop[]): Set<string> {
 export function Picture(props: { topology: Topology; percentile: Percentile; scaleUs: number }) {
   const { topology, percentile, scaleUs } = props;
   const { element, width } = useWidth();
-  const direction = useComputed(() => (width.value < NARROW ? "down" : "right")).value;
   // Figures change each second and the shape does not: lay out once per shape.
   const shape = JSON.stringify([
     topology.inputs.map((port) => port.name),
@@ -132,10 +131,13 @@ export function Picture(props: { topology: Topology; percentile: Percentile; sca
     topology.hops.map((hop) => [hop.id, hop.inserted]),
     topology.edges,
   ]);
-  const picture = useMemo(() => draw(topology, direction), [shape, direction]);
+  const pictures = useMemo(() => ({ right: draw(topology, "right"), down: draw(topology, "down") }), [shape]);
+  const overflow = (picture: Drawn): number => Math.max(0, picture.width * SMALLEST - width.value);
+  const direction = width.value < NARROW && overflow(pictures.right) > overflow(pictures.down) ? "down" : "right";
+  const picture = pictures[direction];
   const moving = useMoving(topology.hops);
   const hops = new Map(topology.hops.map((hop) => [hop.id, hop]));
-  const fit = direction === "down" ? 1 : Math.max(SMALLEST, Math.min(1, width.value / picture.width));
+  const fit = Math.max(SMALLEST, Math.min(1, width.value / picture.width));
   const boxes = [...picture.boxes].sort((a, b) => (direction === "right" ? a.x - b.x || a.y - b.y : a.y - b.y || a.x - b.x));
   return (
     <div class="picture" ref={element} role="group" aria-label="Graph of the pipeline" tabIndex={picture.width * fit > width.value ? 0 : undefined}>
