@@ -13,8 +13,8 @@ export interface PipelineSummary {
   digest: string;
   /** Whether clients may share a session of it. */
   shared: boolean;
-  inputs: { name: string; kind: Kind }[];
-  outputs: { name: string; kind: Kind; for?: string }[];
+  inputs: { name: string; kind: Kind | null }[];
+  outputs: { name: string; kind: Kind | null; for?: string }[];
 }
 
 /** Where a hop runs: in the session's own call, on a thread, or in another process. */
@@ -55,8 +55,13 @@ export interface Edge {
 /** A parameter of a pipeline. */
 export interface Parameter {
   type: string;
+  /** `null`: the client must give one. */
   default?: unknown;
   description?: string;
+  /** The values that it may have, if they are listed. */
+  enum?: unknown[];
+  min?: number;
+  max?: number;
 }
 
 /** `GET /v1/pipelines/{name}`. */
@@ -70,7 +75,8 @@ export interface PipelineDescription {
   outputs: Port[];
   hops: Hop[];
   edges: Edge[];
-  interrupt: { on: string; flush: string[] } | null;
+  /** What ends the listener's audio, and the hops that forget what they hold. */
+  interrupt: { on: string | null; flush: string[] } | null;
 }
 
 /** Percentiles over the last ten seconds, in microseconds. */

@@ -53,12 +53,14 @@ export type Payload =
 /** One unit that moves. */
 export type Frame = FrameHeader & Payload;
 
-/** A port as the server describes it. `format` is as the server writes it: a string or an object. */
+/** A port as the server describes it. */
 export interface Port {
   name: string;
-  kind: Kind;
+  /** `null` where nothing is joined. */
+  kind: Kind | null;
+  /** The format in words, where a description names it. */
   format?: unknown;
-  /** The format as `opened` names it. */
+  /** The format where `opened` names it. */
   audio?: AudioFormat;
   video?: { codec: string };
   /** Whether frames enter or leave by it. */

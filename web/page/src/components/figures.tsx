@@ -26,7 +26,7 @@ function Legend(props: { scaleUs: number | null; percentile: Percentile; interru
       )}
       {props.scaleUs === null && props.interrupt && (
         <span class="muted">
-          {props.interrupt.on} interrupts and empties {props.interrupt.flush.join(", ") || "the outputs"}
+          {props.interrupt.on ?? "the client"} interrupts and empties {["the outputs", ...props.interrupt.flush].join(", ")}
         </span>
       )}
     </p>

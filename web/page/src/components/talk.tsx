@@ -1,7 +1,7 @@
 /** Talking: the pipeline, the button, the levels, the devices, the seat, text. */
 
 import { useSignal } from "@preact/signals";
-import type { VoiceState } from "@tidegate/client";
+import type { Parameter, VoiceState } from "@tidegate/client";
 import * as sound from "../state/sound.js";
 import * as store from "../state/store.js";
 import { chooseMicrophone, hangUp, interrupt, sendText, setMuted, talk } from "../state/talk.js";
@@ -105,24 +105,33 @@ function Seat() {
   );
 }
 
+function ParameterField({ name, parameter }: { name: string; parameter: Parameter }) {
+  const value = store.parameters.value[name] ?? "";
+  const usual = parameter.default === undefined || parameter.default === null ? null : String(parameter.default);
+  const set = (value: string): void => {
+    store.parameters.value = { ...store.parameters.value, [name]: value };
+  };
+  const choices = parameter.type === "boolean" ? [true, false] : (parameter.enum ?? []);
+  if (choices.length > 0) {
+    const options = choices.map((choice) => ({ value: String(choice), text: String(choice) }));
+    const first = { value: "", text: usual === null ? "choose one" : `as declared: ${usual}` };
+    return <Select label={name} value={value} disabled={store.inCall.value} options={[first, ...options]} onChange={set} />;
+  }
+  const range = parameter.min !== undefined || parameter.max !== undefined ? ` ${parameter.min ?? ""}…${parameter.max ?? ""}` : "";
+  const hint = `${parameter.description ?? ""}${range}`.trim();
+  return (
+    <TextField label={name} value={value} placeholder={usual ?? "needed"} disabled={store.inCall.value} onInput={set} {...(hint === "" ? {} : { hint })} />
+  );
+}
+
 function Parameters() {
   const declared = Object.entries(store.description.value?.parameters ?? {});
   if (declared.length === 0) return null;
   return (
-    <details class="parameters">
+    <details class="parameters" open={declared.some(([, parameter]) => parameter.default === null)}>
       <summary>Parameters</summary>
       {declared.map(([name, parameter]) => (
-        <TextField
-          key={name}
-          label={name}
-          value={store.parameters.value[name] ?? ""}
-          placeholder={parameter.default === undefined || parameter.default === null ? "" : String(parameter.default)}
-          {...(parameter.description ? { hint: parameter.description } : {})}
-          disabled={store.inCall.value}
-          onInput={(value) => {
-            store.parameters.value = { ...store.parameters.value, [name]: value };
-          }}
-        />
+        <ParameterField key={name} name={name} parameter={parameter} />
       ))}
     </details>
   );

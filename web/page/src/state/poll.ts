@@ -50,7 +50,7 @@ function failed(error: unknown): void {
   }
   store.reachable.value = error.status !== undefined;
   // A call's own problem says more than a look that failed after it.
-  if (store.problem.value === null || error.code === "unauthenticated") store.showProblem(error);
+  if (store.problem.value === null || error.code === "unauthenticated") store.showProblem(error, "look");
 }
 
 function answered(): void {

@@ -83,9 +83,10 @@ export function watch(id: string | null): void {
   chartHop.value = null;
 }
 
-/** Shows a problem. */
-export function showProblem(error: TidegateError): void {
-  problem.value = explain(error);
+/** Shows a problem: of a session that was asked for, or of a look at the gateway, which is repeated by itself. */
+export function showProblem(error: TidegateError, of: "session" | "look" = "session"): void {
+  const shown = explain(error);
+  problem.value = of === "look" && shown.mend === "retry" ? { ...shown, mend: null } : shown;
 }
 
 let lines = 0;
