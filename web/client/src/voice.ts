@@ -254,7 +254,7 @@ export class Voice extends TypedTarget<VoiceEvents> {
     this.#seqs.clear();
     await peer.open();
     if (this.#state === "signalling") this.#setState("connecting");
-    if (peer.connection.connectionState !== "connected") this.#expectConnection();
+    this.#awaitConnection(peer);
   }
 
   #dropPeer(): void {
@@ -263,7 +263,10 @@ export class Voice extends TypedTarget<VoiceEvents> {
     for (const track of this.remoteStream.getTracks()) this.remoteStream.removeTrack(track);
   }
 
-  #expectConnection(): void {
+  /** A connection that healed while it was restarted tells no change, so it is asked. */
+  #awaitConnection(peer: Peer): void {
+    if (this.#isClosed() || this.#peer !== peer || this.#state === "connected") return;
+    if (peer.connection.connectionState === "connected") return this.#peerState("connected");
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#lost("no connection came up"), CONNECT_TIMEOUT_MS);
   }
@@ -314,7 +317,7 @@ export class Voice extends TypedTarget<VoiceEvents> {
       if (peer !== null && peer.connection.connectionState !== "closed" && this.#attempt <= 3) {
         try {
           await peer.restart();
-          return this.#expectConnection();
+          return this.#awaitConnection(peer);
         } catch (error) {
           if (!(error instanceof TidegateError) || error.status === undefined) throw error;
         }

@@ -232,6 +232,17 @@ describe("a lost connection", () => {
     expect(gateway.of("PATCH")).toHaveLength(0);
   });
 
+  it("that heals while it is restarted is up again", async () => {
+    const { voice, told } = await connected();
+    FakeConnection.last.become("disconnected");
+    await vi.advanceTimersByTimeAsync(2_500);
+    FakeConnection.last.connectionState = "connected";
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(told.slice(-2)).toEqual(["reconnecting", "connected"]);
+    expect(voice.state).toBe("connected");
+    expect(gateway.of("PATCH")).toHaveLength(1);
+  });
+
   it("begins a new session if the gateway has lost the old one", async () => {
     const { voice, told } = await connected();
     gateway.answer = (request) => (request.method === "PATCH" ? new Response("", { status: 404 }) : gateway.usual(request));

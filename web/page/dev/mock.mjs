@@ -79,6 +79,15 @@ export function startMock(listenPort = 0) {
   const refuse = (response, status, code, detailText) =>
     send(response, status, { type: `https://tidegate.dev/errors/${code}`, title: code, status, detail: detailText, code, retryable: status >= 500 });
 
+  /** Hands an offer or a restart to the peer's page; gives its answer. */
+  const ask = (offer) => {
+    const answered = new Promise((resolve) => (sessions.get(offer.id).answer = resolve));
+    const poll = waiting.shift();
+    if (poll === undefined) offers.push(offer);
+    else send(poll, 200, offer);
+    return answered;
+  };
+
   async function api(request, response, path) {
     const [, kind, name, rest] = path.split("/").slice(1);
     if (kind === "pipelines" && name === undefined) {
@@ -92,18 +101,17 @@ export function startMock(listenPort = 0) {
     if (kind === "pipelines" && rest === "whip" && request.method === "POST") {
       const query = new URL(request.url, "http://mock").searchParams;
       const id = addSession(name, query.get("session") ? { key: query.get("session") } : {});
-      const offer = { id, pipeline: name, sdp: await body(request) };
-      const answered = new Promise((resolve) => (sessions.get(id).answer = resolve));
-      const poll = waiting.shift();
-      if (poll === undefined) offers.push(offer);
-      else send(poll, 200, offer);
-      const sdp = await answered;
+      const sdp = await ask({ id, pipeline: name, sdp: await body(request) });
       return send(response, 201, sdp, { "Content-Type": "application/sdp", Location: `/v1/whip/${id}`, ETag: `"${id}-1"`, "Tidegate-Session": id });
     }
     if (kind === "whip") {
       const text = await body(request);
       if (request.method === "DELETE") sessions.delete(name);
       requests.push({ method: request.method, path, text, ifMatch: request.headers["if-match"] });
+      if (request.headers["if-match"] === "*") {
+        const fragment = await ask({ id: name, restart: text });
+        return send(response, 200, fragment, { "Content-Type": "application/trickle-ice-sdpfrag", ETag: `"${name}-2"` });
+      }
       return send(response, request.method === "PATCH" ? 204 : 200, "");
     }
     if (kind === "sessions" && name === undefined) {

@@ -9,6 +9,30 @@ const SENTENCES = [
 /** Kept, or they would be collected and fall silent. */
 const players = new Set();
 
+/** The connections, for those that restart. */
+const connections = new Map();
+
+/** The connection's description once it has all its candidates. */
+async function described(connection) {
+  await connection.setLocalDescription(await connection.createAnswer());
+  await new Promise((resolve) => {
+    if (connection.iceGatheringState === "complete") return resolve();
+    connection.addEventListener("icegatheringstatechange", () => connection.iceGatheringState === "complete" && resolve());
+  });
+  return connection.localDescription.sdp;
+}
+
+async function restart({ id, restart }) {
+  const connection = connections.get(id);
+  const value = (text, name) => new RegExp(`^a=${name}:(.*?)\\s*$`, "m").exec(text)[1];
+  let sdp = connection.remoteDescription.sdp;
+  for (const name of ["ice-ufrag", "ice-pwd"]) sdp = sdp.replaceAll(`a=${name}:${value(sdp, name)}`, `a=${name}:${value(restart, name)}`);
+  await connection.setRemoteDescription({ type: "offer", sdp: sdp.replace(/^a=candidate.*\r\n/gm, "") });
+  const lines = (await described(connection)).split("\r\n");
+  const kept = lines.filter((line, index) => /^a=(ice-ufrag|ice-pwd|candidate)/.test(line) && lines.indexOf(line) === index);
+  await fetch(`/dev/answer/${id}`, { method: "POST", body: `${kept.join("\r\n")}\r\n` });
+}
+
 async function answer({ id, pipeline, sdp }) {
   const connection = new RTCPeerConnection();
   connection.addEventListener("track", ({ track, transceiver }) => {
@@ -55,15 +79,12 @@ async function answer({ id, pipeline, sdp }) {
     });
   });
   await connection.setRemoteDescription({ type: "offer", sdp });
-  await connection.setLocalDescription(await connection.createAnswer());
-  await new Promise((resolve) => {
-    if (connection.iceGatheringState === "complete") return resolve();
-    connection.addEventListener("icegatheringstatechange", () => connection.iceGatheringState === "complete" && resolve());
-  });
-  await fetch(`/dev/answer/${id}`, { method: "POST", body: connection.localDescription.sdp });
+  connections.set(id, connection);
+  await fetch(`/dev/answer/${id}`, { method: "POST", body: await described(connection) });
 }
 
 for (;;) {
   const response = await fetch("/dev/offer");
-  void answer(await response.json());
+  const offer = await response.json();
+  void (offer.restart === undefined ? answer(offer) : restart(offer));
 }
