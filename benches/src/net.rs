@@ -1,8 +1,15 @@
-//! How the bare peers listen: where told to, and saying so on their first line.
+//! How the bare peers listen (where told to, and saying so on their first line), and how an offer
+//! reaches a peer.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::Failure;
 
 /// Binds the address of the first argument, `127.0.0.1:0` without one, and prints
 /// `listening on http://ADDRESS` for whoever started the peer.
@@ -28,4 +35,39 @@ pub async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// Posts an offer and gives the answer.
+///
+/// # Errors
+/// If the peer refuses it or breaks off.
+pub async fn exchange_sdp(address: SocketAddr, path: &str, offer: &str) -> Result<String, Failure> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let request = hyper::Request::post(path)
+        .header("host", address.to_string())
+        .header("content-type", "application/sdp")
+        .header("content-length", offer.len())
+        .body(Full::new(Bytes::from(offer.to_owned())))?;
+    let answer = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        let text = String::from_utf8_lossy(&body).into_owned();
+        if status == hyper::StatusCode::CREATED {
+            Ok(text)
+        } else {
+            Err(Failure::from(format!("{path}: {status}: {text}")))
+        }
+    };
+    tokio::pin!(answer);
+    tokio::select! {
+        answer = &mut answer => answer,
+        broken = connection => {
+            broken?;
+            answer.await
+        }
+    }
 }

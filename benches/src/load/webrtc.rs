@@ -1,0 +1,372 @@
+//! Callers over WebRTC: each with a socket of its own, 50 packets a second, all on one thread.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use tidegate_signaling::{
+    AudioCodec, Certificate, ClientPeer, MediaPacket, Offer, Peer, PeerConfig, PeerEvent, TrackId,
+};
+use tokio::net::UdpSocket;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::figures::{Figures, Times};
+use crate::load::Load;
+use crate::server::Server;
+use crate::{Failure, clock, net};
+
+/// The length of each packet.
+const PACKET: Duration = Duration::from_millis(20);
+/// How long a caller waits for its connection.
+const CONNECT_MAX: Duration = Duration::from_secs(20);
+/// Opus's clock ticks per packet.
+const TICKS: u32 = 960;
+
+/// Who calls whom.
+#[derive(Clone, Debug)]
+pub struct Callers {
+    /// Where offers go.
+    pub path: &'static str,
+    /// The address that the callers' sockets bind.
+    pub from: IpAddr,
+    /// How many there are.
+    pub count: usize,
+    /// What they say and how they recognise it when it comes back.
+    pub speech: Speech,
+}
+
+/// What a caller sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speech {
+    /// Numbered payloads, which a server that forwards gives back as they are.
+    Numbered,
+    /// Bursts of a tone in Opus, which a server that decodes and encodes gives back as sound.
+    Bursts,
+}
+
+/// What one caller found.
+struct Call {
+    /// From making the offer to the first packet back.
+    first_packet: Duration,
+    times: Times,
+    packets: u64,
+}
+
+/// Connects all callers one after another, lets them talk together, and sums up.
+///
+/// # Errors
+/// If a caller does not connect or hears nothing.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of one run are far below 2^52"
+)]
+pub async fn run(server: &Server, callers: &Callers, load: Load) -> Result<Figures, Failure> {
+    let memory_before = server.memory()?;
+    let (begin, began) = watch::channel(None);
+    let mut calls = JoinSet::new();
+    for _ in 0..callers.count {
+        // One at a time: offers do not wait for each other, and whoever is connected talks.
+        let caller = Caller::connect(server.address, callers).await?;
+        calls.spawn(caller.talk(began.clone(), load));
+    }
+    let memory = server.memory()?.saturating_sub(memory_before);
+    let start = clock::now() + load.warm_up;
+    begin.send_replace(Some(start));
+    tokio::time::sleep_until(start.into()).await;
+    let cpu_before = server.cpu()?;
+    tokio::time::sleep_until((start + load.measured).into()).await;
+    let cpu = server.cpu()?.saturating_sub(cpu_before);
+    let (mut times, mut firsts, mut packets) = (Times::default(), Times::default(), 0);
+    while let Some(call) = calls.join_next().await {
+        let call = call??;
+        times.add(&call.times);
+        firsts.record(call.first_packet);
+        packets += call.packets;
+    }
+    let (seconds, count) = (load.measured.as_secs_f64(), callers.count as f64);
+    let mut figures = Figures::from([
+        ("offer → first packet p50 ms", firsts.micros(50.0) / 1e3),
+        (
+            "CPU % of a core/session",
+            cpu.as_secs_f64() / seconds / count * 100.0,
+        ),
+        ("KiB/session", memory as f64 / count / 1024.0),
+    ]);
+    if callers.speech == Speech::Numbered {
+        figures.insert(
+            "server CPU µs/packet",
+            cpu.as_secs_f64() * 1e6 / packets as f64,
+        );
+        figures.insert("RTT p50 µs", times.micros(50.0));
+        figures.insert("RTT p99 µs", times.micros(99.0));
+        let expected = seconds * count / PACKET.as_secs_f64();
+        figures.insert(
+            "lost %",
+            ((expected - packets as f64) / expected * 100.0).max(0.0),
+        );
+    } else {
+        figures.insert("tone latency p50 ms", times.micros(50.0) / 1e3);
+        figures.insert("tone latency p99 ms", times.micros(99.0) / 1e3);
+    }
+    Ok(figures)
+}
+
+/// One caller that is connected and then idle.
+///
+/// # Errors
+/// If it does not connect.
+pub async fn connect_one(server: &Server, callers: &Callers) -> Result<Caller, Failure> {
+    Caller::connect(server.address, callers).await
+}
+
+/// A connected caller.
+pub struct Caller {
+    socket: UdpSocket,
+    peer: Peer,
+    track: TrackId,
+    speech: speech::State,
+    began: Instant,
+    first_packet: Option<Duration>,
+    next_packet: Instant,
+    sent: u32,
+}
+
+impl Caller {
+    /// Offers, connects, and talks until the first packet comes back.
+    async fn connect(server: SocketAddr, callers: &Callers) -> Result<Self, Failure> {
+        let socket = UdpSocket::bind((callers.from, 0)).await?;
+        let config = PeerConfig::new(Certificate::generate()?, vec![socket.local_addr()?]);
+        let began = clock::now();
+        let voice = Some(AudioCodec::Opus);
+        let offer = Offer {
+            audio: voice,
+            video: None,
+            sends: true,
+            receives: true,
+            data: false,
+        };
+        let client = ClientPeer::offer(&config, &offer);
+        let answer = net::exchange_sdp(server, callers.path, client.sdp()).await?;
+        let peer = client.set_answer(clock::now(), &answer)?;
+        let track = peer.tracks().next().ok_or("the answer has no track")?.id;
+        let speech = speech::State::new(callers.speech)?;
+        let mut caller = Self {
+            socket,
+            peer,
+            track,
+            speech,
+            began,
+            first_packet: None,
+            next_packet: clock::now(),
+            sent: 0,
+        };
+        let heard = async {
+            while caller.first_packet.is_none() {
+                caller.step(|_, _| ()).await?;
+            }
+            Ok::<(), Failure>(())
+        };
+        tokio::time::timeout(CONNECT_MAX, heard)
+            .await
+            .map_err(|_| "nothing came back")??;
+        Ok(caller)
+    }
+
+    /// Talks on, and counts what comes back from the common beginning to its end.
+    async fn talk(
+        mut self,
+        began: watch::Receiver<Option<Instant>>,
+        load: Load,
+    ) -> Result<Call, Failure> {
+        let (mut times, mut packets) = (Times::default(), 0);
+        loop {
+            let start = *began.borrow();
+            if start.is_some_and(|start| clock::now() >= start + load.measured) {
+                let first_packet = self.first_packet.ok_or("nothing came back")?;
+                return Ok(Call {
+                    first_packet,
+                    times,
+                    packets,
+                });
+            }
+            self.step(|now, time| {
+                if start.is_some_and(|start| now >= start) {
+                    packets += 1;
+                    if let Some(time) = time {
+                        times.record(time);
+                    }
+                }
+            })
+            .await?;
+        }
+    }
+
+    /// Sends what is due, waits for a datagram or the next time, and passes on what came: when,
+    /// and how long it took if that can be told.
+    async fn step(
+        &mut self,
+        mut came: impl FnMut(Instant, Option<Duration>),
+    ) -> Result<(), Failure> {
+        let now = clock::now();
+        if self.peer.is_connected() && now >= self.next_packet {
+            self.next_packet = now.max(self.next_packet + PACKET);
+            let payload = self.speech.say(now, self.sent)?;
+            let timestamp = self.sent.wrapping_mul(TICKS);
+            self.peer
+                .send_rtp(now, self.track, timestamp, false, &payload)?;
+            self.sent += 1;
+        }
+        if self.peer.poll_timeout().is_some_and(|at| at <= now) {
+            self.peer.handle_timeout(now);
+        }
+        while let Some(event) = self.peer.poll_event() {
+            match event {
+                PeerEvent::Media(packet) => {
+                    self.first_packet.get_or_insert_with(|| now - self.began);
+                    let time = self.speech.hear(now, &packet)?;
+                    came(now, time);
+                }
+                PeerEvent::Failed(reason) => return Err(reason.to_string().into()),
+                PeerEvent::Closed => return Err("the server closed the connection".into()),
+                _ => {}
+            }
+        }
+        while let Some(transmit) = self.peer.poll_transmit() {
+            self.socket.send_to(&transmit.data, transmit.to).await?;
+        }
+        let mut wake = self.peer.poll_timeout().unwrap_or(now + PACKET);
+        if self.peer.is_connected() {
+            wake = wake.min(self.next_packet);
+        }
+        let mut buffer = [0; 2048];
+        tokio::select! {
+            received = self.socket.recv_from(&mut buffer) => {
+                let (length, from) = received?;
+                self.peer.handle_datagram(clock::now(), from, &buffer[..length]);
+            }
+            () = tokio::time::sleep_until(wake.into()) => {}
+        }
+        Ok(())
+    }
+}
+
+mod speech {
+    //! What callers say and how they recognise it.
+
+    use std::collections::VecDeque;
+
+    use opus::{Application, Channels, Decoder, Encoder};
+
+    use super::{Duration, Failure, Instant, MediaPacket, Speech, TICKS};
+
+    /// Packets of a tone, and of the silence after it: 0.3 s in every 0.8 s.
+    const TONE_PACKETS: u32 = 15;
+    const BURST_PACKETS: u32 = 40;
+    /// Loudness of a packet that holds some of the tone: −36 dBFS. The tone has −9.
+    const LOUD: f32 = 0.015;
+    /// Numbered packets on their way that are remembered: ten seconds.
+    const REMEMBERED: usize = 500;
+
+    pub(super) enum State {
+        Numbered {
+            sent: VecDeque<(u32, Instant)>,
+        },
+        Bursts {
+            encoder: Encoder,
+            decoder: Decoder,
+            burst: Option<Instant>,
+            quiet: u32,
+        },
+    }
+
+    impl State {
+        pub(super) fn new(speech: Speech) -> Result<Self, Failure> {
+            Ok(match speech {
+                Speech::Numbered => Self::Numbered {
+                    sent: VecDeque::with_capacity(REMEMBERED),
+                },
+                Speech::Bursts => Self::Bursts {
+                    encoder: Encoder::new(48_000, Channels::Mono, Application::LowDelay)?,
+                    decoder: Decoder::new(48_000, Channels::Mono)?,
+                    burst: None,
+                    quiet: 0,
+                },
+            })
+        }
+
+        /// The payload of packet `index`.
+        pub(super) fn say(&mut self, now: Instant, index: u32) -> Result<Vec<u8>, Failure> {
+            match self {
+                Self::Numbered { sent } => {
+                    if sent.len() == REMEMBERED {
+                        sent.pop_front();
+                    }
+                    sent.push_back((index, now));
+                    let mut payload = vec![7; 80];
+                    payload[..4].copy_from_slice(&index.to_be_bytes());
+                    Ok(payload)
+                }
+                Self::Bursts { encoder, burst, .. } => {
+                    let at = index % BURST_PACKETS;
+                    if at == 0 {
+                        *burst = Some(now);
+                    }
+                    let level = if at < TONE_PACKETS { 0.5 } else { 0.0 };
+                    Ok(encoder.encode_vec_float(&tone(level), 400)?)
+                }
+            }
+        }
+
+        /// How long the packet took, if it tells: each numbered one does, and the first of a tone.
+        pub(super) fn hear(
+            &mut self,
+            now: Instant,
+            packet: &MediaPacket,
+        ) -> Result<Option<Duration>, Failure> {
+            match self {
+                Self::Numbered { sent } => {
+                    let Some(index) = packet.payload.first_chunk() else {
+                        return Ok(None);
+                    };
+                    let index = u32::from_be_bytes(*index);
+                    let at = sent.iter().find(|(sent, _)| *sent == index);
+                    Ok(at.map(|(_, at)| now - *at))
+                }
+                Self::Bursts {
+                    decoder,
+                    burst,
+                    quiet,
+                    ..
+                } => {
+                    let mut samples = [0.0; 5760];
+                    let count = decoder.decode_float(&packet.payload, &mut samples, false)?;
+                    if loudness(&samples[..count]) < LOUD {
+                        *quiet += 1;
+                        return Ok(None);
+                    }
+                    // Only a tone that comes after silence is the beginning of one.
+                    let first = std::mem::take(quiet) > 5;
+                    Ok(burst.filter(|_| first).map(|began| now - began))
+                }
+            }
+        }
+    }
+
+    /// A packet of a tone of 1 kHz: a whole number of its periods, so that packets join smoothly.
+    #[expect(clippy::cast_precision_loss, reason = "a packet has 960 samples")]
+    fn tone(level: f32) -> Vec<f32> {
+        let turn = std::f32::consts::TAU * 1_000.0 / 48_000.0;
+        (0..TICKS)
+            .map(|at| level * (turn * at as f32).sin())
+            .collect()
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a packet has at most 5,760 samples"
+    )]
+    fn loudness(samples: &[f32]) -> f32 {
+        let power: f32 = samples.iter().map(|sample| sample * sample).sum();
+        (power / samples.len().max(1) as f32).sqrt()
+    }
+}

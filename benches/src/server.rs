@@ -1,0 +1,152 @@
+//! A server under measurement: a process pinned to one core, with its CPU time and memory.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+
+use crate::Failure;
+
+/// The core that servers run on; loads run on [`LOAD_CORE`].
+pub const SERVER_CORE: &str = "0";
+/// The core that loads run on.
+pub const LOAD_CORE: &str = "1";
+/// Python with Pipecat takes seconds to import.
+const START_MAX: Duration = Duration::from_secs(40);
+/// How long a server may take to end when it is told to.
+const END_MAX: Duration = Duration::from_secs(5);
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    pid: u32,
+    /// Where it listens.
+    pub address: SocketAddr,
+    readers: JoinSet<()>,
+}
+
+impl Server {
+    /// Starts it on [`SERVER_CORE`] and waits for its line `… listening on http://ADDRESS`. A line
+    /// `pid N` before that names the process to be measured, if it is another.
+    ///
+    /// # Errors
+    /// If it ends or stays silent.
+    pub async fn start(program: &Path, arguments: &[String]) -> Result<Self, Failure> {
+        let mut child = Command::new("taskset")
+            .args(["-c", SERVER_CORE])
+            .arg(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        let mut pid = child.id().ok_or("it ended at once")?;
+        let stdout = child.stdout.take().ok_or("no stdout")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let address = tokio::time::timeout(START_MAX, async {
+            while let Some(line) = lines.next_line().await? {
+                if let Some(other) = line.strip_prefix("pid ") {
+                    pid = other.trim().parse()?;
+                } else if let Some((_, address)) = line.split_once("listening on http://") {
+                    return Ok::<SocketAddr, Failure>(
+                        address.trim().trim_end_matches('/').parse()?,
+                    );
+                }
+            }
+            Err(format!(
+                "{} ended without saying where it listens",
+                program.display()
+            )
+            .into())
+        });
+        let address = address
+            .await
+            .map_err(|_| format!("{} did not start", program.display()))??;
+        // Whatever it says later is read, or it would block on a full pipe.
+        let mut readers = JoinSet::new();
+        readers.spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(Self {
+            child,
+            pid,
+            address,
+            readers,
+        })
+    }
+
+    /// `http://ADDRESS` and this path.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// CPU time of all its threads so far, in steps of 10 ms.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn cpu(&self) -> Result<Duration, Failure> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
+        // The name in brackets may hold spaces; the fields after it are counted from 3.
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or("")
+            .split_whitespace()
+            .collect();
+        let ticks = |field: usize| {
+            fields
+                .get(field - 3)
+                .and_then(|text| text.parse::<u64>().ok())
+        };
+        let ticks = ticks(14)
+            .zip(ticks(15))
+            .ok_or("proc(5) stat without utime")?;
+        Ok(Duration::from_millis(10 * (ticks.0 + ticks.1)))
+    }
+
+    /// Resident memory in bytes.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn memory(&self) -> Result<u64, Failure> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line
+            .and_then(|line| line.split_whitespace().next())
+            .ok_or("no VmRSS")?;
+        Ok(kib.parse::<u64>()? * 1024)
+    }
+
+    /// Ends it, politely first: a script cleans up after itself.
+    pub async fn stop(mut self) {
+        if let Some(pid) = self.child.id() {
+            let tell = ["-c", "kill -s TERM \"$0\"", &pid.to_string()];
+            Command::new("sh").args(tell).status().await.ok();
+        }
+        if tokio::time::timeout(END_MAX, self.child.wait())
+            .await
+            .is_err()
+        {
+            self.child.kill().await.ok();
+        }
+        self.readers.shutdown().await;
+    }
+}
+
+/// A binary beside the running one: the bare peers and the gateway.
+///
+/// # Errors
+/// If it was not built.
+pub fn beside(name: &str) -> Result<PathBuf, Failure> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(format!("{} is missing: run `make bench`", path.display()).into())
+    }
+}
