@@ -5,6 +5,7 @@
 
 mod builtin;
 pub mod compile;
+pub mod draw;
 pub mod error;
 pub mod graph;
 pub mod hop;

@@ -107,7 +107,7 @@ pub struct PlanPort {
     pub name: String,
     /// The exact format; `None` if nothing is joined to it.
     pub format: Option<StreamFormat>,
-    /// What it accepts (inputs); `Anything` for outputs.
+    /// Inputs: what it accepts. Outputs: the kind where it is known before formats are, else `Anything`.
     #[serde(skip)]
     pub accepts: Accepts,
 }

@@ -13,7 +13,7 @@ use super::conversions::{Conversion, conversions};
 use super::draft::{Body, DraftEdge, DraftNode, param_error};
 use crate::manifest::{Manifest, Report};
 use crate::plan::{Placement, PlanEdge, PlanHop, PlanPort, Queue, Source, Target};
-use crate::registry::{NodeType, Registry};
+use crate::registry::{NodeType, Port, Registry};
 use crate::stream::{Accepts, StreamFormat};
 
 /// What a remote hop gives where nobody says otherwise.
@@ -56,10 +56,13 @@ impl<'a> Flow<'a> {
         nodes: &'a [DraftNode],
         draft: &'a [DraftEdge],
     ) -> Self {
-        let port = |port: &crate::registry::Port, accepts: Accepts| PlanPort {
-            name: port.name.clone(),
-            format: None,
-            accepts,
+        let ports = |ports: &[Port]| {
+            let port = |port: &Port| PlanPort {
+                name: port.name.clone(),
+                format: None,
+                accepts: port.accepts.clone(),
+            };
+            ports.iter().map(port).collect()
         };
         let hops = manifest
             .nodes
@@ -74,18 +77,8 @@ impl<'a> Flow<'a> {
                 placement: node.placement,
                 inserted: false,
                 params: Arc::clone(&node.params),
-                inputs: node
-                    .ports
-                    .inputs
-                    .iter()
-                    .map(|p| port(p, p.accepts.clone()))
-                    .collect(),
-                outputs: node
-                    .ports
-                    .outputs
-                    .iter()
-                    .map(|p| port(p, Accepts::Anything))
-                    .collect(),
+                inputs: ports(&node.ports.inputs),
+                outputs: ports(&node.ports.outputs),
             })
             .collect();
         Self {
