@@ -239,6 +239,28 @@ impl Model {
 }
 
 #[test]
+fn a_queue_that_waits_blocks_whatever_else_was_asked_for_and_expires_nothing() {
+    let mut queue = BoundedQueue::new(limits(1, 100, Some(ms(5))), WhenFull::DropOldest);
+    queue.set_waiting(true);
+    let mut frame = binary(1, 10);
+    frame.meta.deadline = Some(at(2));
+    assert_eq!(queue.push(at(0), frame), Push::Accepted);
+    assert!(matches!(queue.push(at(0), binary(2, 10)), Push::Full(_)));
+    assert_eq!(queue.when_full(), WhenFull::Block);
+    assert_eq!(queue.next_expiry(), None);
+    assert_eq!(queue.pop(at(100)).frame.map(|f| f.meta.seq), Some(1));
+}
+
+#[test]
+fn a_consumer_that_comes_in_the_middle_of_a_video_gets_a_key_frame_first() {
+    let mut queue = BoundedQueue::new(limits(8, 1_000, None), WhenFull::Block);
+    queue.await_key_frame();
+    let lost = queue.push(at(0), video(1, false));
+    assert!(matches!(lost, Push::Dropped { accepted: false, shed } if shed.key_frame_wanted));
+    assert_eq!(queue.push(at(1), video(2, true)), Push::Accepted);
+}
+
+#[test]
 fn random_operations_agree_with_the_model() {
     for seed in 0..300 {
         let mut rng = Rng::new(seed);

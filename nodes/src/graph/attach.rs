@@ -278,6 +278,7 @@ impl Graph {
             open_edges: vec![1],
             open_inputs: 1,
             ended: false,
+            timer_calls: 0,
             gates,
         };
         // Plan ports, then one port of its own for each place of a conversion.

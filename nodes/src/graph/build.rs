@@ -131,6 +131,7 @@ impl Graph {
             open_inputs: edges.iter().filter(|count| **count > 0).count(),
             open_edges: edges,
             ended: false,
+            timer_calls: 0,
             gates: Arc::clone(&self.topology.hop_gates[index]),
         });
         self.timers.push(Timestamp::MAX);

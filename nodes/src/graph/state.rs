@@ -67,6 +67,8 @@ pub(super) struct InPlace {
     /// Input ports that have not ended. A generator has none from the start.
     pub(super) open_inputs: usize,
     pub(super) ended: bool,
+    /// Calls of its timer in the present timeout.
+    pub(super) timer_calls: u32,
     /// Gates that its outputs can fill: while one is full its timer is not called.
     pub(super) gates: Gates,
 }

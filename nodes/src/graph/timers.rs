@@ -7,11 +7,11 @@ use tidegate_media::Timestamp;
 use super::state::Egress;
 use super::{Graph, State};
 
-/// Calls of node timers in one [`Graph::handle_timeout`]. A generator that fell half a minute behind catches up in three.
-pub const TIMER_CALLS_MAX: u32 = 1_024;
+/// Calls of one node's timer in one [`Graph::handle_timeout`]. A generator that fell behind by that many frames catches up at once.
+pub const TIMER_CALLS_MAX: u32 = 64;
 
-/// How long timers rest that were still due after that many calls, so that a node that never gets ahead cannot take the
-/// whole processor.
+/// How long a timer rests that is still due after that many calls, so that a node that never gets ahead takes no more than its
+/// share.
 pub const TIMER_REST: Duration = Duration::from_millis(1);
 
 impl Graph {
@@ -31,13 +31,16 @@ impl Graph {
     /// Does what is due by `now`: timers in the order of their instants, then paced frames.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         let now = self.advance(now);
-        let mut calls = 0;
+        for slot in &mut self.nodes {
+            slot.timer_calls = 0;
+        }
         while let Some((node, _)) = self.next_timer().filter(|(_, at)| *at <= now) {
-            if calls == TIMER_CALLS_MAX {
-                self.rest_timers(now);
-                break;
+            let calls = &mut self.nodes[node].timer_calls;
+            if *calls == TIMER_CALLS_MAX {
+                self.timers[node] = now + TIMER_REST;
+                continue;
             }
-            calls += 1;
+            *calls += 1;
             self.timers[node] = Timestamp::MAX;
             self.call(now, node, |node, cx| node.on_timer(cx));
             self.run(now);
@@ -55,15 +58,6 @@ impl Graph {
             }
         }
         self.finish();
-    }
-
-    #[cold]
-    fn rest_timers(&mut self, now: Timestamp) {
-        for timer in &mut self.timers {
-            if *timer <= now {
-                *timer = now + TIMER_REST;
-            }
-        }
     }
 
     /// The node whose timer is the earliest, the first of several, and when. Nodes before a full gate are left out.

@@ -5,5 +5,11 @@
     reason = "a test fails where something is not as it must be"
 )]
 
+mod backpressure;
+mod clients;
 mod flow;
+mod hops;
+mod interrupts;
+mod listeners;
+mod timers;
 mod toolkit;
