@@ -525,3 +525,6 @@ impl Data {
 /// Streams offered to the peer: far above `max_channels`, since ids need not be dense, and far below
 /// the protocol's 65,535.
 const MAX_STREAMS: u16 = 1024;
+
+#[cfg(test)]
+mod tests;

@@ -93,6 +93,8 @@ pub enum Failure {
     Silence,
     /// The DTLS handshake failed: wrong certificate, no common cipher, or no answer.
     Handshake(String),
+    /// The peer sent something that a protocol library did not survive.
+    Internal,
 }
 
 impl fmt::Display for Failure {
@@ -100,6 +102,7 @@ impl fmt::Display for Failure {
         match self {
             Self::NoPath => f.write_str("no network path to the peer was found in time"),
             Self::Silence => f.write_str("the peer fell silent"),
+            Self::Internal => f.write_str("what the peer sent broke a protocol library"),
             Self::Handshake(reason) => write!(f, "the DTLS handshake failed: {reason}"),
         }
     }

@@ -5,6 +5,7 @@
 //!   webrtc-rs (`rtc`), none of whose types is visible;
 //! * [`Demux`] assigns the datagrams of one UDP socket to peers;
 //! * [`whip`] has what WHIP and WHEP need above HTTP, [`turn`] the servers that clients are told of;
+//! * [`video`] turns packets into pictures and back;
 //! * with the feature `client`, [`ClientPeer`] offers, for load generators and tests.
 //!
 //! Absent: sockets, timers, tasks, HTTP, pipelines, codecs of audio and video.
@@ -26,6 +27,7 @@ mod rtp;
 mod sdp;
 mod srtp;
 pub mod turn;
+pub mod video;
 pub mod whip;
 
 pub use certificate::Certificate;

@@ -5,6 +5,7 @@
 //! [`Peer::handle_timeout`]. Answers need no waiting: all candidates of ours are in the first one.
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use crate::config::{Capabilities, PeerConfig, Role};
@@ -148,12 +149,12 @@ impl Peer {
 
     /// Takes one datagram that [`Demux`](crate::Demux) assigned to this peer.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
-        self.core.handle_datagram(now, from, data);
+        self.contained((), |core| core.handle_datagram(now, from, data));
     }
 
     /// Does what is due at `now`. Calls that come early do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.core.handle_timeout(now);
+        self.contained((), |core| core.handle_timeout(now));
     }
 
     /// When to call [`Self::handle_timeout`]. Changes with every other call; `None` once ended.
@@ -169,7 +170,7 @@ impl Peer {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<PeerEvent> {
-        self.core.poll_event()
+        self.contained(None, Core::poll_event)
     }
 
     /// Sends one RTP packet. Numbering is ours, one by one; `timestamp` is in units of the track's
@@ -214,7 +215,9 @@ impl Peer {
         channel: ChannelId,
         message: &ChannelMessage,
     ) -> Result<(), SignalingError> {
-        self.core.send_channel(now, channel, message)
+        self.contained(Err(SignalingError::NotConnected), |core| {
+            core.send_channel(now, channel, message)
+        })
     }
 
     /// Bytes of `channel` queued or not yet acknowledged by the peer.
@@ -225,18 +228,18 @@ impl Peer {
     /// Whether messages are taken from the peer. While not, they stay with the transport, whose
     /// window closes, and the peer has to wait.
     pub fn set_channel_reading(&mut self, now: Instant, reading: bool) {
-        self.core.set_channel_reading(now, reading);
+        self.contained((), |core| core.set_channel_reading(now, reading));
     }
 
     /// Closes one channel.
     pub fn close_channel(&mut self, now: Instant, channel: ChannelId) {
-        self.core.close_channel(now, channel);
+        self.contained((), |core| core.close_channel(now, channel));
     }
 
     /// Opens a reliable, ordered channel; it can be used from its
     /// [`PeerEvent::ChannelOpen`] on. `None` if no data channels were negotiated.
     pub fn open_channel(&mut self, now: Instant, label: &str, protocol: &str) -> Option<ChannelId> {
-        self.core.open_channel(now, label, protocol)
+        self.contained(None, |core| core.open_channel(now, label, protocol))
     }
 
     /// Adds an address of the peer that came later (trickle). `false` if it is of no use: known, too
@@ -281,7 +284,25 @@ impl Peer {
 
     /// Ends the connection: the peer is told, [`PeerEvent::Closed`] follows.
     pub fn close(&mut self, now: Instant) {
-        self.core.close(now);
+        self.contained((), |core| core.close(now));
+    }
+
+    /// Runs `act`; if a protocol library panics in it (SCTP's does for some packets that only a
+    /// hostile peer sends), this peer is over and `otherwise` the result. What others share with it,
+    /// a task or a session, lives on.
+    fn contained<T>(&mut self, otherwise: T, act: impl FnOnce(&mut Core) -> T) -> T {
+        match catch_unwind(AssertUnwindSafe(|| act(&mut self.core))) {
+            Ok(result) => result,
+            Err(_) => {
+                self.core.abandon();
+                otherwise
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn core_mut(&mut self) -> &mut Core {
+        &mut self.core
     }
 
     /// Figures as they are now.

@@ -433,6 +433,11 @@ impl Core {
         self.output.push_back(Transmit { to, data });
     }
 
+    /// The end of a peer in which a library panicked: nothing of it is touched any more.
+    pub(crate) fn abandon(&mut self) {
+        self.fail(Failure::Internal);
+    }
+
     fn fail(&mut self, failure: Failure) {
         self.end(PeerEvent::Failed(failure));
     }
@@ -447,3 +452,6 @@ impl Core {
         self.events.push_back(event);
     }
 }
+
+#[cfg(test)]
+mod tests;
