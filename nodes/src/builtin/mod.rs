@@ -14,10 +14,12 @@ mod identity;
 mod params;
 mod pcm;
 mod resample;
+mod slices;
 #[cfg(test)]
 mod testing;
 mod tone;
 mod typed;
+mod vad;
 
 use crate::registry::Registry;
 
@@ -35,6 +37,7 @@ impl Registry {
         typed::add(&mut registry, encode::Encode);
         typed::add(&mut registry, denoise::Denoise);
         typed::add(&mut registry, tone::Tone);
+        typed::add(&mut registry, vad::Vad);
         registry
     }
 }
