@@ -3,6 +3,7 @@
 //! Nothing here knows networks, an async runtime, or the wire. Nothing here reads a clock: time is an argument.
 
 pub mod codec;
+pub mod file;
 pub mod format;
 pub mod frame;
 pub mod jitter;
