@@ -1,1 +1,19 @@
-//! placeholder
+//! The Tidegate server: configuration, listeners, sessions, admission, metrics, administration and the command line.
+//!
+//! It carries what `tidegate-nodes` decides and `tidegate-signaling` negotiates. There is no signal processing and no SDP here.
+
+pub mod cli;
+mod clock;
+mod config;
+mod errors;
+mod gateway;
+mod grpc;
+mod http;
+mod links;
+mod metrics;
+mod pipelines;
+mod remote;
+mod serve;
+mod session;
+mod tasks;
+mod udp;

@@ -1,0 +1,271 @@
+//! The layers of settings: flags, then `TIDEGATE_*` variables, then the config file, then defaults; and where each value came from.
+//!
+//! Layers are merged as JSON values, leaf by leaf, and read into [`Config`] once at the end, so that each layer is checked by the
+//! same rules and an error can name the layer.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::Config;
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Default,
+    File(PathBuf),
+    Variable(String),
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Variable(name) => write!(f, "${name}"),
+            Self::Flag(name) => write!(f, "{name}"),
+        }
+    }
+}
+
+/// Settings with the origin of each.
+#[derive(Debug)]
+pub(crate) struct Layered {
+    pub(crate) config: Config,
+    merged: Value,
+    origins: BTreeMap<String, Origin>,
+}
+
+/// Why settings cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ConfigError {
+    #[error("config file {path} cannot be read")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("config file {path} is not valid YAML or JSON: {message}")]
+    Syntax { path: PathBuf, message: String },
+    #[error("unknown setting '{path}' from {origin}: known ones are {known}")]
+    Unknown { path: String, origin: Origin, known: String },
+    #[error("setting from {origins}: {message}")]
+    Value { origins: String, message: String },
+    #[error(transparent)]
+    Unsafe(#[from] super::UnsafeConfig),
+}
+
+/// Names of settings whose values are not shown.
+const SECRETS: [&str; 3] = ["token", "credential", "shared_secret"];
+
+impl Layered {
+    /// Merges the layers. `flags` are (path, name of the flag, value).
+    ///
+    /// # Errors
+    /// A layer cannot be read, names an unknown setting, or has a value that does not do.
+    pub(crate) fn load(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+        flags: Vec<(&'static str, &'static str, Value)>,
+    ) -> Result<Self, ConfigError> {
+        let defaults = serde_json::to_value(Config::default()).unwrap_or_default();
+        let mut layered = Self {
+            config: Config::default(),
+            merged: defaults.clone(),
+            origins: BTreeMap::new(),
+        };
+        if let Some(path) = file {
+            let value = read(path)?;
+            layered.merge("", &value, &Origin::File(path.to_owned()))?;
+        }
+        for (name, text) in variables {
+            let Some(path) = variable_path(&defaults, &name) else { continue };
+            let value = scalar(&defaults, &path, text);
+            layered.set(&path, value, Origin::Variable(name));
+        }
+        for (path, flag, value) in flags {
+            layered.set(path, value, Origin::Flag(flag));
+        }
+        layered.config = serde_json::from_value(layered.merged.clone()).map_err(|error| {
+            ConfigError::Value { origins: layered.blame(), message: error.to_string() }
+        })?;
+        layered.config.validate()?;
+        Ok(layered)
+    }
+
+    /// All settings with their origins, secrets hidden; one a line.
+    pub(crate) fn print(&self) -> String {
+        let mut lines = String::new();
+        walk("", &self.merged, &mut |path, value| {
+            let name = path.rsplit('.').next().unwrap_or(path);
+            let empty = value.as_str().is_some_and(str::is_empty);
+            let shown = if SECRETS.contains(&name) && !empty {
+                "\"(hidden)\"".to_owned()
+            } else {
+                hide(value).to_string()
+            };
+            let origin = self.origins.get(path).unwrap_or(&Origin::Default);
+            lines.push_str(&format!("{path}: {shown}  # {origin}\n"));
+        });
+        lines
+    }
+
+    fn merge(&mut self, prefix: &str, value: &Value, origin: &Origin) -> Result<(), ConfigError> {
+        let Value::Object(object) = value else {
+            self.set(prefix, value.clone(), origin.clone());
+            return Ok(());
+        };
+        for (key, value) in object {
+            let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            match at(&self.merged, &path) {
+                None => {
+                    let known = at(&self.merged, prefix).and_then(Value::as_object);
+                    let known: Vec<_> = known.into_iter().flat_map(Map::keys).cloned().collect();
+                    return Err(ConfigError::Unknown {
+                        path,
+                        origin: origin.clone(),
+                        known: known.join(", "),
+                    });
+                }
+                Some(Value::Object(_)) => self.merge(&path, value, origin)?,
+                Some(_) => self.set(&path, value.clone(), origin.clone()),
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, path: &str, value: Value, origin: Origin) {
+        let pointer = format!("/{}", path.replace('.', "/"));
+        if let Some(place) = self.merged.pointer_mut(&pointer) {
+            *place = value;
+            self.origins.insert(path.to_owned(), origin);
+        }
+    }
+
+    /// Every origin besides the defaults: one of them has the bad value.
+    fn blame(&self) -> String {
+        let lines: Vec<_> =
+            self.origins.iter().map(|(path, origin)| format!("{path} ({origin})")).collect();
+        lines.join(", ")
+    }
+}
+
+fn read(path: &Path) -> Result<Value, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let value: Option<Value> = serde_saphyr::from_str(&text).map_err(|error| {
+        ConfigError::Syntax { path: path.to_owned(), message: error.to_string() }
+    })?;
+    match value {
+        None | Some(Value::Null) => Ok(Value::Object(Map::new())),
+        Some(value @ Value::Object(_)) => Ok(value),
+        Some(_) => Err(ConfigError::Syntax {
+            path: path.to_owned(),
+            message: "the file must be a mapping of settings".to_owned(),
+        }),
+    }
+}
+
+fn at<'a>(root: &'a Value, path: &str) -> Option<&'a Value> {
+    if path.is_empty() { Some(root) } else { root.pointer(&format!("/{}", path.replace('.', "/"))) }
+}
+
+/// The setting that a variable names: `TIDEGATE_LIMITS_SESSIONS` is `limits.sessions`.
+fn variable_path(defaults: &Value, name: &str) -> Option<String> {
+    let mut found = None;
+    walk("", defaults, &mut |path, _| {
+        let variable = format!("TIDEGATE_{}", path.replace('.', "_").to_uppercase());
+        if variable == name {
+            found = Some(path.to_owned());
+        }
+    });
+    found
+}
+
+/// A variable's text as the type that the default has.
+fn scalar(defaults: &Value, path: &str, text: String) -> Value {
+    match at(defaults, path) {
+        Some(Value::Array(_)) => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            items.map(|item| Value::String(item.to_owned())).collect()
+        }
+        Some(Value::Bool(_) | Value::Number(_)) => {
+            serde_json::from_str(&text).unwrap_or(Value::String(text))
+        }
+        _ => Value::String(text),
+    }
+}
+
+/// Calls `visit` for every leaf.
+fn walk(prefix: &str, value: &Value, visit: &mut impl FnMut(&str, &Value)) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                walk(&path, value, visit);
+            }
+        }
+        leaf => visit(prefix, leaf),
+    }
+}
+
+/// A list of settings with the secrets inside hidden.
+fn hide(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(hide).collect(),
+        Value::Object(object) => {
+            let hidden = |(key, value): (&String, &Value)| {
+                let secret = SECRETS.contains(&key.as_str());
+                let value = if secret { Value::String("(hidden)".into()) } else { hide(value) };
+                (key.clone(), value)
+            };
+            Value::Object(object.iter().map(hidden).collect())
+        }
+        leaf => leaf.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variable(name: &str, value: &str) -> Vec<(String, String)> {
+        vec![(name.to_owned(), value.to_owned())]
+    }
+
+    #[test]
+    fn a_flag_wins_over_a_variable_and_that_over_the_default() {
+        let variables = variable("TIDEGATE_LISTEN", "127.0.0.1:9000");
+        let layered = Layered::load(None, variables.clone(), Vec::new()).expect("loads");
+        assert_eq!(layered.config.listen.port(), 9000);
+        let flags = vec![("listen", "--listen", Value::from("127.0.0.1:9001"))];
+        let layered = Layered::load(None, variables, flags).expect("loads");
+        assert_eq!(layered.config.listen.port(), 9001);
+        assert!(layered.print().contains("listen: \"127.0.0.1:9001\"  # --listen"));
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let variables = variable("TIDEGATE_AUTH_TOKEN", "hunter2");
+        let layered = Layered::load(None, variables, Vec::new()).expect("loads");
+        assert_eq!(layered.config.auth.token, "hunter2");
+        assert!(!layered.print().contains("hunter2"));
+        assert!(layered.print().contains("auth.token: \"(hidden)\"  # $TIDEGATE_AUTH_TOKEN"));
+    }
+
+    #[test]
+    fn an_unknown_setting_names_its_file_and_the_known_ones() {
+        let mut layered = Layered::load(None, Vec::new(), Vec::new()).expect("loads");
+        let value = serde_json::json!({"limits": {"session_count": 3}});
+        let error = layered.merge("", &value, &Origin::File("t.yaml".into())).expect_err("unknown");
+        let text = error.to_string();
+        assert!(text.contains("limits.session_count") && text.contains("sessions"), "{text}");
+    }
+
+    #[test]
+    fn a_bad_value_names_where_it_came_from() {
+        let variables = variable("TIDEGATE_LIMITS_SESSIONS", "many");
+        let error = Layered::load(None, variables, Vec::new()).expect_err("not a number");
+        assert!(error.to_string().contains("$TIDEGATE_LIMITS_SESSIONS"), "{error}");
+    }
+}

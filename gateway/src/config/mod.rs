@@ -1,0 +1,251 @@
+//! Settings: what can be set, the defaults, and what they must be to be safe.
+//!
+//! Where a value came from is [`layers`]'s affair. Every limit has its reason beside it.
+
+pub(crate) mod layers;
+mod units;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use units::{Bytes, Span};
+
+/// All settings.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Where HTTP, WebSocket and gRPC are served.
+    pub(crate) listen: SocketAddr,
+    /// Where all WebRTC media is received; port 0 lets the system choose.
+    pub(crate) media: SocketAddr,
+    /// Folder of pipelines, beside those that ship; empty: none.
+    pub(crate) pipelines: PathBuf,
+    /// Serve a non-loopback address without TLS and authentication.
+    pub(crate) insecure: bool,
+    /// Transport security.
+    pub(crate) tls: Tls,
+    /// Who may come in.
+    pub(crate) auth: Auth,
+    /// Origins of pages, besides the gateway's own, that may use it, such as `https://app.example`.
+    pub(crate) origins: Vec<String>,
+    /// Names, besides addresses and `localhost`, under which the gateway may be addressed (`Host`).
+    pub(crate) hosts: Vec<String>,
+    /// WebRTC.
+    pub(crate) webrtc: Webrtc,
+    /// Bounds.
+    pub(crate) limits: Limits,
+    /// Endpoints that a client's own manifest may name in remote hops.
+    pub(crate) inline_endpoints: Vec<String>,
+    /// Whether clients may send manifests of their own.
+    pub(crate) inline: bool,
+    /// Logging.
+    pub(crate) log: Log,
+}
+
+/// Transport security.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Tls {
+    /// PEM file with the certificate chain.
+    pub(crate) certificate: PathBuf,
+    /// PEM file with the private key.
+    pub(crate) key: PathBuf,
+}
+
+/// Who may come in.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Auth {
+    /// The bearer token that every request must carry; empty: none is asked for.
+    pub(crate) token: String,
+}
+
+/// WebRTC.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Webrtc {
+    /// Addresses that clients are told to send media to, where they differ from `media` (NAT, `0.0.0.0`).
+    pub(crate) advertise: Vec<SocketAddr>,
+    /// Servers that clients are told of.
+    pub(crate) ice_servers: Vec<IceServerConfig>,
+}
+
+/// A STUN or TURN server for clients.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct IceServerConfig {
+    /// `stun:` or `turn:` addresses.
+    pub(crate) urls: Vec<String>,
+    /// One name for everybody.
+    pub(crate) username: String,
+    /// One password for everybody.
+    pub(crate) credential: String,
+    /// Or a secret shared with the server, of which each client gets short-lived credentials.
+    pub(crate) shared_secret: String,
+    /// How long those last.
+    pub(crate) lifetime: Span,
+}
+
+/// Bounds of what strangers may use.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    /// Sessions at a time.
+    pub(crate) sessions: usize,
+    /// Largest message or request body.
+    pub(crate) message: Bytes,
+    /// Largest request body of `execute`.
+    pub(crate) body: Bytes,
+    /// Longest life of a session; 0: none.
+    pub(crate) session: Span,
+    /// Longest silence of a session; 0: none.
+    pub(crate) idle: Span,
+    /// How long a client may take nothing although something waits for it.
+    pub(crate) stalled: Span,
+    /// How long a shared session without clients waits for the next.
+    pub(crate) vacant: Span,
+    /// Time from connecting to a complete request head, and from a stream's start to its `open`.
+    pub(crate) open: Span,
+    /// How long running sessions may go on after SIGTERM.
+    pub(crate) grace: Span,
+    /// TCP connections at a time.
+    pub(crate) connections: usize,
+}
+
+/// Logging.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    /// What is logged: a level, or `target=level` pairs separated by commas.
+    pub(crate) filter: String,
+    /// `text` or `json`.
+    pub(crate) format: LogFormat,
+}
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            media: SocketAddr::from(([127, 0, 0, 1], 0)),
+            pipelines: PathBuf::new(),
+            insecure: false,
+            tls: Tls::default(),
+            auth: Auth::default(),
+            origins: Vec::new(),
+            hosts: Vec::new(),
+            webrtc: Webrtc::default(),
+            limits: Limits::default(),
+            inline_endpoints: Vec::new(),
+            inline: false,
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let seconds = |secs| Span(Duration::from_secs(secs));
+        Self {
+            // At 400 KiB each half a gigabyte, and a core's worth of decoding voices times ten.
+            sessions: 1000,
+            // A second of 4K float audio or a batch of log-mel windows fits four times.
+            message: Bytes(4 << 20),
+            // An hour of Opus, or three minutes of CD audio.
+            body: Bytes(32 << 20),
+            session: seconds(0),
+            idle: seconds(300),
+            stalled: seconds(30),
+            vacant: seconds(15),
+            open: seconds(10),
+            grace: seconds(30),
+            connections: 4096,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// Settings that may not be together.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum UnsafeConfig {
+    #[error(
+        "listen address {0} can be reached from other machines: set tls.certificate, tls.key and auth.token, or say --insecure"
+    )]
+    Exposed(SocketAddr),
+    #[error("tls.certificate and tls.key go together: set both or neither")]
+    HalfTls,
+    #[error("limits.{0} must be above zero")]
+    Zero(&'static str),
+}
+
+impl Config {
+    /// Whether TLS is on.
+    pub(crate) fn has_tls(&self) -> bool {
+        !self.tls.certificate.as_os_str().is_empty()
+    }
+
+    /// Checks what no single value shows.
+    ///
+    /// # Errors
+    /// The combination would be unsafe or cannot work.
+    pub(crate) fn validate(&self) -> Result<(), UnsafeConfig> {
+        if self.has_tls() == self.tls.key.as_os_str().is_empty() {
+            return Err(UnsafeConfig::HalfTls);
+        }
+        let guarded = self.has_tls() && !self.auth.token.is_empty();
+        if !self.listen.ip().is_loopback() && !guarded && !self.insecure {
+            return Err(UnsafeConfig::Exposed(self.listen));
+        }
+        let limits = &self.limits;
+        let positive = [
+            ("sessions", limits.sessions > 0),
+            ("connections", limits.connections > 0),
+            ("message", limits.message.0 > 0),
+            ("body", limits.body.0 > 0),
+            ("stalled", !limits.stalled.0.is_zero()),
+            ("open", !limits.open.0.is_zero()),
+        ];
+        match positive.iter().find(|(_, ok)| !ok) {
+            Some((name, _)) => Err(UnsafeConfig::Zero(name)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_safe() {
+        Config::default().validate().expect("defaults");
+    }
+
+    #[test]
+    fn an_address_for_all_needs_tls_and_a_token_or_the_word_insecure() {
+        let mut config =
+            Config { listen: "0.0.0.0:8080".parse().expect("address"), ..Config::default() };
+        assert!(matches!(config.validate(), Err(UnsafeConfig::Exposed(_))));
+        config.auth.token = "secret".to_owned();
+        assert!(matches!(config.validate(), Err(UnsafeConfig::Exposed(_))));
+        config.insecure = true;
+        config.validate().expect("said so");
+    }
+}

@@ -1,0 +1,122 @@
+//! Durations and sizes as people write them: `500ms`, `30s`, `5m`, `1MiB`; plain numbers are seconds and bytes.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A duration; zero often means "none".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl Span {
+    /// The duration, or `None` if it is zero.
+    pub(crate) fn limit(self) -> Option<Duration> {
+        (!self.0.is_zero()).then_some(self.0)
+    }
+}
+
+/// A count of bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bytes(pub(crate) usize);
+
+const SPANS: &[(&str, u64)] = &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+const SIZES: &[(&str, u64)] = &[
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("kB", 1000),
+    ("MB", 1_000_000),
+    ("B", 1),
+];
+
+/// The number and the factor of a text such as `30s`; the unit `bare` is meant where none is written.
+fn parse(text: &str, units: &[(&str, u64)], bare: u64) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim() {
+        "" => bare,
+        unit => units.iter().find(|(name, _)| *name == unit)?.1,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+struct Reader {
+    units: &'static [(&'static str, u64)],
+    bare: u64,
+    expected: &'static str,
+}
+
+impl Visitor<'_> for Reader {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
+        parse(text, self.units, self.bare)
+            .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<u64, E> {
+        value
+            .checked_mul(self.bare)
+            .ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(value), &self))
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "a duration such as 500ms, 30s, 5m or 1h";
+        let millis = deserializer.deserialize_any(Reader { units: SPANS, bare: 1000, expected })?;
+        Ok(Self(Duration::from_millis(millis)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "a size such as 64KiB or 4MiB";
+        let bytes = deserializer.deserialize_any(Reader { units: SIZES, bare: 1, expected })?;
+        usize::try_from(bytes).map(Self).map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let millis = self.0.as_millis();
+        if millis % 1000 == 0 {
+            serializer.collect_str(&format_args!("{}s", millis / 1000))
+        } else {
+            serializer.collect_str(&format_args!("{millis}ms"))
+        }
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (bytes, unit) = match self.0 {
+            n if n > 0 && n % (1 << 20) == 0 => (n >> 20, "MiB"),
+            n if n > 0 && n % (1 << 10) == 0 => (n >> 10, "KiB"),
+            n => (n, "B"),
+        };
+        serializer.collect_str(&format_args!("{bytes}{unit}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_read_and_nonsense_is_not() {
+        assert_eq!(parse("500ms", SPANS, 1000), Some(500));
+        assert_eq!(parse("30", SPANS, 1000), Some(30_000));
+        assert_eq!(parse("4 MiB", SIZES, 1), Some(4 << 20));
+        for text in ["", "s", "3 parsecs", "-1s", "99999999999999999999h"] {
+            assert_eq!(parse(text, SPANS, 1000), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The gateway: what all listeners share.
+
+use std::sync::Arc;
+
+use tidegate_signaling::turn::IceServer;
+use tidegate_signaling::{Certificate, PeerConfig};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::pipelines::Pipelines;
+use crate::session::driver::SessionLimits;
+use crate::session::table::Table;
+use crate::tasks::Tasks;
+use crate::udp::MediaSocket;
+
+/// What all listeners share. Cheap to share in an [`Arc`].
+pub(crate) struct Gateway {
+    /// Identity of this process, told to other gateways.
+    pub(crate) id: String,
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) tasks: Tasks,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) pipelines: Pipelines,
+    pub(crate) sessions: Arc<Table>,
+    pub(crate) remotes: tidegate_remote::Connector,
+    pub(crate) webrtc: Option<WebrtcParts>,
+}
+
+/// What WebRTC needs.
+pub(crate) struct WebrtcParts {
+    pub(crate) media: Arc<MediaSocket>,
+    pub(crate) peers: PeerConfig,
+    pub(crate) ice_servers: Vec<IceServer>,
+    pub(crate) resources: crate::http::whip::Resources,
+}
+
+/// Why the gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum StartError {
+    #[error(transparent)]
+    Pipelines(#[from] crate::pipelines::LoadError),
+    #[error("media address {address} cannot be bound: {source}")]
+    Media { address: std::net::SocketAddr, source: std::io::Error },
+    #[error("metrics cannot be set up")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    #[error("WebRTC cannot be set up")]
+    Webrtc(#[from] tidegate_signaling::SignalingError),
+    #[error(
+        "media address {0} is no address that clients can send to: name some in webrtc.advertise"
+    )]
+    Unadvertised(std::net::SocketAddr),
+}
+
+impl Gateway {
+    /// A gateway with its media socket bound, if `webrtc` is wanted. Nothing is listened on yet.
+    ///
+    /// # Errors
+    /// A pipeline has errors, or the media address cannot be bound or advertised.
+    pub(crate) fn new(config: Config, webrtc: bool) -> Result<Arc<Self>, StartError> {
+        let metrics = Arc::new(Metrics::new()?);
+        let clock = Clock::start();
+        let registry = tidegate_nodes::Registry::builtin();
+        let pipelines = Pipelines::load(&config.pipelines, registry)?;
+        let webrtc = if webrtc { Some(WebrtcParts::new(&config, &metrics)?) } else { None };
+        Ok(Arc::new(Self {
+            id: crate::session::table::new_id(),
+            clock,
+            tasks: Tasks::default(),
+            sessions: Table::new(config.limits.sessions, Arc::clone(&metrics)),
+            metrics,
+            pipelines,
+            remotes: tidegate_remote::Connector::default(),
+            webrtc,
+            config,
+        }))
+    }
+
+    /// The limits of each session.
+    pub(crate) fn session_limits(&self) -> SessionLimits {
+        let limits = &self.config.limits;
+        SessionLimits {
+            session: limits.session.limit(),
+            idle: limits.idle.limit(),
+            stalled: limits.stalled.0,
+            vacant: limits.vacant.0,
+            message_bytes: limits.message.0 as u64,
+        }
+    }
+}
+
+impl WebrtcParts {
+    fn new(config: &Config, metrics: &Metrics) -> Result<Self, StartError> {
+        let address = config.media;
+        let media = MediaSocket::bind(address, config.limits.sessions, metrics)
+            .map_err(|source| StartError::Media { address, source })?;
+        let local =
+            media.local_addr().map_err(|source| StartError::Media { address, source })?;
+        let mut candidates = config.webrtc.advertise.clone();
+        if candidates.is_empty() {
+            if local.ip().is_unspecified() {
+                return Err(StartError::Unadvertised(local));
+            }
+            candidates.push(local);
+        }
+        for candidate in &mut candidates {
+            // Port 0 means: the one that was bound.
+            if candidate.port() == 0 {
+                candidate.set_port(local.port());
+            }
+        }
+        let ice_servers =
+            config.webrtc.ice_servers.iter().map(ice_server).collect::<Result<_, _>>()?;
+        Ok(Self {
+            media,
+            peers: PeerConfig::new(Certificate::generate()?, candidates),
+            ice_servers,
+            resources: crate::http::whip::Resources::default(),
+        })
+    }
+}
+
+fn ice_server(
+    config: &crate::config::IceServerConfig,
+) -> Result<IceServer, tidegate_signaling::SignalingError> {
+    use tidegate_signaling::turn::IceServerAuth;
+    let auth = if !config.shared_secret.is_empty() {
+        let lifetime = config.lifetime.limit().unwrap_or(std::time::Duration::from_secs(3600));
+        IceServerAuth::SharedSecret { secret: config.shared_secret.clone(), lifetime }
+    } else if !config.username.is_empty() {
+        IceServerAuth::Static {
+            username: config.username.clone(),
+            credential: config.credential.clone(),
+        }
+    } else {
+        IceServerAuth::Open
+    };
+    IceServer::new(config.urls.clone(), auth)
+}

@@ -1,0 +1,139 @@
+//! `tidegate.v1.Gateway`.
+
+use std::sync::Arc;
+
+use tidegate_nodes::{Code, Error};
+use tidegate_proto::message::{ClientMessage, PortFormats};
+use tidegate_proto::{protobuf, v1};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::errors::status;
+use crate::gateway::Gateway;
+use crate::http::execute::{Job, collect};
+use crate::links::grpc::{CHANNEL, GrpcLink};
+use crate::links::native::{Native, malformed};
+use crate::session::open;
+
+/// The service.
+pub(crate) struct Service {
+    gateway: Arc<Gateway>,
+}
+
+impl Service {
+    pub(crate) fn new(gateway: Arc<Gateway>) -> Self {
+        Self { gateway }
+    }
+
+    fn summary(pipeline: &tidegate_nodes::compile::Pipeline) -> v1::PipelineSummary {
+        let plan = pipeline.outline();
+        let port = |name: &str, direction: v1::Direction, kind: tidegate_media::Kind| v1::Port {
+            name: name.to_owned(),
+            direction: direction.into(),
+            kind: kind_number(kind).into(),
+            audio: None,
+            video: None,
+        };
+        let inputs = plan.inputs.iter().map(|p| port(&p.name, v1::Direction::Input, p.kind));
+        let outputs = plan.outputs.iter().map(|p| port(&p.name, v1::Direction::Output, p.kind));
+        v1::PipelineSummary {
+            name: pipeline.name().to_owned(),
+            description: pipeline.description().to_owned(),
+            digest: pipeline.digest().to_owned(),
+            ports: inputs.chain(outputs).collect(),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl v1::gateway_server::Gateway for Service {
+    type StreamStream = ReceiverStream<Result<v1::ServerMessage, Status>>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<v1::ClientMessage>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let gateway = &self.gateway;
+        let mut incoming = request.into_inner();
+        let patience = gateway.config.limits.open.0;
+        let first = tokio::time::timeout(patience, incoming.message())
+            .await
+            .map_err(|_| bad("no open message in time".to_owned()))??
+            .ok_or_else(|| bad("the stream ended before open".to_owned()))?;
+        let now = gateway.clock.now();
+        let decoded = protobuf::decode_client(first, now, &PortFormats::default())
+            .map_err(|error| status(&malformed(&error)))?;
+        let ClientMessage::Open(open) = decoded else {
+            return Err(bad("the first message must be open".to_owned()));
+        };
+        let (outgoing, receiver) = mpsc::channel(CHANNEL);
+        let request = open::Request {
+            source: open.source.clone(),
+            parameters: open.parameters.clone(),
+            key: open.session.clone(),
+            hop_count: open.hop_count,
+            deadline: open.deadline,
+            link: Box::new(GrpcLink::new(Native::new(*open), incoming, outgoing)),
+        };
+        gateway.open(request).await.map_err(|error| status(&error))?;
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn execute(
+        &self,
+        request: Request<v1::ExecuteRequest>,
+    ) -> Result<Response<v1::ExecuteResponse>, Status> {
+        let gateway = &self.gateway;
+        let now = gateway.clock.now();
+        let execute = protobuf::decode_execute(request.into_inner(), now)
+            .map_err(|error| status(&malformed(&error)))?;
+        let run = async {
+            let events = Job::new(execute).start(gateway).await?;
+            collect(events, gateway.config.limits.body.0).await
+        };
+        let outputs = run.await.map_err(|error| status(&error))?;
+        Ok(Response::new(protobuf::encode_outputs(outputs, gateway.clock.now())))
+    }
+
+    async fn list_pipelines(
+        &self,
+        _request: Request<v1::ListPipelinesRequest>,
+    ) -> Result<Response<v1::ListPipelinesResponse>, Status> {
+        let all = self.gateway.pipelines.all();
+        let pipelines = all.values().map(|pipeline| Self::summary(pipeline)).collect();
+        Ok(Response::new(v1::ListPipelinesResponse { pipelines }))
+    }
+
+    async fn describe_pipeline(
+        &self,
+        request: Request<v1::DescribePipelineRequest>,
+    ) -> Result<Response<v1::DescribePipelineResponse>, Status> {
+        let name = request.into_inner().pipeline;
+        let pipeline = self.gateway.pipelines.get(&name).map_err(|error| status(&error))?;
+        let description = serde_json::to_string(&pipeline.describe()).unwrap_or_default();
+        let types = self.gateway.pipelines.registry().iter();
+        Ok(Response::new(v1::DescribePipelineResponse {
+            summary: Some(Self::summary(&pipeline)),
+            description,
+            gateway_id: self.gateway.id.clone(),
+            node_types: types.map(|node| node.name().to_owned()).collect(),
+        }))
+    }
+}
+
+fn kind_number(kind: tidegate_media::Kind) -> v1::Kind {
+    use tidegate_media::Kind;
+    match kind {
+        Kind::Audio => v1::Kind::Audio,
+        Kind::Video => v1::Kind::Video,
+        Kind::Text => v1::Kind::Text,
+        Kind::Binary => v1::Kind::Binary,
+        Kind::Tensor => v1::Kind::Tensor,
+        Kind::Json => v1::Kind::Json,
+    }
+}
+
+fn bad(text: String) -> Status {
+    status(&Error::new(Code::BadRequest, text))
+}

@@ -1,0 +1,171 @@
+//! What there is and what runs: nodes, pipelines, sessions.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tidegate_nodes::registry::NodeType;
+
+use super::Shared;
+use crate::errors::HttpError;
+use crate::session::control::{End, Snapshot};
+use crate::session::table::Handle;
+
+/// Sessions that one listing shows; there is no paging because the table is bounded.
+const LISTED: usize = 1000;
+
+/// `GET /v1/nodes`.
+pub(crate) async fn nodes(State(gateway): Shared) -> Json<Value> {
+    let types: Vec<_> =
+        gateway.pipelines.registry().iter().map(|node| describe_type(node.as_ref())).collect();
+    Json(json!({ "nodes": types }))
+}
+
+/// One node type as it is listed. Ports are those of default parameters, where these suffice.
+pub(crate) fn describe_type(node: &dyn NodeType) -> Value {
+    let ports = node.ports(&json!({})).unwrap_or_default();
+    let list = |ports: &[tidegate_nodes::Port]| -> Vec<Value> {
+        let port = |port: &tidegate_nodes::Port| {
+            json!({
+                "name": port.name,
+                "accepts": port.accepts.to_string(),
+                "required": port.required,
+                "doc": port.doc,
+            })
+        };
+        ports.iter().map(port).collect()
+    };
+    json!({
+        "type": node.name(),
+        "summary": node.summary(),
+        "cost": node.cost(),
+        "placement": node.placement(),
+        "inputs": list(&ports.inputs),
+        "outputs": list(&ports.outputs),
+        "parameters": node.schema(),
+    })
+}
+
+/// `GET /v1/pipelines`.
+pub(crate) async fn pipelines(State(gateway): Shared) -> Json<Value> {
+    let all = gateway.pipelines.all();
+    let list: Vec<_> = all.values().map(|pipeline| summary(&pipeline.describe())).collect();
+    Json(json!({ "pipelines": list }))
+}
+
+/// A pipeline's line in the listing.
+fn summary(description: &tidegate_nodes::compile::Description) -> Value {
+    let ports = |ports: &[tidegate_nodes::compile::PortDescription]| -> Vec<Value> {
+        ports
+            .iter()
+            .map(|port| {
+                let mut value = json!({ "name": port.name, "kind": port.kind });
+                if let Some(seat) = &port.seat {
+                    value["for"] = json!(seat);
+                }
+                value
+            })
+            .collect()
+    };
+    json!({
+        "name": description.name,
+        "description": description.description,
+        "digest": description.digest,
+        "shared": description.outputs.iter().any(|output| output.seat.is_some()),
+        "inputs": ports(&description.inputs),
+        "outputs": ports(&description.outputs),
+    })
+}
+
+/// `GET /v1/pipelines/{name}`.
+pub(crate) async fn pipeline(
+    State(gateway): Shared,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, HttpError> {
+    let pipeline = gateway.pipelines.get(&name)?;
+    Ok(Json(serde_json::to_value(pipeline.describe()).unwrap_or_default()))
+}
+
+#[derive(Serialize)]
+struct SessionRow {
+    id: String,
+    pipeline: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    transports: Vec<&'static str>,
+    clients: usize,
+    state: &'static str,
+    age_seconds: f64,
+}
+
+impl SessionRow {
+    fn new(handle: &Handle, snapshot: &Snapshot) -> Self {
+        let state = match snapshot {
+            Snapshot { ending: true, .. } => "ended",
+            Snapshot { draining: true, .. } => "draining",
+            Snapshot { clients: 0, .. } => "opening",
+            _ => "running",
+        };
+        Self {
+            id: handle.id.clone(),
+            pipeline: handle.pipeline.clone(),
+            key: handle.key.clone(),
+            transports: snapshot.transports.clone(),
+            clients: snapshot.clients,
+            state,
+            age_seconds: (snapshot.age.as_secs_f64() * 10.0).round() / 10.0,
+        }
+    }
+}
+
+/// `GET /v1/sessions`.
+pub(crate) async fn sessions(State(gateway): Shared) -> Json<Value> {
+    let mut rows = Vec::new();
+    for handle in gateway.sessions.all().into_iter().take(LISTED) {
+        // One that ended meanwhile is not listed.
+        if let Ok(snapshot) = handle.snapshot().await {
+            rows.push(SessionRow::new(&handle, &snapshot));
+        }
+    }
+    let (active, limit) = gateway.sessions.occupancy();
+    Json(json!({ "active": active, "limit": limit, "sessions": rows }))
+}
+
+/// `GET /v1/sessions/{id}`.
+pub(crate) async fn session(
+    State(gateway): Shared,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, HttpError> {
+    let handle = gateway.sessions.get(&id)?;
+    let snapshot = handle.snapshot().await?;
+    let mut value =
+        serde_json::to_value(SessionRow::new(&handle, &snapshot)).unwrap_or_default();
+    let reception = snapshot.reception.unwrap_or_default();
+    let millis = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
+    value["webrtc"] = snapshot.webrtc.map_or(Value::Null, |webrtc| {
+        json!({
+            "rtt_ms": webrtc.round_trip.map(millis),
+            "jitter_ms": millis(webrtc.jitter),
+            "packets_received": webrtc.packets_received,
+            "packets_lost": webrtc.packets_lost,
+            "jitter_buffer_ms": millis(reception.delay),
+            "concealed_samples": reception.concealed_samples,
+        })
+    });
+    value["session_latency"] = json!(snapshot.session_latency);
+    value["hops"] = json!(snapshot.hops);
+    value["inputs"] = snapshot.shape["inputs"].clone();
+    value["outputs"] = snapshot.shape["outputs"].clone();
+    value["edges"] = snapshot.shape["edges"].clone();
+    Ok(Json(value))
+}
+
+/// `DELETE /v1/sessions/{id}`.
+pub(crate) async fn end_session(
+    State(gateway): Shared,
+    Path(id): Path<String>,
+) -> Result<StatusCode, HttpError> {
+    gateway.sessions.get(&id)?.end(End::Deleted).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,281 @@
+//! `POST /v1/pipelines/{name}/execute`: a whole pipeline run in one request.
+//!
+//! The body is JSON (`{inputs: {port: [frame]}, parameters}`), or a media file for a pipeline with one audio input. The answer is JSON,
+//! or with `Accept: application/x-ndjson` the native messages as they come, one a line.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode, header};
+use serde_json::{Map, Value};
+use tidegate_media::file::Reader;
+use tidegate_media::{AudioFormat, Frame, Kind, Payload};
+use tidegate_nodes::stream::AudioPattern;
+use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
+use tidegate_proto::message::{Execute, ServerMessage, Source as Wanted, StreamSpec};
+use tidegate_proto::{PortName, json};
+use tokio::sync::mpsc;
+
+use super::Shared;
+use crate::errors::HttpError;
+use crate::gateway::Gateway;
+use crate::links::memory::{CHANNEL, MemoryEvent, MemoryLink, Source};
+use crate::links::native::malformed;
+use crate::session::link::Transport;
+use crate::session::open::Request;
+use crate::session::ports::PortFacts;
+
+const NDJSON: &str = "application/x-ndjson";
+
+/// Runs the pipeline.
+pub(crate) async fn execute(
+    State(gateway): Shared,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, HttpError> {
+    let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let kind = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    let execute = if kind == "application/json" || kind.is_empty() {
+        json::decode_execute(&body, &name, gateway.clock.now()).map_err(|e| malformed(&e))?
+    } else if kind.starts_with("audio/") || kind.starts_with("video/") || kind == "application/ogg" {
+        let file = from_file(&gateway, &name, body)?;
+        return answer(&gateway, file, text(header::ACCEPT).contains(NDJSON)).await;
+    } else {
+        let text = format!("content type '{kind}': send application/json or a media file as audio/*");
+        return Err(Error::new(Code::UnsupportedMedia, text).into());
+    };
+    answer(&gateway, Job::new(execute), text(header::ACCEPT).contains(NDJSON)).await
+}
+
+async fn answer(gateway: &Arc<Gateway>, job: Job, stream: bool) -> Result<Response, HttpError> {
+    let events = job.start(gateway).await?;
+    if stream {
+        return Ok(streamed(gateway, events));
+    }
+    let outputs = collect(events, gateway.config.limits.body.0).await?;
+    let body = json::encode_outputs(&outputs, gateway.clock.now());
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// One run: what goes in, and how what comes out is wanted.
+pub(crate) struct Job {
+    source: Wanted,
+    parameters: Map<String, Value>,
+    frames: Box<dyn Source>,
+    formats: BTreeMap<String, StreamFormat>,
+    wanted: Vec<(PortName, StreamSpec)>,
+}
+
+impl Job {
+    /// A run of frames that are all there.
+    pub(crate) fn new(execute: Execute) -> Self {
+        let mut formats = BTreeMap::new();
+        let mut frames = Vec::new();
+        // Ports take turns, so that none waits for the whole of another.
+        let mut ports: Vec<_> = execute
+            .inputs
+            .into_iter()
+            .map(|(name, frames)| (name.into_string(), frames.into_iter()))
+            .collect();
+        loop {
+            let before = frames.len();
+            for (name, rest) in &mut ports {
+                if let Some(frame) = rest.next() {
+                    formats.entry(name.clone()).or_insert_with(|| format_of(&frame));
+                    frames.push((name.clone(), frame));
+                }
+            }
+            if frames.len() == before {
+                break;
+            }
+        }
+        Self {
+            source: execute.source,
+            parameters: execute.parameters,
+            frames: Box::new(frames.into_iter()),
+            formats,
+            wanted: execute.outputs,
+        }
+    }
+
+    /// Opens the session that runs it.
+    ///
+    /// # Errors
+    /// As for any session.
+    pub(crate) async fn start(
+        self,
+        gateway: &Arc<Gateway>,
+    ) -> Result<mpsc::Receiver<MemoryEvent>, Error> {
+        let (events, receiver) = mpsc::channel(CHANNEL);
+        let formats = self.formats;
+        let sent = formats.values().find_map(StreamFormat::audio_format);
+        let wanted = self.wanted;
+        let feeds = Box::new(move |port: &PortFacts| match formats.get(&port.name) {
+            Some(format) => Some(*format),
+            None => untouched(port.kind),
+        });
+        let listens = Box::new(move |port: &PortFacts| {
+            Some(match port.kind {
+                Kind::Audio => audio_wish(&wanted, &port.name, sent),
+                kind => Accepts::Kind(kind),
+            })
+        });
+        let link = MemoryLink::new(Transport::Http, self.frames, feeds, listens, events);
+        let request = Request {
+            source: self.source,
+            parameters: self.parameters,
+            key: None,
+            hop_count: 0,
+            deadline: None,
+            link: Box::new(link),
+        };
+        gateway.open(request).await?;
+        Ok(receiver)
+    }
+}
+
+/// The format of an input that gets no frames.
+fn untouched(kind: Kind) -> Option<StreamFormat> {
+    Some(match kind {
+        Kind::Audio => StreamFormat::audio(StreamSpec::DEFAULT_AUDIO),
+        Kind::Video => return None,
+        Kind::Text => StreamFormat::Text,
+        Kind::Binary => StreamFormat::Binary,
+        Kind::Tensor => StreamFormat::Tensor,
+        Kind::Json => StreamFormat::Json,
+    })
+}
+
+fn audio_wish(
+    wanted: &[(PortName, StreamSpec)],
+    port: &str,
+    sent: Option<AudioFormat>,
+) -> Accepts {
+    let named = wanted.iter().find_map(|(name, spec)| match spec {
+        StreamSpec::Audio(format) if name.as_str() == port => Some(*format),
+        _ => None,
+    });
+    let format = named.or(sent).unwrap_or(StreamSpec::DEFAULT_AUDIO);
+    Accepts::Audio(AudioPattern {
+        codecs: vec![format.codec],
+        sample_rates: vec![format.sample_rate],
+        channels: vec![format.channels],
+        packets: false,
+    })
+}
+
+fn format_of(frame: &Frame) -> StreamFormat {
+    match &frame.payload {
+        Payload::Audio(audio) => StreamFormat::audio(audio.format),
+        Payload::Video(video) => StreamFormat::Video(video.format),
+        Payload::Text(_) => StreamFormat::Text,
+        Payload::Binary(_) => StreamFormat::Binary,
+        Payload::Tensor(_) => StreamFormat::Tensor,
+        Payload::Json(_) => StreamFormat::Json,
+    }
+}
+
+/// A media file for the one audio input of a pipeline.
+fn from_file(gateway: &Gateway, name: &str, body: Bytes) -> Result<Job, Error> {
+    let pipeline = gateway.pipelines.get(name)?;
+    let inputs = &pipeline.outline().inputs;
+    let mut audio = inputs.iter().filter(|input| input.kind == Kind::Audio);
+    let (Some(input), None) = (audio.next(), audio.next()) else {
+        let text = format!("pipeline '{name}' has not exactly one audio input: send JSON");
+        return Err(Error::new(Code::BadRequest, text));
+    };
+    let reader = Reader::open(Cursor::new(body))
+        .map_err(|error| Error::new(Code::UnsupportedMedia, error.to_string()))?;
+    let format = StreamFormat::audio(reader.format());
+    Ok(Job {
+        source: Wanted::Pipeline(name.to_owned()),
+        parameters: Map::new(),
+        frames: Box::new(FileSource { port: input.name.clone(), reader: Box::new(reader) }),
+        formats: BTreeMap::from([(input.name.clone(), format)]),
+        wanted: Vec::new(),
+    })
+}
+
+/// A media file, decoded as it is needed.
+pub(crate) struct FileSource {
+    pub(crate) port: String,
+    pub(crate) reader: Box<dyn Iterator<Item = Result<Frame, tidegate_media::file::FileError>> + Send>,
+}
+
+impl Source for FileSource {
+    fn next(&mut self) -> Result<Option<(String, Frame)>, Error> {
+        match self.reader.next() {
+            None => Ok(None),
+            Some(Ok(frame)) => Ok(Some((self.port.clone(), frame))),
+            Some(Err(error)) => Err(Error::new(Code::UnsupportedMedia, error.to_string())),
+        }
+    }
+}
+
+/// All frames of all outputs, up to a number of bytes.
+pub(crate) async fn collect(
+    mut events: mpsc::Receiver<MemoryEvent>,
+    bytes_max: usize,
+) -> Result<Vec<(PortName, Vec<Frame>)>, Error> {
+    let mut outputs: Vec<(PortName, Vec<Frame>)> = Vec::new();
+    let mut bytes = 0;
+    while let Some(event) = events.recv().await {
+        match event {
+            MemoryEvent::Opened(info) => {
+                let names = info.outputs.into_iter().filter_map(|(_, n, _)| PortName::new(n).ok());
+                outputs.extend(names.map(|name| (name, Vec::new())));
+            }
+            MemoryEvent::Frame { output, frame } => {
+                bytes += frame.payload.size();
+                if bytes > bytes_max {
+                    let text = format!(
+                        "the answer is larger than {bytes_max} bytes: ask for application/x-ndjson"
+                    );
+                    return Err(Error::new(Code::TooLarge, text));
+                }
+                let place = outputs.iter_mut().find(|(name, _)| name.as_str() == output);
+                if let Some((_, frames)) = place {
+                    frames.push(frame);
+                }
+            }
+            MemoryEvent::Failed(error) => return Err(error),
+            MemoryEvent::Ended => return Ok(outputs),
+        }
+    }
+    Err(Error::new(Code::Internal, "the session ended without a word"))
+}
+
+/// Native messages, one a line, as they come.
+fn streamed(gateway: &Arc<Gateway>, mut events: mpsc::Receiver<MemoryEvent>) -> Response {
+    let clock = gateway.clock;
+    let stream = futures_util::stream::poll_fn(move |cx| {
+        loop {
+            let event = std::task::ready!(events.poll_recv(cx));
+            let message = match event {
+                None => return std::task::Poll::Ready(None),
+                Some(MemoryEvent::Opened(_)) => continue,
+                Some(MemoryEvent::Frame { output, frame }) => match PortName::new(output) {
+                    Ok(port) => ServerMessage::Frame { port, frame },
+                    Err(_) => continue,
+                },
+                Some(MemoryEvent::Failed(error)) => {
+                    ServerMessage::Error(Box::new(crate::links::native::wire_error(error)))
+                }
+                Some(MemoryEvent::Ended) => {
+                    ServerMessage::Ended { reason: "finished".to_owned() }
+                }
+            };
+            let mut line = json::encode_server(&message, clock.now());
+            line.push('\n');
+            let line: Result<Bytes, std::convert::Infallible> = Ok(Bytes::from(line));
+            return std::task::Poll::Ready(Some(line));
+        }
+    });
+    let headers = [(header::CONTENT_TYPE, NDJSON)];
+    (StatusCode::OK, headers, Body::from_stream(stream)).into_response()
+}

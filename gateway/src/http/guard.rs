@@ -1,0 +1,169 @@
+//! What every request passes: no foreign host, no foreign origin, the right token.
+//!
+//! Loopback alone does not keep web pages out: any page can send requests to 127.0.0.1, and a name that its owner points there
+//! (DNS rebinding) makes even the answers readable. So the `Host` must be one of ours, and an `Origin` must be ours or configured.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, Method, header};
+use subtle::ConstantTimeEq as _;
+use tidegate_nodes::{Code, Error};
+
+use crate::config::Config;
+use crate::errors::HttpError;
+use crate::gateway::Gateway;
+
+/// Prefix of the WebSocket subprotocol that carries a browser's token.
+pub(crate) const BEARER_SUBPROTOCOL: &str = "tidegate.bearer.";
+
+/// Refuses foreign hosts and origins; answers CORS for configured origins.
+pub(crate) async fn refuse_foreign(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let config = &gateway.config;
+    let host = request
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str().to_owned())
+        .or_else(|| text(request.headers(), header::HOST).map(str::to_owned))
+        .unwrap_or_default();
+    if !host_allowed(config, &host) {
+        let text = format!("host '{}' is not this gateway's: add it to hosts", clip(&host));
+        return HttpError::from(Error::new(Code::PermissionDenied, text)).into_response();
+    }
+    let Some(origin) = text(request.headers(), header::ORIGIN).map(str::to_owned) else {
+        return next.run(request).await;
+    };
+    let own = origin_host(&origin).is_some_and(|name| name.eq_ignore_ascii_case(&host));
+    let configured = config.origins.iter().any(|allowed| *allowed == origin);
+    if !own && !configured {
+        let text = format!("origin '{}' may not use this gateway: add it to origins", clip(&origin));
+        return HttpError::from(Error::new(Code::PermissionDenied, text)).into_response();
+    }
+    let preflight = request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if preflight && configured {
+        http::StatusCode::NO_CONTENT.into_response()
+    } else {
+        next.run(request).await
+    };
+    if configured {
+        cors(response.headers_mut(), &origin);
+    }
+    response
+}
+
+/// Asks for the bearer token, if one is configured.
+pub(crate) async fn authenticate(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let expected = &gateway.config.auth.token;
+    if expected.is_empty() || request.method() == Method::OPTIONS {
+        return next.run(request).await;
+    }
+    let grpc = text(request.headers(), header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.starts_with("application/grpc"));
+    let problem = match token(request.headers()) {
+        Some(token) if bool::from(token.as_bytes().ct_eq(expected.as_bytes())) => {
+            return next.run(request).await;
+        }
+        Some(_) => "the bearer token is wrong",
+        None => "no bearer token: send 'Authorization: Bearer <token>'",
+    };
+    let error = Error::new(Code::Unauthenticated, problem);
+    if grpc {
+        return crate::errors::status(&error).into_http();
+    }
+    HttpError::from(error).into_response()
+}
+
+fn token(headers: &HeaderMap) -> Option<&str> {
+    if let Some(value) = text(headers, header::AUTHORIZATION) {
+        let (scheme, token) = value.split_once(' ')?;
+        return scheme.eq_ignore_ascii_case("bearer").then(|| token.trim());
+    }
+    // A browser cannot set headers on a WebSocket.
+    let protocols = text(headers, header::SEC_WEBSOCKET_PROTOCOL)?;
+    protocols.split(',').find_map(|name| name.trim().strip_prefix(BEARER_SUBPROTOCOL))
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// An address, `localhost`, or a configured name; whatever the port.
+fn host_allowed(config: &Config, host: &str) -> bool {
+    let name = strip_port(host);
+    if name.is_empty() || name.eq_ignore_ascii_case("localhost") {
+        return true;
+    }
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    bare.parse::<IpAddr>().is_ok()
+        || config.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+}
+
+fn strip_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// Host and port of an origin such as `http://127.0.0.1:8080`.
+fn origin_host(origin: &str) -> Option<&str> {
+    origin.split_once("://").map(|(_, host)| host)
+}
+
+fn cors(headers: &mut HeaderMap, origin: &str) {
+    let Ok(origin) = HeaderValue::from_str(origin) else { return };
+    let fixed = [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, DELETE, OPTIONS"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, if-match, accept"),
+        (
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            "location, etag, link, accept-patch, retry-after, tidegate-session",
+        ),
+        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+        (header::VARY, "origin"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(100).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_localhost_and_configured_names_are_ours() {
+        let config = Config { hosts: vec!["gate.example".to_owned()], ..Config::default() };
+        for host in ["127.0.0.1:8080", "[::1]:8080", "localhost", "localhost:1", "gate.example:443"] {
+            assert!(host_allowed(&config, host), "{host}");
+        }
+        for host in ["evil.example", "evil.example:8080", "127.0.0.1.evil.example"] {
+            assert!(!host_allowed(&config, host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_browser_may_put_its_token_into_a_subprotocol() {
+        let mut headers = HeaderMap::new();
+        let value = "tidegate.v1.json, tidegate.bearer.s3cret";
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(value));
+        assert_eq!(token(&headers), Some("s3cret"));
+    }
+}

@@ -1,0 +1,82 @@
+//! HTTP: the routes, and what every request passes before it reaches one.
+//!
+//! Order matters: foreign hosts and origins are refused before credentials are looked at, credentials before anything is read.
+
+pub(crate) mod api;
+pub(crate) mod execute;
+pub(crate) mod guard;
+pub(crate) mod openapi;
+pub(crate) mod page;
+pub(crate) mod whip;
+pub(crate) mod ws;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{StatusCode, header};
+use tidegate_nodes::{Code, Error};
+
+use crate::errors::HttpError;
+use crate::gateway::Gateway;
+
+/// Shared state of handlers.
+pub(crate) type Shared = State<Arc<Gateway>>;
+
+/// All routes, HTTP and gRPC.
+pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
+    let whip_resource = get(whip::resource_get)
+        .patch(whip::resource_patch)
+        .delete(whip::resource_delete)
+        .options(whip::options);
+    let api = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/openapi.json", get(openapi::document))
+        .route("/v1/nodes", get(api::nodes))
+        .route("/v1/pipelines", get(api::pipelines))
+        .route("/v1/pipelines/{name}", get(api::pipeline))
+        .route("/v1/sessions", get(api::sessions))
+        .route("/v1/sessions/{id}", get(api::session).delete(api::end_session))
+        .route("/v1/pipelines/{name}/execute", post(execute::execute))
+        .route("/v1/pipelines/{name}/ws", get(ws::upgrade))
+        .route("/v1/pipelines/{name}/whip", post(whip::whip).options(whip::options))
+        .route("/v1/pipelines/{name}/whep", post(whip::whep).options(whip::options))
+        .route("/v1/pipelines/{name}/whip/{resource}", whip_resource.clone())
+        .route("/v1/pipelines/{name}/whep/{resource}", whip_resource)
+        .with_state(Arc::clone(gateway))
+        .merge(crate::grpc::router(gateway))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(gateway), guard::authenticate));
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(Arc::clone(gateway))
+        .merge(api)
+        .merge(page::router())
+        .fallback(not_found)
+        .layer(middleware::from_fn_with_state(Arc::clone(gateway), guard::refuse_foreign))
+}
+
+async fn ready(State(gateway): Shared) -> Response {
+    if gateway.sessions.ready() {
+        return "ready\n".into_response();
+    }
+    let (taken, limit) = gateway.sessions.occupancy();
+    let text = if taken >= limit { "full\n" } else { "draining\n" };
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+}
+
+async fn metrics(State(gateway): Shared) -> Response {
+    #[expect(clippy::cast_precision_loss, reason = "a count of tasks is far below 2^52")]
+    let tasks = gateway.tasks.running() as f64;
+    gateway.metrics.gauge("tidegate_tasks", Vec::new()).set(tasks);
+    let text = gateway.metrics.render();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+async fn not_found() -> HttpError {
+    let text = "no such path: GET /openapi.json describes what there is";
+    HttpError::with_status(Error::new(Code::BadRequest, text), StatusCode::NOT_FOUND)
+}

@@ -1,0 +1,278 @@
+//! WHIP (RFC 9725) and its mirror WHEP: a session is opened by a `POST` of an offer and lives at the resource in `Location`.
+//!
+//! All server candidates are in the answer. The resource takes `PATCH` for trickled candidates and ICE restarts, `DELETE` for the
+//! end.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tidegate_media::Kind;
+use tidegate_nodes::{Code, Error};
+use tidegate_proto::message::{Mode, Open, Source};
+use tidegate_signaling::whip::{FRAGMENT_TYPE, Fragment, PatchRefusal, etag};
+use tidegate_signaling::{Capabilities, Peer, Role, SignalingError};
+use tokio::sync::{mpsc, oneshot};
+
+use super::Shared;
+use super::ws::JoinQuery;
+use crate::errors::HttpError;
+use crate::gateway::{Gateway, WebrtcParts};
+use crate::links::webrtc::{PeerCommand, WebrtcLink};
+use crate::session::open::Request;
+use crate::session::table::new_id;
+
+const SDP: &str = "application/sdp";
+const SESSION: HeaderName = HeaderName::from_static("tidegate-session");
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+/// Commands for one peer that wait: `PATCH`es of one client, each answered before it should send the next.
+const COMMANDS: usize = 16;
+
+/// The resources that `Location` names, by their unguessable names.
+#[derive(Default)]
+pub(crate) struct Resources {
+    peers: Mutex<HashMap<String, mpsc::Sender<PeerCommand>>>,
+}
+
+impl Resources {
+    fn insert(&self, name: String, commands: mpsc::Sender<PeerCommand>) {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        // Peers that ended took their receivers along; their number is bounded by that of the sessions between two openings.
+        peers.retain(|_, commands| !commands.is_closed());
+        peers.insert(name, commands);
+    }
+
+    fn get(&self, name: &str) -> Result<mpsc::Sender<PeerCommand>, Error> {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = peers.get(name).filter(|commands| !commands.is_closed()).cloned();
+        found.ok_or_else(|| Error::new(Code::UnknownSession, "no such resource; it may have ended"))
+    }
+}
+
+/// `POST …/whip`.
+pub(crate) async fn whip(
+    State(gateway): Shared,
+    Path(name): Path<String>,
+    Query(query): Query<JoinQuery>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, HttpError> {
+    open(&gateway, name, &query, &headers, &body, Role::Whip).await
+}
+
+/// `POST …/whep`.
+pub(crate) async fn whep(
+    State(gateway): Shared,
+    Path(name): Path<String>,
+    Query(query): Query<JoinQuery>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, HttpError> {
+    open(&gateway, name, &query, &headers, &body, Role::Whep).await
+}
+
+async fn open(
+    gateway: &Arc<Gateway>,
+    name: String,
+    query: &JoinQuery,
+    headers: &HeaderMap,
+    body: &Bytes,
+    role: Role,
+) -> Result<Response, HttpError> {
+    let webrtc = parts(gateway)?;
+    require_type(headers, SDP)?;
+    let offer = std::str::from_utf8(body)
+        .map_err(|_| Error::new(Code::BadRequest, "the offer is not UTF-8 text"))?;
+    let capabilities = capabilities(gateway, &name, role)?;
+    let at = gateway.clock.instant(gateway.clock.now());
+    let (peer, answer) =
+        Peer::accept(&webrtc.peers, offer, role, &capabilities, at).map_err(signaling)?;
+    let route = webrtc.media.register(peer.local_ufrag()).ok_or_else(|| {
+        Error::new(Code::Overloaded, "the media socket has all the sessions that it takes")
+    })?;
+    let tag = etag(peer.local_ufrag());
+    let (commands, receiver) = mpsc::channel(COMMANDS);
+    let open = Open {
+        source: Source::Pipeline(name.clone()),
+        parameters: serde_json::Map::new(),
+        mode: Mode::Live,
+        features: Vec::new(),
+        session: query.session.clone(),
+        as_ports: query.ports()?,
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        raw: None,
+        hop_count: 0,
+        deadline: None,
+    };
+    let request = Request {
+        source: open.source.clone(),
+        parameters: serde_json::Map::new(),
+        key: open.session.clone(),
+        hop_count: 0,
+        deadline: None,
+        link: Box::new(WebrtcLink::new(peer, route, gateway.clock, receiver, open)),
+    };
+    let handle = gateway.open(request).await?;
+    let resource = new_id();
+    let kind = if role == Role::Whip { "whip" } else { "whep" };
+    let location = format!("/v1/pipelines/{name}/{kind}/{resource}");
+    webrtc.resources.insert(resource, commands);
+    let mut response = (StatusCode::CREATED, answer).into_response();
+    let out = response.headers_mut();
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
+    out.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT_TYPE));
+    for (name, value) in [(header::LOCATION, location), (header::ETAG, tag), (SESSION, handle.id)] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            out.insert(name, value);
+        }
+    }
+    add_links(webrtc, out);
+    Ok(response)
+}
+
+/// What the pipeline can take from this client and give it.
+fn capabilities(gateway: &Gateway, name: &str, role: Role) -> Result<Capabilities, Error> {
+    let pipeline = gateway.pipelines.get(name)?;
+    let plan = pipeline.outline();
+    let takes = |kind: Kind| plan.inputs.iter().any(|input| input.kind == kind);
+    let gives = |kind: Kind| plan.outputs.iter().any(|output| output.kind == kind);
+    let whip = role == Role::Whip;
+    Ok(Capabilities {
+        receive_audio: whip && takes(Kind::Audio),
+        send_audio: gives(Kind::Audio),
+        receive_video: whip && takes(Kind::Video),
+        send_video: gives(Kind::Video),
+        ..Capabilities::everything()
+    })
+}
+
+/// `OPTIONS` tells what may be posted, and carries the ICE servers before there is a session (RFC 9725 §4.6).
+pub(crate) async fn options(State(gateway): Shared) -> Result<Response, HttpError> {
+    let webrtc = parts(&gateway)?;
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let out = response.headers_mut();
+    out.insert(ACCEPT_POST, HeaderValue::from_static(SDP));
+    out.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT_TYPE));
+    add_links(webrtc, out);
+    Ok(response)
+}
+
+/// `GET` on the resource: it is there, and that is all there is to say.
+pub(crate) async fn resource_get(
+    State(gateway): Shared,
+    Path((_, resource)): Path<(String, String)>,
+) -> Result<StatusCode, HttpError> {
+    parts(&gateway)?.resources.get(&resource)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `PATCH` on the resource: candidates, or an ICE restart.
+pub(crate) async fn resource_patch(
+    State(gateway): Shared,
+    Path((_, resource)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, HttpError> {
+    let webrtc = parts(&gateway)?;
+    let commands = webrtc.resources.get(&resource)?;
+    require_type(&headers, FRAGMENT_TYPE)?;
+    let text = std::str::from_utf8(&body)
+        .map_err(|_| Error::new(Code::BadRequest, "the fragment is not UTF-8 text"))?;
+    let fragment = Fragment::parse(text, webrtc.peers.limits.max_sdp).map_err(signaling)?;
+    let if_match = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok());
+    let (reply, answer) = oneshot::channel();
+    let command = PeerCommand::Patch { if_match: if_match.map(str::to_owned), fragment, reply };
+    commands.send(command).await.map_err(|_| ended())?;
+    match answer.await.map_err(|_| ended())? {
+        Ok(None) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Ok(Some((parameters, tag))) => {
+            let mut response = (StatusCode::OK, parameters.to_fragment()).into_response();
+            let out = response.headers_mut();
+            out.insert(header::CONTENT_TYPE, HeaderValue::from_static(FRAGMENT_TYPE));
+            if let Ok(tag) = HeaderValue::from_str(&tag) {
+                out.insert(header::ETAG, tag);
+            }
+            Ok(response)
+        }
+        Err(refusal) => Err(refused(refusal)),
+    }
+}
+
+/// `DELETE` on the resource: exactly 200 (RFC 9725 §4.2).
+pub(crate) async fn resource_delete(
+    State(gateway): Shared,
+    Path((_, resource)): Path<(String, String)>,
+) -> Result<StatusCode, HttpError> {
+    let commands = parts(&gateway)?.resources.get(&resource)?;
+    commands.send(PeerCommand::Close).await.map_err(|_| ended())?;
+    Ok(StatusCode::OK)
+}
+
+fn refused(refusal: PatchRefusal) -> HttpError {
+    let (status, text) = match refusal {
+        PatchRefusal::PreconditionRequired => (
+            StatusCode::PRECONDITION_REQUIRED,
+            "PATCH needs If-Match: the ETag of the answer, or '*' for an ICE restart",
+        ),
+        PatchRefusal::PreconditionFailed => (
+            StatusCode::PRECONDITION_FAILED,
+            "If-Match names another ICE generation than the session has now",
+        ),
+    };
+    HttpError::with_status(Error::new(Code::BadRequest, text), status)
+}
+
+fn signaling(error: SignalingError) -> HttpError {
+    let status = StatusCode::from_u16(error.http_status());
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let code = match status {
+        StatusCode::NOT_ACCEPTABLE => Code::UnsupportedMedia,
+        StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
+        status if status.is_client_error() => Code::BadRequest,
+        _ => Code::Internal,
+    };
+    HttpError::with_status(Error::new(code, error.to_string()), status)
+}
+
+fn parts(gateway: &Gateway) -> Result<&WebrtcParts, Error> {
+    gateway.webrtc.as_ref().ok_or_else(|| {
+        Error::new(Code::UnsupportedMedia, "this gateway was started without WebRTC")
+    })
+}
+
+fn require_type(headers: &HeaderMap, wanted: &str) -> Result<(), Error> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+    if kind.eq_ignore_ascii_case(wanted) {
+        return Ok(());
+    }
+    let shown: String = kind.chars().take(64).collect();
+    let text = format!("content type '{shown}' where '{wanted}' is needed");
+    Err(Error::new(Code::UnsupportedMedia, text))
+}
+
+fn add_links(webrtc: &WebrtcParts, headers: &mut HeaderMap) {
+    let now = crate::clock::unix_seconds();
+    for server in &webrtc.ice_servers {
+        let grant = match server.grant("tidegate", now) {
+            Ok(grant) => grant,
+            Err(error) => {
+                tracing::error!(%error, "no credentials for an ICE server");
+                continue;
+            }
+        };
+        let values = grant.link_values().into_iter().filter_map(|v| HeaderValue::from_str(&v).ok());
+        for value in values {
+            headers.append(header::LINK, value);
+        }
+    }
+}
+
+fn ended() -> Error {
+    Error::new(Code::UnknownSession, "the session has just ended")
+}

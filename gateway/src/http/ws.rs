@@ -1,0 +1,169 @@
+//! `GET /v1/pipelines/{name}/ws`: the native WebSocket.
+//!
+//! The first message must be `open`, within the configured time. Nothing is allocated for a session before it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use serde::Deserialize;
+use tidegate_nodes::{Code, Error};
+use tidegate_proto::PortName;
+use tidegate_proto::message::{ClientMessage, Open, PortFormats, ServerMessage, Source};
+
+use super::Shared;
+use crate::errors::{HttpError, mapping};
+use crate::gateway::Gateway;
+use crate::links::native::{Native, wire_error};
+use crate::links::websocket::{Subprotocol, WebSocketLink};
+use crate::session::open::Request;
+
+/// `?session=KEY&as=PORT`, on every path that opens a session.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct JoinQuery {
+    /// Key of a shared session.
+    #[serde(default)]
+    pub(crate) session: Option<String>,
+    /// Ports that the client takes, separated by commas.
+    #[serde(default, rename = "as")]
+    pub(crate) as_ports: Option<String>,
+}
+
+impl JoinQuery {
+    /// The ports by name.
+    ///
+    /// # Errors
+    /// A name that no port can have.
+    pub(crate) fn ports(&self) -> Result<Vec<PortName>, Error> {
+        let names = self.as_ports.as_deref().unwrap_or_default().split(',');
+        names
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .take(64)
+            .map(|name| {
+                PortName::new(name).map_err(|error| Error::new(Code::BadRequest, error.to_string()))
+            })
+            .collect()
+    }
+}
+
+/// Upgrades and hands the socket to a task that opens the session.
+pub(crate) async fn upgrade(
+    State(gateway): Shared,
+    Path(name): Path<String>,
+    Query(query): Query<JoinQuery>,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, HttpError> {
+    gateway.pipelines.get(&name)?;
+    query.ports()?;
+    let limit = gateway.config.limits.message.0;
+    let upgrade = upgrade
+        .protocols([Subprotocol::Json.token(), Subprotocol::Proto.token()])
+        .max_message_size(limit)
+        .max_frame_size(limit)
+        .write_buffer_size(0);
+    let proto = upgrade
+        .selected_protocol()
+        .is_some_and(|chosen| chosen.as_bytes() == Subprotocol::Proto.token().as_bytes());
+    // A client that names none speaks JSON.
+    let subprotocol = if proto { Subprotocol::Proto } else { Subprotocol::Json };
+    Ok(upgrade.on_upgrade(move |mut socket| async move {
+        match read_open(&gateway, name, &query, &mut socket, subprotocol).await {
+            Ok(open) => start(&gateway, open, socket, subprotocol).await,
+            Err(error) => refuse(&gateway, socket, subprotocol, error).await,
+        }
+    }))
+}
+
+async fn read_open(
+    gateway: &Gateway,
+    name: String,
+    query: &JoinQuery,
+    socket: &mut WebSocket,
+    subprotocol: Subprotocol,
+) -> Result<Open, Error> {
+    let patience = gateway.config.limits.open.0;
+    let first = tokio::time::timeout(patience, first_message(socket)).await.map_err(|_| {
+        let text = format!("no open message within {} s of the upgrade", patience.as_secs());
+        Error::new(Code::BadRequest, text)
+    })??;
+    let message = subprotocol.decode(first, gateway.clock.now(), &PortFormats::default())?;
+    let ClientMessage::Open(open) = message else {
+        let text = "the first message must be open: {\"open\": {…}}";
+        return Err(Error::new(Code::BadRequest, text));
+    };
+    settle(*open, name, query)
+}
+
+/// Opens the session. The socket moves into the link; where opening fails the link says why before it is dropped.
+async fn start(gateway: &Arc<Gateway>, open: Open, socket: WebSocket, subprotocol: Subprotocol) {
+    let (refused, returned) = tokio::sync::oneshot::channel();
+    let request = Request {
+        source: open.source.clone(),
+        parameters: open.parameters.clone(),
+        key: open.session.clone(),
+        hop_count: open.hop_count,
+        deadline: open.deadline,
+        link: Box::new(WebSocketLink::new(
+            socket,
+            subprotocol,
+            Native::new(open),
+            gateway.clock.now(),
+            refused,
+        )),
+    };
+    if let Err(error) = gateway.open(request).await {
+        if let Ok(socket) = returned.await {
+            refuse(gateway, socket, subprotocol, error).await;
+        }
+    }
+}
+
+/// What the path and the query say goes before what `open` says, except that they must not contradict.
+fn settle(mut open: Open, name: String, query: &JoinQuery) -> Result<Open, Error> {
+    if let Source::Pipeline(named) = &open.source {
+        if !named.is_empty() && *named != name {
+            let text = format!("open names pipeline '{named}' on the path of '{name}'");
+            return Err(Error::new(Code::BadRequest, text));
+        }
+        open.source = Source::Pipeline(name);
+    }
+    if open.session.is_none() {
+        open.session.clone_from(&query.session);
+    }
+    if open.as_ports.is_empty() {
+        open.as_ports = query.ports()?;
+    }
+    Ok(open)
+}
+
+async fn first_message(socket: &mut WebSocket) -> Result<Message, Error> {
+    loop {
+        match socket.recv().await {
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Close(_))) | None => {
+                return Err(Error::new(Code::Cancelled, "the client left before it sent open"));
+            }
+            Some(Ok(message)) => return Ok(message),
+            Some(Err(error)) => {
+                return Err(Error::new(Code::BadRequest, format!("open cannot be read: {error}")));
+            }
+        }
+    }
+}
+
+/// Says why, and closes. Bounded: a client that does not read is left.
+async fn refuse(gateway: &Gateway, mut socket: WebSocket, subprotocol: Subprotocol, error: Error) {
+    let code = mapping(error.code).close;
+    let reason: String = error.code.as_str().to_owned();
+    let message = ServerMessage::Error(Box::new(wire_error(error)));
+    let last_words = async {
+        // The client may have gone already; there is nobody else to tell.
+        drop(socket.send(subprotocol.encode(message, gateway.clock.now())).await);
+        let frame = CloseFrame { code, reason: reason.into() };
+        drop(socket.send(Message::Close(Some(frame))).await);
+    };
+    drop(tokio::time::timeout(Duration::from_secs(2), last_words).await);
+}

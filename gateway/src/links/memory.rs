@@ -1,0 +1,174 @@
+//! A link without a network: frames come from an iterator and go to a bounded channel. Serves `execute` and `tidegate run`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tidegate_media::{Frame, Timestamp};
+use tidegate_nodes::graph::Mode;
+use tidegate_nodes::{Accepts, Error, StreamFormat};
+use tokio::sync::mpsc;
+use tokio_util::sync::PollSender;
+
+use crate::session::link::{Link, LinkEvent, LinkMessage, OpenedInfo, Transport};
+use crate::session::ports::PortFacts;
+
+/// Messages that the reader may be behind by.
+pub(crate) const CHANNEL: usize = 64;
+
+/// How a port is fed or heard: by its facts.
+pub(crate) type Feeds = Box<dyn Fn(&PortFacts) -> Option<StreamFormat> + Send>;
+/// As [`Feeds`], for outputs.
+pub(crate) type Listens = Box<dyn Fn(&PortFacts) -> Option<Accepts> + Send>;
+
+/// Where a memory link's frames come from.
+pub(crate) trait Source: Send {
+    /// The next frame with the name of its input; `None` at the end.
+    ///
+    /// # Errors
+    /// The source is broken; the session ends with the error.
+    fn next(&mut self) -> Result<Option<(String, Frame)>, Error>;
+}
+
+impl Source for std::vec::IntoIter<(String, Frame)> {
+    fn next(&mut self) -> Result<Option<(String, Frame)>, Error> {
+        Ok(Iterator::next(self))
+    }
+}
+
+/// What comes out of a memory link.
+#[derive(Debug)]
+pub(crate) enum MemoryEvent {
+    /// The session stands.
+    Opened(Box<OpenedInfo>),
+    /// A frame of an output, by name.
+    Frame { output: String, frame: Frame },
+    /// What went wrong.
+    Failed(Error),
+    /// The end; nothing follows.
+    Ended,
+}
+
+/// A client in this process.
+pub(crate) struct MemoryLink {
+    transport: Transport,
+    source: Box<dyn Source>,
+    feeds: Feeds,
+    listens: Listens,
+    inputs: Vec<(usize, String)>,
+    outputs: Vec<(usize, String)>,
+    drained: bool,
+    gone: bool,
+    events: PollSender<MemoryEvent>,
+    waiting: std::collections::VecDeque<MemoryEvent>,
+    dropped: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl MemoryLink {
+    /// A link that feeds what `source` has and hands what comes out to `events`.
+    pub(crate) fn new(
+        transport: Transport,
+        source: Box<dyn Source>,
+        feeds: Feeds,
+        listens: Listens,
+        events: mpsc::Sender<MemoryEvent>,
+    ) -> Self {
+        let watched = events.clone();
+        Self {
+            transport,
+            source,
+            feeds,
+            listens,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            drained: false,
+            gone: false,
+            events: PollSender::new(events),
+            waiting: std::collections::VecDeque::new(),
+            dropped: Box::pin(async move { watched.closed().await }),
+        }
+    }
+
+    fn name(&self, output: usize) -> String {
+        let found = self.outputs.iter().find(|(index, _)| *index == output);
+        found.map(|(_, name)| name.clone()).unwrap_or_default()
+    }
+}
+
+impl Link for MemoryLink {
+    fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    fn feeds(&self, port: &PortFacts) -> Option<StreamFormat> {
+        (self.feeds)(port)
+    }
+
+    fn listens(&self, port: &PortFacts) -> Option<Accepts> {
+        (self.listens)(port)
+    }
+
+    fn mode(&self) -> Mode {
+        Mode::Waits
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>, _now: Timestamp, read: bool) -> Poll<LinkEvent> {
+        if self.gone || self.dropped.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(LinkEvent::Closed);
+        }
+        if self.drained || !read {
+            return Poll::Pending;
+        }
+        loop {
+            match self.source.next() {
+                Err(error) => return Poll::Ready(LinkEvent::Failed(error)),
+                Ok(None) => {
+                    self.drained = true;
+                    return Poll::Ready(LinkEvent::End { input: None });
+                }
+                Ok(Some((port, frame))) => {
+                    let found = self.inputs.iter().find(|(_, name)| *name == port);
+                    if let Some((input, _)) = found {
+                        return Poll::Ready(LinkEvent::Frame { input: *input, frame });
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, _now: Timestamp, message: LinkMessage) {
+        let event = match message {
+            LinkMessage::Opened(info) => {
+                self.inputs = info.inputs.iter().map(|(i, name, _)| (*i, name.clone())).collect();
+                self.outputs = info.outputs.iter().map(|(o, name, _)| (*o, name.clone())).collect();
+                MemoryEvent::Opened(info)
+            }
+            LinkMessage::Frame { output, frame } => {
+                MemoryEvent::Frame { output: self.name(output), frame }
+            }
+            LinkMessage::Error(error) => MemoryEvent::Failed(error),
+            LinkMessage::Ended { .. } => MemoryEvent::Ended,
+            _ => return,
+        };
+        self.waiting.push_back(event);
+    }
+
+    fn window(&self) -> u32 {
+        u32::try_from(CHANNEL.saturating_sub(self.waiting.len())).unwrap_or(u32::MAX)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>, _now: Timestamp) -> Poll<()> {
+        while !self.waiting.is_empty() && !self.gone {
+            match self.events.poll_reserve(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => self.gone = true,
+                Poll::Ready(Ok(())) => {
+                    if let Some(event) = self.waiting.pop_front() {
+                        self.gone = self.events.send_item(event).is_err();
+                    }
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,9 @@
+//! The transports' sides of a session: each turns what its protocol says into the session's events and back.
+//!
+//! [`native`] holds what gRPC, WebSocket and data channels share: the messages of DESIGN §3.3. No link knows graphs or other links.
+
+pub(crate) mod grpc;
+pub(crate) mod memory;
+pub(crate) mod native;
+pub(crate) mod webrtc;
+pub(crate) mod websocket;

@@ -1,0 +1,180 @@
+//! The pipelines that this gateway serves: those that ship with it, and those of the configured folder, which win.
+//!
+//! A reload replaces all of them at once or none: a bad file changes nothing and is reported. Running sessions keep theirs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rust_embed::RustEmbed;
+use tidegate_nodes::compile::{Grants, Pipeline};
+use tidegate_nodes::manifest::Manifest;
+use tidegate_nodes::{Code, Error, Registry};
+
+/// Manifests larger than this are refused unread; the largest sensible one has a tenth.
+const MANIFEST_BYTES: u64 = 1 << 20;
+/// Files read from the folder.
+const FILES: usize = 1024;
+
+#[derive(RustEmbed)]
+#[folder = "../pipelines"]
+struct Shipped;
+
+/// Pipelines by name.
+pub(crate) type Set = BTreeMap<String, Arc<Pipeline>>;
+
+/// The pipelines that are served now.
+pub(crate) struct Pipelines {
+    folder: PathBuf,
+    registry: Registry,
+    current: ArcSwap<Set>,
+}
+
+/// Why a set of pipelines cannot be loaded: every file's errors.
+#[derive(Debug, thiserror::Error)]
+#[error("pipelines were not loaded:\n{0}")]
+pub(crate) struct LoadError(pub(crate) String);
+
+impl Pipelines {
+    /// Loads what ships and what the folder has; an empty path means no folder.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or any manifest has an error.
+    pub(crate) fn load(folder: &Path, registry: Registry) -> Result<Self, LoadError> {
+        let set = read(folder, &registry)?;
+        Ok(Self { folder: folder.to_owned(), registry, current: ArcSwap::from_pointee(set) })
+    }
+
+    /// Reads everything again; what runs keeps what it has. Gives the number of pipelines.
+    ///
+    /// # Errors
+    /// As for [`Pipelines::load`]; then nothing has changed.
+    pub(crate) fn reload(&self) -> Result<usize, LoadError> {
+        let set = read(&self.folder, &self.registry)?;
+        let count = set.len();
+        self.current.store(Arc::new(set));
+        Ok(count)
+    }
+
+    /// The configured folder, if there is one.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        (!self.folder.as_os_str().is_empty()).then_some(self.folder.as_path())
+    }
+
+    /// The node types that manifests may name.
+    pub(crate) const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// All pipelines.
+    pub(crate) fn all(&self) -> Arc<Set> {
+        self.current.load_full()
+    }
+
+    /// The pipeline with a name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn get(&self, name: &str) -> Result<Arc<Pipeline>, Error> {
+        self.current.load().get(name).cloned().ok_or_else(|| {
+            let shown: String = name.chars().take(64).collect();
+            let text = format!("no pipeline '{shown}': GET /v1/pipelines lists what there is");
+            Error::new(Code::UnknownPipeline, text)
+        })
+    }
+
+    /// Compiles a manifest that a client sent.
+    ///
+    /// # Errors
+    /// All of its errors, with their positions.
+    pub(crate) fn inline(&self, text: &str, endpoints: &[String]) -> Result<Arc<Pipeline>, Error> {
+        let invalid = |all: tidegate_nodes::manifest::Diagnostics| {
+            Error::new(Code::ManifestInvalid, all.to_string())
+        };
+        let manifest = Manifest::parse("manifest", text).map_err(invalid)?;
+        let grants = Grants::stranger(endpoints.iter().cloned());
+        Pipeline::compile(manifest, &self.registry, &grants).map(Arc::new).map_err(invalid)
+    }
+}
+
+fn read(folder: &Path, registry: &Registry) -> Result<Set, LoadError> {
+    let grants = Grants::operator(std::env::vars());
+    let mut set = Set::new();
+    let mut errors = Vec::new();
+    for path in Shipped::iter().filter(|path| is_manifest(Path::new(path.as_ref()))) {
+        let Some(file) = Shipped::get(&path) else { continue };
+        let text = String::from_utf8_lossy(&file.data);
+        add(&mut set, &mut errors, &format!("pipelines/{path}"), &text, registry, &grants, true);
+    }
+    let mut own = Set::new();
+    for path in files(folder, &mut errors) {
+        let name = path.display().to_string();
+        match std::fs::metadata(&path).and_then(|_| std::fs::read_to_string(&path)) {
+            Ok(text) => add(&mut own, &mut errors, &name, &text, registry, &grants, false),
+            Err(error) => errors.push(format!("{name}: cannot be read: {error}")),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(LoadError(errors.join("\n")));
+    }
+    set.extend(own);
+    Ok(set)
+}
+
+fn files(folder: &Path, errors: &mut Vec<String>) -> Vec<PathBuf> {
+    if folder.as_os_str().is_empty() {
+        return Vec::new();
+    }
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            errors.push(format!("{}: the folder cannot be read: {error}", folder.display()));
+            return Vec::new();
+        }
+    };
+    let mut files: Vec<_> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| is_manifest(path))
+        .take(FILES)
+        .collect();
+    files.sort();
+    for path in &files {
+        let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        if size > MANIFEST_BYTES {
+            errors.push(format!(
+                "{}: {size} bytes, a manifest has at most {MANIFEST_BYTES}",
+                path.display()
+            ));
+        }
+    }
+    files
+}
+
+fn is_manifest(path: &Path) -> bool {
+    path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml" || ext == "json")
+}
+
+fn add(
+    set: &mut Set,
+    errors: &mut Vec<String>,
+    file: &str,
+    text: &str,
+    registry: &Registry,
+    grants: &Grants,
+    shipped: bool,
+) {
+    match Pipeline::from_text(file, text, registry, grants) {
+        Err(diagnostics) => errors.push(diagnostics.to_string()),
+        Ok(pipeline) => {
+            for warning in pipeline.warnings().iter().filter(|_| !shipped) {
+                tracing::warn!(%warning, "pipeline");
+            }
+            let name = pipeline.name().to_owned();
+            if set.insert(name.clone(), Arc::new(pipeline)).is_some() {
+                errors.push(format!("{file}: a second pipeline named '{name}'; rename one of the two"));
+            }
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The listener: TCP, TLS, HTTP/1.1 and HTTP/2 on one address; start, reload and drain.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use notify::{RecursiveMode, Watcher as _};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, Semaphore};
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::{Config, Tls};
+use crate::gateway::{Gateway, StartError};
+
+/// HTTP/2 frames of 1 MiB: a tensor in one piece; 16 KiB, the default, costs a third of the CPU of large messages.
+const FRAME: u32 = 1 << 20;
+/// HTTP/2 windows: what one stream and one connection may have in flight.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Streams of one connection.
+const STREAMS: u32 = 1000;
+/// How often a silent HTTP/2 peer is asked whether it lives, and how long it may take.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// How often histogram samples are folded into buckets.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// Changes of one save arrive as several events; they become one reload.
+const SETTLE: Duration = Duration::from_millis(200);
+/// How long connections get after the last session.
+const LAST_RESPONSES: Duration = Duration::from_secs(2);
+
+/// Why serving cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ServeError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("address {address} cannot be listened on")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("signals cannot be waited for")]
+    Signals(#[source] io::Error),
+    #[error("TLS file {path} {problem}")]
+    TlsFile { path: String, problem: String },
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// A listener that is bound and not served yet.
+pub(crate) struct Server {
+    gateway: Arc<Gateway>,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Server {
+    /// Binds everything.
+    ///
+    /// # Errors
+    /// An address is taken, a pipeline has errors, or TLS files do not do.
+    pub(crate) async fn bind(config: Config) -> Result<Self, ServeError> {
+        let tls = if config.has_tls() { Some(acceptor(&config.tls)?) } else { None };
+        let address = config.listen;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| ServeError::Listen { address, source })?;
+        let gateway = Gateway::new(config, true)?;
+        Ok(Self { gateway, listener, tls })
+    }
+
+    /// The page's address.
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let address = self.listener.local_addr().unwrap_or(self.gateway.config.listen);
+        format!("{scheme}://{address}")
+    }
+
+    /// The address of media.
+    pub(crate) fn media(&self) -> Option<SocketAddr> {
+        self.gateway.webrtc.as_ref().and_then(|webrtc| webrtc.media.local_addr().ok())
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains: running sessions finish within the grace period. A second signal ends at once.
+    ///
+    /// # Errors
+    /// Signals cannot be waited for.
+    pub(crate) async fn run(self) -> Result<(), ServeError> {
+        let gateway = Arc::clone(&self.gateway);
+        let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(ServeError::Signals)?;
+        let changed = Arc::new(Notify::new());
+        let watcher = watch(&gateway, &changed);
+        let background = background(&gateway);
+        let router = crate::http::router(&gateway);
+        let stop = Arc::new(Notify::new());
+        let accepting = gateway.tasks.spawn(accept(self, router, Arc::clone(&stop)));
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => reload(&gateway),
+                () = changed.notified() => {
+                    tokio::time::sleep(SETTLE).await;
+                    reload(&gateway);
+                }
+            }
+        }
+        drop(watcher);
+        let grace = gateway.config.limits.grace.0;
+        tracing::info!(grace_seconds = grace.as_secs(), "draining");
+        gateway.sessions.drain(grace);
+        tokio::select! {
+            () = drained(&gateway, grace) => {}
+            _ = terminate.recv() => tracing::warn!("second signal: not waiting for sessions"),
+            _ = interrupt.recv() => tracing::warn!("second signal: not waiting for sessions"),
+        }
+        stop.notify_one();
+        // Its own bound is inside; a panic there has been reported by the runtime.
+        drop(accepting.await);
+        for task in background {
+            task.abort();
+        }
+        Ok(())
+    }
+}
+
+/// Waits until no session is left, at most a little longer than the grace period.
+async fn drained(gateway: &Gateway, grace: Duration) {
+    let empty = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
+        while gateway.sessions.occupancy().0 > 0 {
+            ticks.tick().await;
+        }
+    };
+    let bound = grace + Duration::from_secs(5);
+    if tokio::time::timeout(bound, empty).await.is_err() {
+        let (left, _) = gateway.sessions.occupancy();
+        tracing::error!(sessions = left, "sessions did not end within the grace period");
+    }
+}
+
+fn background(gateway: &Arc<Gateway>) -> Vec<tokio::task::JoinHandle<()>> {
+    let mut tasks = Vec::new();
+    let metrics = Arc::clone(&gateway.metrics);
+    tasks.push(gateway.tasks.spawn(async move {
+        let mut ticks = tokio::time::interval(UPKEEP);
+        loop {
+            ticks.tick().await;
+            metrics.upkeep();
+        }
+    }));
+    if let Some(webrtc) = &gateway.webrtc {
+        let media = Arc::clone(&webrtc.media);
+        tasks.push(gateway.tasks.spawn(async move { media.run().await }));
+    }
+    tasks
+}
+
+fn reload(gateway: &Gateway) {
+    match gateway.pipelines.reload() {
+        Ok(pipelines) => tracing::info!(pipelines, "pipelines reloaded"),
+        Err(error) => tracing::error!(%error, "pipelines not reloaded; the old ones are kept"),
+    }
+}
+
+/// Watches the folder of pipelines; `None` where there is none or it cannot be watched (SIGHUP still works).
+fn watch(gateway: &Gateway, changed: &Arc<Notify>) -> Option<notify::RecommendedWatcher> {
+    let folder = gateway.pipelines.folder()?;
+    let changed = Arc::clone(changed);
+    let on_event = move |event: notify::Result<notify::Event>| {
+        let changes = |event: &notify::Event| !event.kind.is_access();
+        if event.as_ref().is_ok_and(changes) {
+            changed.notify_one();
+        }
+    };
+    let watcher = notify::recommended_watcher(on_event).and_then(|mut watcher| {
+        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    });
+    watcher
+        .inspect_err(|error| tracing::warn!(%error, "the folder is not watched; SIGHUP reloads"))
+        .ok()
+}
+
+/// Accepts connections until `stop`, then lets the open ones finish their responses.
+async fn accept(server: Server, router: Router, stop: Arc<Notify>) {
+    let gateway = &server.gateway;
+    let graceful = GracefulShutdown::new();
+    let slots = Arc::new(Semaphore::new(gateway.config.limits.connections));
+    let open = gateway.config.limits.open.0;
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
+        let accepted = tokio::select! {
+            accepted = server.listener.accept() => accepted,
+            () = stop.notified() => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, mostly: waiting a little beats spinning.
+                tracing::warn!(%error, "accept");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "nodelay");
+        }
+        let (router, watcher, tls) = (router.clone(), graceful.watcher(), server.tls.clone());
+        drop(gateway.tasks.spawn(async move {
+            let _slot = slot;
+            match tls {
+                None => connection(stream, router, open, watcher).await,
+                Some(tls) => {
+                    match tokio::time::timeout(open, tls.accept(stream)).await {
+                        Ok(Ok(stream)) => connection(stream, router, open, watcher).await,
+                        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
+                        Err(_) => tracing::debug!("TLS handshake took too long"),
+                    }
+                }
+            }
+        }));
+    }
+    if tokio::time::timeout(LAST_RESPONSES, graceful.shutdown()).await.is_err() {
+        tracing::debug!("connections that did not finish were cut");
+    }
+}
+
+async fn connection<S>(
+    stream: S,
+    router: Router,
+    open: Duration,
+    watcher: hyper_util::server::graceful::Watcher,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(open).max_buf_size(64 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_frame_size(FRAME)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(STREAMS)
+        .keep_alive_interval(Some(KEEPALIVE))
+        .keep_alive_timeout(KEEPALIVE)
+        .max_header_list_size(64 * 1024);
+    let service = TowerToHyperService::new(router);
+    let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(served.into_owned()).await {
+        tracing::debug!(%error, "connection");
+    }
+}
+
+fn acceptor(tls: &Tls) -> Result<TlsAcceptor, ServeError> {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let problem = |path: &Path, error: &dyn std::fmt::Display| ServeError::TlsFile {
+        path: path.display().to_string(),
+        problem: format!("cannot be used: {error}"),
+    };
+    let chain = CertificateDer::pem_file_iter(&tls.certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| problem(&tls.certificate, &error))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| problem(&tls.key, &error))?;
+    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()?
+    .with_no_client_auth()
+    .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+

@@ -1,0 +1,76 @@
+//! What the rest of the gateway says to a session's driver, and how a session ends.
+
+use std::time::Duration;
+
+use tidegate_nodes::Error;
+use tidegate_nodes::node::Reception;
+use tokio::sync::oneshot;
+
+use super::figures::HopReport;
+use super::link::{Link, WebrtcStats};
+use crate::metrics::window::Percentiles;
+
+/// A message to a driver.
+pub(crate) enum Control {
+    /// A client wants in.
+    Join { link: Box<dyn Link>, reply: oneshot::Sender<Result<(), Error>> },
+    /// The admin API wants to see it.
+    Snapshot(oneshot::Sender<Snapshot>),
+    /// It is to end.
+    End(End),
+    /// The gateway shuts down; it may go on for this long.
+    Drain { grace: Duration },
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// Every output ended.
+    Finished,
+    /// The last client left.
+    Left,
+    /// An operator or the client's `DELETE` ended it.
+    Deleted,
+    /// Something failed.
+    Failed(Error),
+}
+
+impl End {
+    /// The reason as `ended` gives it.
+    pub(crate) const fn reason(&self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Left => "left",
+            Self::Deleted => "deleted",
+            Self::Failed(error) => error.code.as_str(),
+        }
+    }
+
+    /// The end as `tidegate_sessions_total` counts it.
+    pub(crate) const fn outcome(&self) -> Outcome {
+        match self {
+            Self::Finished | Self::Left | Self::Deleted => Outcome { label: self.reason() },
+            Self::Failed(error) => Outcome { label: error.code.as_str() },
+        }
+    }
+}
+
+/// How a session ended, as a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) label: &'static str,
+}
+
+/// A session as the admin API shows it.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) transports: Vec<&'static str>,
+    pub(crate) clients: usize,
+    pub(crate) ending: bool,
+    pub(crate) draining: bool,
+    pub(crate) age: Duration,
+    pub(crate) hops: Vec<HopReport>,
+    pub(crate) session_latency: Option<Percentiles>,
+    pub(crate) webrtc: Option<WebrtcStats>,
+    pub(crate) reception: Option<Reception>,
+}

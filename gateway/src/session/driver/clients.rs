@@ -1,0 +1,356 @@
+//! The driver's clients: how they join, what they send, and how they leave.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tidegate_media::Timestamp;
+use tidegate_nodes::graph::{Input, Listener};
+use tidegate_nodes::{Code, Error, StreamFormat};
+
+use super::{BURST, Driver};
+use crate::session::control::{Control, End, Snapshot};
+use crate::session::link::{Link, LinkEvent, LinkMessage, OpenedInfo};
+use crate::session::ports::{PortFacts, SessionPorts};
+use crate::session::slot::{INPUT_BYTES, INPUT_FRAMES, Slot, SlotInput, SlotOutput};
+
+/// How often `stats` are sent to clients that asked for them.
+const STATS: Duration = Duration::from_secs(1);
+
+impl Driver {
+    pub(super) fn poll_control(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
+        let mut progress = false;
+        for _ in 0..BURST {
+            let Poll::Ready(Some(control)) = self.parts.control.poll_recv(cx) else { break };
+            progress = true;
+            match control {
+                Control::Join { link, reply } => {
+                    let joined = self.join(now, link);
+                    // Whoever asked may have gone; then the link just closes.
+                    drop(reply.send(joined));
+                }
+                Control::Snapshot(reply) => drop(reply.send(self.snapshot(now))),
+                Control::End(end) => self.finish(now, end),
+                Control::Drain { grace } => {
+                    self.drain_until = Some(now + grace);
+                    for (_, slot) in &mut self.slots {
+                        slot.link.send(now, LinkMessage::Draining { deadline: grace });
+                    }
+                }
+            }
+        }
+        progress
+    }
+
+    /// Which ports there are now, and which are taken.
+    fn ports(&self) -> SessionPorts {
+        let plan = &self.parts.plan;
+        let taken = |input: usize| {
+            self.slots.iter().any(|(_, slot)| slot.inputs.iter().any(|port| port.input == input))
+        };
+        let inputs = plan.inputs.iter().enumerate().map(|(index, input)| PortFacts {
+            name: input.name.clone(),
+            kind: input.kind,
+            seat: None,
+            taken: taken(index),
+        });
+        let outputs = plan.outputs.iter().map(|output| PortFacts {
+            name: output.name.clone(),
+            kind: output.kind,
+            seat: output.seat,
+            taken: false,
+        });
+        SessionPorts { inputs: inputs.collect(), outputs: outputs.collect() }
+    }
+
+    /// Gives a client its ports. On error the link is dropped, which its transport notices.
+    fn join(&mut self, now: Timestamp, mut link: Box<dyn Link>) -> Result<(), Error> {
+        if self.end.is_some() {
+            return Err(Error::new(Code::UnknownSession, "the session is ending"));
+        }
+        let placement = self.ports().place(link.as_ref())?;
+        let mode = link.mode();
+        let mut inputs = Vec::new();
+        let mut outputs = Vec::new();
+        let mut failed = None;
+        for &(input, format) in &placement.inputs {
+            match self.parts.graph.attach_input(now, input, format, mode) {
+                Ok(()) => inputs.push((input, format)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        for (output, accepts) in placement.outputs {
+            let listener = Listener { accepts, mode, metered: link.window() != u32::MAX };
+            match self.parts.graph.attach_output(now, output, listener) {
+                Ok((egress, format)) => outputs.push((output, egress, format)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            // All or nothing: a client that lacks one of its ports would wait for it in vain.
+            inputs.iter().for_each(|&(input, _)| self.parts.graph.detach_input(now, input));
+            for (_, egress, _) in outputs {
+                self.parts.graph.detach_output(now, egress);
+            }
+            return Err(error);
+        }
+        link.send(now, LinkMessage::Opened(Box::new(self.opened(&inputs, &outputs))));
+        self.settle(now, link, &inputs, outputs);
+        Ok(())
+    }
+
+    fn opened(
+        &self,
+        inputs: &[(usize, StreamFormat)],
+        outputs: &[(usize, tidegate_nodes::graph::EgressId, StreamFormat)],
+    ) -> OpenedInfo {
+        let plan = &self.parts.plan;
+        let limits = &self.parts.limits;
+        OpenedInfo {
+            session_id: self.parts.id.clone(),
+            pipeline: plan.pipeline.clone(),
+            inputs: inputs.iter().map(|&(i, f)| (i, plan.inputs[i].name.clone(), f)).collect(),
+            outputs: outputs
+                .iter()
+                .map(|&(o, _, f)| (o, plan.outputs[o].name.clone(), f))
+                .collect(),
+            message_bytes: limits.message_bytes,
+            session_limit: limits.session,
+            idle_limit: limits.idle,
+        }
+    }
+
+    fn settle(
+        &mut self,
+        now: Timestamp,
+        mut link: Box<dyn Link>,
+        inputs: &[(usize, StreamFormat)],
+        outputs: Vec<(usize, tidegate_nodes::graph::EgressId, StreamFormat)>,
+    ) {
+        let features = link.features();
+        let transport = link.transport().as_str();
+        if features.credits {
+            for &(input, _) in inputs {
+                let (frames, bytes) = (INPUT_FRAMES, INPUT_BYTES);
+                link.send(now, LinkMessage::Credit { input, frames, bytes });
+            }
+        }
+        let slot = Slot {
+            link,
+            features,
+            inputs: inputs
+                .iter()
+                .map(|&(input, _)| SlotInput {
+                    input,
+                    ended: false,
+                    frames: INPUT_FRAMES,
+                    bytes: INPUT_BYTES,
+                    seq: 0,
+                })
+                .collect(),
+            outputs: outputs
+                .iter()
+                .map(|&(output, egress, _)| SlotOutput {
+                    output,
+                    egress,
+                    ended: false,
+                    granted: 0,
+                    client_frames: features.credits.then_some(0),
+                })
+                .collect(),
+            last_seen: now,
+            last_progress: now,
+            stats_at: now + STATS,
+            reported: crate::session::link::WebrtcStats::default(),
+            closing: false,
+        };
+        let key = self.slots.insert(slot);
+        for (_, egress, _) in outputs {
+            self.egresses.push((egress, key));
+            self.parts.figures.learn_egress(egress, transport);
+        }
+        let hops = &self.parts.hops;
+        let plan = &self.parts.plan;
+        self.parts.figures.learn_hops(&self.parts.graph, |id| {
+            let index = plan.hops.iter().position(|hop| hop.id == id)?;
+            let (_, hop) = hops.iter().find(|(at, _)| *at == index)?;
+            hop.endpoint().map(str::to_owned)
+        });
+        self.vacant_since = None;
+        self.parts.metrics.gauge("tidegate_sessions_active", transport_label(transport)).increment(1);
+    }
+
+    pub(super) fn poll_links(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
+        let mut progress = false;
+        for key in 0..self.slots.capacity() {
+            for _ in 0..BURST {
+                let Some(slot) = self.slots.get_mut(key) else { break };
+                if slot.closing {
+                    break;
+                }
+                let graph = &self.parts.graph;
+                let room = |port: &SlotInput| port.ended || graph.input_ready(port.input);
+                let read = slot.features.credits || slot.inputs.iter().all(room);
+                let Poll::Ready(event) = slot.link.poll_event(cx, now, read) else { break };
+                slot.last_seen = now;
+                progress = true;
+                if let Err(error) = self.handle(now, key, event) {
+                    self.reject(now, key, error);
+                    break;
+                }
+            }
+        }
+        progress
+    }
+
+    fn handle(&mut self, now: Timestamp, key: usize, event: LinkEvent) -> Result<(), Error> {
+        let slot = &mut self.slots[key];
+        match event {
+            LinkEvent::Frame { input, mut frame } => {
+                let credits = slot.features.credits;
+                let Some(port) = slot.input(input).filter(|port| !port.ended) else {
+                    let name = &self.parts.plan.inputs[input].name;
+                    let text = format!("frame for input '{name}' after its end");
+                    return Err(Error::new(Code::BadRequest, text));
+                };
+                if credits {
+                    let bytes = frame.payload.size() as u64;
+                    if port.frames == 0 || port.bytes < bytes {
+                        let name = &self.parts.plan.inputs[input].name;
+                        let text = format!(
+                            "frame of {bytes} bytes for input '{name}' exceeds the credit that was given"
+                        );
+                        return Err(Error::new(Code::BadRequest, text));
+                    }
+                    port.frames -= 1;
+                    port.bytes -= bytes;
+                }
+                port.seq = frame.meta.seq;
+                frame.meta.ingress = now;
+                self.parts.graph.handle_input(now, Input::Frame { input, frame });
+            }
+            LinkEvent::End { input } => {
+                for port in &mut slot.inputs {
+                    if !port.ended && input.is_none_or(|input| input == port.input) {
+                        port.ended = true;
+                        self.parts.graph.handle_input(now, Input::End { input: port.input });
+                    }
+                }
+            }
+            LinkEvent::Interrupt => self.parts.graph.handle_input(now, Input::Interrupt),
+            LinkEvent::Credit { output, frames } => {
+                for port in slot.outputs.iter_mut().filter(|port| port.output == output) {
+                    let left = port.client_frames.get_or_insert(0);
+                    *left = left.saturating_add(frames);
+                }
+            }
+            LinkEvent::Ack => {}
+            LinkEvent::Lost { reason, count } => {
+                let labels = vec![crate::metrics::label("reason", reason)];
+                self.parts.metrics.counter("tidegate_frames_dropped_total", labels).increment(count);
+            }
+            LinkEvent::KeyFrameWanted { output } => self.ask_for_key_frame(now, output),
+            LinkEvent::Closed => self.leave(now, key),
+            LinkEvent::Failed(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// A client broke the protocol or its connection broke: it is told why, and leaves.
+    fn reject(&mut self, now: Timestamp, key: usize, error: Error) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        if self.parts.shared {
+            slot.farewell(now, &End::Failed(error));
+            self.detach(now, key);
+        } else {
+            self.finish(now, End::Failed(error));
+        }
+    }
+
+    /// Frees a client's ports; its link stays until it has taken its last messages.
+    fn detach(&mut self, now: Timestamp, key: usize) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        slot.closing = true;
+        for port in slot.inputs.drain(..) {
+            self.parts.graph.detach_input(now, port.input);
+        }
+        for port in slot.outputs.drain(..) {
+            self.parts.graph.detach_output(now, port.egress);
+            self.parts.figures.forget_egress(port.egress);
+        }
+        self.egresses.retain(|(_, owner)| *owner != key);
+    }
+
+    /// A client is gone. A session of its own ends with it; a shared one goes on for the others.
+    pub(super) fn leave(&mut self, now: Timestamp, key: usize) {
+        self.detach(now, key);
+        if self.slots.contains(key) {
+            let slot = self.slots.remove(key);
+            let transport = slot.link.transport().as_str();
+            let gauge = self.parts.metrics.gauge("tidegate_sessions_active", transport_label(transport));
+            gauge.decrement(1);
+        }
+        if self.slots.is_empty() {
+            if self.parts.shared {
+                self.vacant_since.get_or_insert(now);
+            } else {
+                self.finish(now, End::Left);
+            }
+        }
+    }
+
+    pub(super) fn send_stats(&mut self, now: Timestamp) {
+        let due = |slot: &Slot| slot.features.stats && slot.stats_at <= now;
+        if !self.slots.iter().any(|(_, slot)| due(slot)) {
+            return;
+        }
+        let figures = self.parts.figures.hop_figures(&self.parts.graph, now);
+        for (_, slot) in self.slots.iter_mut().filter(|(_, slot)| due(slot)) {
+            slot.stats_at = now + STATS;
+            slot.link.send(now, LinkMessage::Stats(figures.clone()));
+        }
+    }
+
+    fn ask_for_key_frame(&mut self, now: Timestamp, output: usize) {
+        // Which inputs feed the output is the plan's affair; asking one too many costs one picture.
+        if self.parts.plan.outputs.get(output).is_none() {
+            return;
+        }
+        self.key_frame_wanted(now, None);
+    }
+
+    /// Asks whoever feeds an input, or every video input, for a key frame.
+    pub(super) fn key_frame_wanted(&mut self, now: Timestamp, input: Option<usize>) {
+        let plan = &self.parts.plan;
+        for (_, slot) in &mut self.slots {
+            for port in &slot.inputs {
+                let video = plan.inputs[port.input].kind == tidegate_media::Kind::Video;
+                if video && input.is_none_or(|input| input == port.input) {
+                    slot.link.send(now, LinkMessage::KeyFrameWanted { input: port.input });
+                }
+            }
+        }
+    }
+
+    fn snapshot(&mut self, now: Timestamp) -> Snapshot {
+        let mut transports: Vec<_> =
+            self.slots.iter().map(|(_, slot)| slot.link.transport().as_str()).collect();
+        transports.sort_unstable();
+        transports.dedup();
+        Snapshot {
+            transports,
+            clients: self.slots.len(),
+            ending: self.end.is_some(),
+            draining: self.drain_until.is_some(),
+            age: now.saturating_since(self.opened_at),
+            hops: self.parts.figures.report(&self.parts.graph, now),
+            session_latency: self.parts.figures.session_latency(now),
+            webrtc: self.slots.iter().find_map(|(_, slot)| slot.link.webrtc_stats()),
+            reception: self.reception(),
+        }
+    }
+}
+
+fn transport_label(transport: &'static str) -> Vec<metrics::Label> {
+    vec![crate::metrics::label("transport", transport)]
+}
+

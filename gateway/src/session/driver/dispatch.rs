@@ -1,0 +1,150 @@
+//! What the graph gives out goes to clients and hops; what clients take is told to the graph.
+
+use std::task::{Context, Poll};
+
+use tidegate_media::Timestamp;
+use tidegate_nodes::graph::{Input, Output};
+
+use super::Driver;
+use crate::metrics::{label, seconds};
+use crate::session::control::End;
+use crate::session::link::LinkMessage;
+use tidegate_nodes::node::Reception;
+
+/// Outputs handled in one round; the graph keeps the rest.
+const BURST: usize = 256;
+
+impl Driver {
+    /// Carries the graph's outputs to where they belong.
+    pub(super) fn dispatch(&mut self, now: Timestamp) -> bool {
+        self.grant(now);
+        let mut progress = false;
+        for _ in 0..BURST {
+            let Some(output) = self.parts.graph.poll_output() else { break };
+            progress = true;
+            match output {
+                Output::Frame { egress, mut frame } => {
+                    let Some((slot, at)) = self.listener(egress) else { continue };
+                    let slot = &mut self.slots[slot];
+                    let port = &mut slot.outputs[at];
+                    port.granted = port.granted.saturating_sub(1);
+                    if let Some(left) = &mut port.client_frames {
+                        *left = left.saturating_sub(1);
+                    }
+                    let output = port.output;
+                    let ingress = frame.meta.ingress;
+                    if ingress > Timestamp::ZERO {
+                        frame.meta.service = Some(now.saturating_since(ingress));
+                    }
+                    slot.last_progress = now;
+                    slot.link.send(now, LinkMessage::Frame { output, frame });
+                }
+                Output::Ended { egress } => {
+                    let Some((slot, at)) = self.listener(egress) else { continue };
+                    let slot = &mut self.slots[slot];
+                    slot.outputs[at].ended = true;
+                    let output = slot.outputs[at].output;
+                    slot.link.send(now, LinkMessage::OutputEnded { output });
+                }
+                Output::Interrupted { egress } => {
+                    let Some((slot, at)) = self.listener(egress) else { continue };
+                    let slot = &mut self.slots[slot];
+                    let output = slot.outputs[at].output;
+                    slot.link.send(now, LinkMessage::Interrupted { output });
+                }
+                Output::Hop { hop, command } => {
+                    if let Some((_, target)) = self.parts.hops.iter_mut().find(|(i, _)| *i == hop) {
+                        target.send(command);
+                    }
+                }
+                Output::KeyFrameWanted { input } => self.key_frame_wanted(now, Some(input)),
+                Output::Failed(error) => self.finish(now, End::Failed(error)),
+                Output::Finished => self.finish(now, End::Finished),
+            }
+        }
+        self.refill(now);
+        progress
+    }
+
+    fn listener(&self, egress: tidegate_nodes::graph::EgressId) -> Option<(usize, usize)> {
+        let (_, slot) = self.egresses.iter().find(|(id, _)| *id == egress)?;
+        let outputs = &self.slots.get(*slot)?.outputs;
+        Some((*slot, outputs.iter().position(|port| port.egress == egress)?))
+    }
+
+    /// Tells the graph what the clients' links take.
+    fn grant(&mut self, now: Timestamp) {
+        let graph = &mut self.parts.graph;
+        for (_, slot) in self.slots.iter_mut().filter(|(_, slot)| !slot.closing) {
+            if slot.link.window() == u32::MAX {
+                continue;
+            }
+            for (egress, frames) in slot.grants() {
+                graph.handle_input(now, Input::EgressCredit { egress, frames });
+            }
+        }
+    }
+
+    /// Gives clients that use credits new ones for inputs that have room.
+    fn refill(&mut self, now: Timestamp) {
+        let graph = &self.parts.graph;
+        for (_, slot) in &mut self.slots {
+            if !slot.features.credits || slot.closing {
+                continue;
+            }
+            for at in 0..slot.inputs.len() {
+                let input = slot.inputs[at].input;
+                if graph.input_ready(input) {
+                    slot.refill(now, input);
+                }
+            }
+        }
+    }
+
+    /// Moves what was sent towards the network, and lets go of clients that have taken their last message.
+    pub(super) fn flush_links(&mut self, cx: &mut Context<'_>, now: Timestamp) {
+        for key in 0..self.slots.capacity() {
+            let Some(slot) = self.slots.get_mut(key) else { continue };
+            match slot.link.poll_flush(cx, now) {
+                Poll::Ready(()) if slot.closing => self.leave(now, key),
+                Poll::Ready(()) => slot.last_progress = now,
+                Poll::Pending => {
+                    if now.saturating_since(slot.last_progress) >= self.parts.limits.stalled {
+                        self.leave(now, key);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the session's jitter buffers say, added up.
+    pub(super) fn reception(&self) -> Option<Reception> {
+        let count = self.parts.graph.hop_stats().len();
+        (0..count).filter_map(|hop| self.parts.graph.reception(hop)).reduce(|a, b| Reception {
+            delay: a.delay.max(b.delay),
+            concealed_samples: a.concealed_samples + b.concealed_samples,
+            lost: a.lost + b.lost,
+            late: a.late + b.late,
+        })
+    }
+
+    /// Brings `tidegate_webrtc_*` up to date.
+    pub(super) fn report_webrtc(&mut self) {
+        let metrics = &self.parts.metrics;
+        let pipeline = || vec![label("pipeline", self.parts.plan.pipeline.clone())];
+        for (_, slot) in &mut self.slots {
+            let Some(stats) = slot.link.webrtc_stats() else { continue };
+            let old = std::mem::replace(&mut slot.reported, stats);
+            let received = stats.packets_received.saturating_sub(old.packets_received);
+            let lost = stats.packets_lost.saturating_sub(old.packets_lost);
+            metrics.counter("tidegate_webrtc_packets_received_total", pipeline()).increment(received);
+            metrics.counter("tidegate_webrtc_packets_lost_total", pipeline()).increment(lost);
+            let jitter = metrics.histogram("tidegate_webrtc_jitter_seconds", pipeline());
+            jitter.record(seconds(stats.jitter));
+            if let Some(round_trip) = stats.round_trip {
+                let histogram = metrics.histogram("tidegate_webrtc_round_trip_seconds", pipeline());
+                histogram.record(seconds(round_trip));
+            }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! A session's driver: the one task that owns a graph, its clients' links and its hops, and carries messages between them.
+//!
+//! It holds no lock across anything and waits for nothing but its wakers: sockets, hops, the control channel, one timer. Each poll
+//! handles a bounded amount of work and then lets other sessions run. The graph decides; the driver only carries.
+
+mod clients;
+mod dispatch;
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use slab::Slab;
+use tidegate_media::Timestamp;
+use tidegate_nodes::graph::{EgressId, Graph, Input};
+use tidegate_nodes::{Code, Error, Plan};
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+
+use super::control::{Control, End, Outcome};
+use super::figures::Figures;
+use super::hops::Hop;
+use super::link::LinkMessage;
+use super::slot::Slot;
+use crate::clock::Clock;
+
+/// Rounds of work before other sessions get their turn.
+const ROUNDS: usize = 16;
+/// Events taken from one link or hop in a round, so that none starves the others.
+const BURST: usize = 32;
+/// How stale the counters on `/metrics` may be while frames flow.
+const FLUSH: Duration = Duration::from_millis(250);
+/// How long a client gets to take its last messages.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Limits of one session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionLimits {
+    /// Longest life.
+    pub(crate) session: Option<Duration>,
+    /// Longest time in which no client sends anything and nothing is sent to one.
+    pub(crate) idle: Option<Duration>,
+    /// Longest time in which a client takes nothing although something waits for it.
+    pub(crate) stalled: Duration,
+    /// How long a shared session without clients is kept for the next.
+    pub(crate) vacant: Duration,
+    /// Largest message.
+    pub(crate) message_bytes: u64,
+}
+
+/// What a driver is made of.
+pub(crate) struct Parts {
+    pub(crate) id: String,
+    pub(crate) shared: bool,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) graph: Graph,
+    pub(crate) hops: Vec<(usize, Box<dyn Hop>)>,
+    pub(crate) figures: Figures,
+    pub(crate) limits: SessionLimits,
+    pub(crate) clock: Clock,
+    pub(crate) control: mpsc::Receiver<Control>,
+    pub(crate) metrics: Arc<crate::metrics::Metrics>,
+}
+
+/// The driver of one session.
+pub(crate) struct Driver {
+    parts: Parts,
+    slots: Slab<Slot>,
+    /// Which client hears an egress.
+    egresses: Vec<(EgressId, usize)>,
+    opened_at: Timestamp,
+    last_activity: Timestamp,
+    /// Since when a shared session has had no client.
+    vacant_since: Option<Timestamp>,
+    drain_until: Option<Timestamp>,
+    flush_at: Option<Timestamp>,
+    end: Option<(End, Timestamp)>,
+    sleep: Pin<Box<Sleep>>,
+    sleep_at: Timestamp,
+}
+
+impl Driver {
+    /// A driver without clients; they come through its control channel.
+    pub(crate) fn new(parts: Parts) -> Self {
+        let now = parts.clock.now();
+        let at = parts.clock.instant(now);
+        Self {
+            parts,
+            slots: Slab::new(),
+            egresses: Vec::new(),
+            opened_at: now,
+            last_activity: now,
+            vacant_since: Some(now),
+            drain_until: None,
+            flush_at: None,
+            end: None,
+            sleep: Box::pin(tokio::time::sleep_until(at.into())),
+            sleep_at: now,
+        }
+    }
+
+    /// Runs the session to its end. A panic in a node or in the graph ends this session and no other.
+    pub(crate) async fn run(mut self) -> Outcome {
+        let end = poll_fn(|cx| {
+            catch_unwind(AssertUnwindSafe(|| self.poll(cx))).unwrap_or_else(|_| {
+                let text = "the session's graph broke an invariant and was ended";
+                Poll::Ready(End::Failed(Error::new(Code::Internal, text)))
+            })
+        })
+        .await;
+        let outcome = end.outcome();
+        // After a panic the graph may not be whole: only reading its totals is tried.
+        let closed = catch_unwind(AssertUnwindSafe(|| {
+            self.parts.figures.close(&self.parts.graph);
+        }));
+        if closed.is_err() {
+            tracing::error!(session = %self.parts.id, "the session's last figures are lost");
+        }
+        if let End::Failed(error) = &end {
+            tracing::warn!(session = %self.parts.id, code = %error.code, %error, "session failed");
+        }
+        outcome
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        for _ in 0..ROUNDS {
+            let now = self.parts.clock.now();
+            let mut progress = self.poll_control(cx, now);
+            progress |= self.poll_links(cx, now);
+            progress |= self.poll_hops(cx, now);
+            if self.parts.graph.poll_timeout().is_some_and(|at| at <= now) {
+                self.parts.graph.handle_timeout(now);
+                progress = true;
+            }
+            progress |= self.dispatch(now);
+            self.flush_links(cx, now);
+            if progress {
+                self.last_activity = now;
+                self.flush_at.get_or_insert(now + FLUSH);
+            }
+            self.check_limits(now);
+            if let Some(end) = self.over(now) {
+                return Poll::Ready(end);
+            }
+            if !progress && !self.wait(cx, now) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_hops(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
+        let mut progress = false;
+        for (index, hop) in &mut self.parts.hops {
+            for _ in 0..BURST {
+                if !self.parts.graph.hop_ready(*index) {
+                    break;
+                }
+                let Poll::Ready(event) = hop.poll_event(cx, now) else { break };
+                self.parts.graph.handle_input(now, Input::Hop { hop: *index, event });
+                progress = true;
+            }
+        }
+        progress
+    }
+
+    /// Sets the timer for the earliest thing that is due; true if that is now.
+    fn wait(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
+        let limits = &self.parts.limits;
+        let links = self.slots.iter().filter_map(|(_, slot)| slot.link.timeout());
+        let stats = self.slots.iter().filter(|(_, s)| s.features.stats).map(|(_, s)| s.stats_at);
+        let stalls = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.link.window() == 0)
+            .map(|(_, slot)| slot.last_progress + limits.stalled);
+        let hops = self.parts.hops.iter().filter_map(|(_, hop)| hop.timeout());
+        let due = [
+            self.parts.graph.poll_timeout(),
+            self.flush_at,
+            self.drain_until,
+            self.end.as_ref().map(|(_, until)| *until),
+            limits.session.map(|limit| self.opened_at + limit),
+            limits.idle.map(|limit| self.last_activity + limit),
+            self.vacant_since.map(|since| since + limits.vacant),
+        ];
+        let due = due.into_iter().flatten().chain(links).chain(stats).chain(stalls).chain(hops);
+        let Some(due) = due.min() else { return false };
+        if due <= now {
+            return true;
+        }
+        // A timer that is set too early costs one idle poll; moving it costs a lock on every frame.
+        if due < self.sleep_at || self.sleep_at <= now {
+            self.sleep.as_mut().reset(self.parts.clock.instant(due).into());
+            self.sleep_at = due;
+        }
+        let fired = self.sleep.as_mut().poll(cx).is_ready();
+        if fired {
+            self.sleep_at = Timestamp::ZERO;
+        }
+        fired
+    }
+
+    /// Ends what has lived, idled or stalled for too long, and brings counters up to date.
+    fn check_limits(&mut self, now: Timestamp) {
+        if self.flush_at.is_some_and(|at| at <= now) {
+            self.flush_at = None;
+            self.parts.figures.flush(&self.parts.graph);
+            self.report_webrtc();
+        }
+        if self.end.is_some() {
+            return;
+        }
+        let limits = self.parts.limits;
+        let since = |at: Timestamp| now.saturating_since(at);
+        if limits.session.is_some_and(|limit| since(self.opened_at) >= limit) {
+            let text = "the session has lived for as long as this gateway allows; open a new one";
+            self.finish(now, End::Failed(Error::new(Code::SessionExpired, text)));
+        } else if limits.idle.is_some_and(|limit| since(self.last_activity) >= limit) {
+            let text = "nothing was sent or received for too long; open a new session";
+            self.finish(now, End::Failed(Error::new(Code::SessionExpired, text)));
+        } else if self.drain_until.is_some_and(|at| at <= now) {
+            let text = "the gateway is shutting down and the grace period is over";
+            self.finish(now, End::Failed(Error::new(Code::Draining, text)));
+        } else if self.vacant_since.is_some_and(|at| since(at) >= limits.vacant) {
+            self.finish(now, End::Left);
+        }
+        self.send_stats(now);
+    }
+
+    /// Begins the end: every client is told, and has a little time to take it.
+    fn finish(&mut self, now: Timestamp, end: End) {
+        if self.end.is_some() {
+            return;
+        }
+        for (_, slot) in &mut self.slots {
+            slot.farewell(now, &end);
+        }
+        self.end = Some((end, now + LINGER));
+    }
+
+    /// The end, once the clients have taken their last messages or their time is up.
+    fn over(&mut self, now: Timestamp) -> Option<End> {
+        let (_, until) = self.end.as_ref()?;
+        if self.slots.is_empty() || *until <= now {
+            return self.end.take().map(|(end, _)| end);
+        }
+        None
+    }
+}
+
+impl Slot {
+    /// The last words to a client.
+    fn farewell(&mut self, now: Timestamp, end: &End) {
+        if self.closing {
+            return;
+        }
+        self.closing = true;
+        if let End::Failed(error) = end {
+            self.link.send(now, LinkMessage::Error(error.clone()));
+        }
+        self.link.send(now, LinkMessage::Ended { reason: end.reason() });
+    }
+}

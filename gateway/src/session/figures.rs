@@ -1,0 +1,282 @@
+//! A session's figures: what the graph's probe records, and how running totals reach `/metrics` and the admin API.
+//!
+//! The probe and the driver share the windows behind a lock that is never contended: both run in the session's task.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use metrics::Histogram;
+use serde::Serialize;
+use tidegate_media::Timestamp;
+use tidegate_nodes::graph::{EgressId, Graph, HopStats, Probe, Stage};
+use tidegate_nodes::{DropReason, Placement};
+
+use super::link::HopFigures;
+use crate::clock::Clock;
+use crate::metrics::hops::{HopHandles, HopKey};
+use crate::metrics::window::{Percentiles, Window};
+use crate::metrics::{Metrics, seconds};
+
+/// What one session has measured.
+pub(crate) struct Figures {
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    pipeline: String,
+    inline: bool,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    hops: Vec<Hop>,
+    latency: Window,
+    /// Histogram of each egress, by the number of the egress.
+    egresses: Vec<(EgressId, Histogram)>,
+}
+
+struct Hop {
+    handles: Arc<HopHandles>,
+    endpoint: Option<String>,
+    queue: Window,
+    service: Window,
+    wire: Window,
+    first_output: Window,
+    flushed: Totals,
+}
+
+/// What of a hop's running totals has reached the counters.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    frames_in: u64,
+    frames_out: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    dropped: [u64; DropReason::ALL.len()],
+    queue_frames: u32,
+    in_flight: u32,
+}
+
+/// The probe that the graph is given.
+struct SessionProbe {
+    clock: Clock,
+    state: Arc<Mutex<State>>,
+}
+
+/// One hop on the admin API.
+#[derive(Debug, Serialize)]
+pub(crate) struct HopReport {
+    pub(crate) id: String,
+    #[serde(rename = "type")]
+    pub(crate) node_type: String,
+    pub(crate) placement: Placement,
+    pub(crate) inserted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<String>,
+    pub(crate) frames_in: u64,
+    pub(crate) frames_out: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) dropped: BTreeMap<&'static str, u64>,
+    pub(crate) queue_frames: u32,
+    pub(crate) in_flight: u32,
+    pub(crate) latency: LatencyReport,
+}
+
+/// Latencies of a hop on the admin API, over the last ten seconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct LatencyReport {
+    pub(crate) queue: Option<Percentiles>,
+    pub(crate) service: Option<Percentiles>,
+    pub(crate) wire: Option<Percentiles>,
+    pub(crate) first_output: Option<Percentiles>,
+}
+
+impl Figures {
+    /// Figures of a session of a pipeline. Inline manifests share one pipeline label and are told apart by node type.
+    pub(crate) fn new(clock: Clock, metrics: Arc<Metrics>, pipeline: &str, inline: bool) -> Self {
+        let pipeline = if inline { "inline".to_owned() } else { pipeline.to_owned() };
+        Self { clock, metrics, pipeline, inline, state: Arc::default() }
+    }
+
+    /// The probe for the session's graph.
+    pub(crate) fn probe(&self) -> Box<dyn Probe> {
+        Box::new(SessionProbe { clock: self.clock, state: Arc::clone(&self.state) })
+    }
+
+    /// Registers hops that came since the last call. Called after a client was attached.
+    pub(crate) fn learn_hops(&self, graph: &Graph, endpoint: impl Fn(&str) -> Option<String>) {
+        let mut state = lock(&self.state);
+        let known = state.hops.len();
+        for stats in graph.hop_stats().iter().skip(known) {
+            let hop = if self.inline { &stats.node_type } else { &stats.id };
+            let endpoint = endpoint(&stats.id);
+            let key = HopKey {
+                pipeline: self.pipeline.clone(),
+                hop: hop.to_string(),
+                endpoint: endpoint.clone(),
+            };
+            state.hops.push(Hop {
+                handles: self.metrics.hop(key),
+                endpoint,
+                queue: Window::default(),
+                service: Window::default(),
+                wire: Window::default(),
+                first_output: Window::default(),
+                flushed: Totals::default(),
+            });
+        }
+    }
+
+    /// Names the transport of an egress for `tidegate_session_latency_seconds`.
+    pub(crate) fn learn_egress(&self, egress: EgressId, transport: &'static str) {
+        let histogram = self.metrics.session_latency(&self.pipeline, transport);
+        lock(&self.state).egresses.push((egress, histogram));
+    }
+
+    /// Forgets an egress.
+    pub(crate) fn forget_egress(&self, egress: EgressId) {
+        lock(&self.state).egresses.retain(|(known, _)| *known != egress);
+    }
+
+    /// Brings the counters up to the graph's totals.
+    pub(crate) fn flush(&self, graph: &Graph) {
+        let mut state = lock(&self.state);
+        for (hop, stats) in state.hops.iter_mut().zip(graph.hop_stats()) {
+            hop.flush(&self.metrics, stats);
+        }
+    }
+
+    /// Takes what the session holds out of the gauges. The last call.
+    pub(crate) fn close(&self, graph: &Graph) {
+        self.flush(graph);
+        let mut state = lock(&self.state);
+        for hop in &mut state.hops {
+            hop.handles.queue_frames.decrement(f64::from(hop.flushed.queue_frames));
+            hop.handles.in_flight.decrement(f64::from(hop.flushed.in_flight));
+            hop.flushed.queue_frames = 0;
+            hop.flushed.in_flight = 0;
+        }
+    }
+
+    /// All hops, for the admin API.
+    pub(crate) fn report(&self, graph: &Graph, now: Timestamp) -> Vec<HopReport> {
+        let mut state = lock(&self.state);
+        let hops = state.hops.iter_mut().zip(graph.hop_stats());
+        hops.map(|(hop, stats)| HopReport {
+            id: stats.id.to_string(),
+            node_type: stats.node_type.to_string(),
+            placement: stats.placement,
+            inserted: stats.inserted,
+            endpoint: hop.endpoint.clone(),
+            frames_in: stats.frames_in,
+            frames_out: stats.frames_out,
+            bytes_in: stats.bytes_in,
+            bytes_out: stats.bytes_out,
+            dropped: DropReason::ALL
+                .iter()
+                .filter(|reason| stats.dropped[**reason as usize] > 0)
+                .map(|reason| (reason.as_str(), stats.dropped[*reason as usize]))
+                .collect(),
+            queue_frames: stats.queue_frames,
+            in_flight: stats.in_flight,
+            latency: hop.latency(now),
+        })
+        .collect()
+    }
+
+    /// All hops, for a `stats` message.
+    pub(crate) fn hop_figures(&self, graph: &Graph, now: Timestamp) -> Vec<HopFigures> {
+        let reports = self.report(graph, now).into_iter();
+        reports
+            .map(|hop| HopFigures {
+                hop: hop.id,
+                frames_in: hop.frames_in,
+                frames_out: hop.frames_out,
+                dropped: hop.dropped.values().sum(),
+                queue_frames: hop.queue_frames,
+                queue: hop.latency.queue,
+                service: hop.latency.service,
+                wire: hop.latency.wire,
+            })
+            .collect()
+    }
+
+    /// Latency of the whole session over the last ten seconds.
+    pub(crate) fn session_latency(&self, now: Timestamp) -> Option<Percentiles> {
+        lock(&self.state).latency.percentiles(now)
+    }
+}
+
+impl Hop {
+    fn latency(&mut self, now: Timestamp) -> LatencyReport {
+        LatencyReport {
+            queue: self.queue.percentiles(now),
+            service: self.service.percentiles(now),
+            wire: self.wire.percentiles(now),
+            first_output: self.first_output.percentiles(now),
+        }
+    }
+
+    fn flush(&mut self, metrics: &Metrics, stats: &HopStats) {
+        let (handles, flushed) = (&self.handles, &mut self.flushed);
+        let advance = |counter: &metrics::Counter, done: &mut u64, total: u64| {
+            if total > *done {
+                counter.increment(total - *done);
+                *done = total;
+            }
+        };
+        advance(&handles.frames_in, &mut flushed.frames_in, stats.frames_in);
+        advance(&handles.frames_out, &mut flushed.frames_out, stats.frames_out);
+        advance(&handles.bytes_in, &mut flushed.bytes_in, stats.bytes_in);
+        advance(&handles.bytes_out, &mut flushed.bytes_out, stats.bytes_out);
+        for reason in DropReason::ALL {
+            let (total, done) = (stats.dropped[reason as usize], &mut flushed.dropped[reason as usize]);
+            if total > *done {
+                handles.dropped(metrics, reason).increment(total - *done);
+                *done = total;
+            }
+        }
+        let level = |gauge: &metrics::Gauge, done: &mut u32, value: u32| {
+            if value != *done {
+                gauge.increment(f64::from(value) - f64::from(*done));
+                *done = value;
+            }
+        };
+        level(&handles.queue_frames, &mut flushed.queue_frames, stats.queue_frames);
+        level(&handles.in_flight, &mut flushed.in_flight, stats.in_flight);
+    }
+}
+
+impl Probe for SessionProbe {
+    fn now(&mut self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn record(&mut self, hop: usize, stage: Stage, value: Duration) {
+        let now = self.clock.now();
+        let mut state = lock(&self.state);
+        let Some(hop) = state.hops.get_mut(hop) else { return };
+        let (histogram, window) = match stage {
+            Stage::Queue => (&hop.handles.queue, &mut hop.queue),
+            Stage::Service => (&hop.handles.service, &mut hop.service),
+            Stage::Wire => (&hop.handles.wire, &mut hop.wire),
+            Stage::FirstOutput => (&hop.handles.first_output, &mut hop.first_output),
+        };
+        histogram.record(seconds(value));
+        window.record(now, value);
+    }
+
+    fn session_latency(&mut self, egress: EgressId, value: Duration) {
+        let now = self.clock.now();
+        let mut state = lock(&self.state);
+        state.latency.record(now, value);
+        if let Some((_, histogram)) = state.egresses.iter().find(|(id, _)| *id == egress) {
+            histogram.record(seconds(value));
+        }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,254 @@
+//! Hops that are not in place, as a session's driver sees them: something to send commands to and to poll for events.
+//!
+//! [`OffloadHop`] runs a node on a blocking thread. Remote hops come from `tidegate-remote`.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tidegate_media::Timestamp;
+use tidegate_nodes::node::{Context as NodeContext, Effects, Node};
+use tidegate_nodes::{Code, Error, HopCommand, HopEvent};
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+
+/// A hop outside the graph.
+pub(crate) trait Hop: Send {
+    /// The next event from the hop.
+    fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<HopEvent>;
+
+    /// Takes a command; frames only within the credit that the hop gave.
+    fn send(&mut self, command: HopCommand);
+
+    /// The endpoint as configured, if it is remote.
+    fn endpoint(&self) -> Option<&str> {
+        None
+    }
+
+    /// When [`Hop::poll_event`] must be called again even if nothing comes.
+    fn timeout(&self) -> Option<Timestamp> {
+        None
+    }
+}
+
+/// Frames that may wait for the thread; the graph's queue holds the rest and sheds by its rules.
+const OFFLOAD_CREDIT: u32 = 4;
+
+/// A node that computes on a thread. One batch is on the thread at a time, so frames keep their order.
+pub(crate) struct OffloadHop {
+    id: String,
+    clock: Clock,
+    /// At home, or `None` while on the thread.
+    node: Option<Box<dyn Node>>,
+    running: Option<JoinHandle<Batch>>,
+    commands: VecDeque<(Timestamp, HopCommand)>,
+    events: VecDeque<HopEvent>,
+    timer: Option<Timestamp>,
+    /// Newest number handled on any port, which is what a timer's output is caused by.
+    newest: u64,
+    outputs: usize,
+    open_inputs: Vec<bool>,
+    over: bool,
+}
+
+struct Batch {
+    node: Box<dyn Node>,
+    events: Vec<HopEvent>,
+    timer: Option<Timestamp>,
+    newest: u64,
+    open_inputs: Vec<bool>,
+    failed: bool,
+}
+
+impl OffloadHop {
+    pub(crate) fn new(
+        id: String,
+        node: Box<dyn Node>,
+        inputs: usize,
+        outputs: usize,
+        clock: Clock,
+    ) -> Self {
+        let events = (0..inputs)
+            .map(|port| HopEvent::Credit { port, frames: OFFLOAD_CREDIT, bytes: u64::MAX })
+            .collect();
+        Self {
+            id,
+            clock,
+            node: Some(node),
+            running: None,
+            commands: VecDeque::new(),
+            events,
+            timer: None,
+            newest: 0,
+            outputs,
+            open_inputs: vec![true; inputs],
+            over: false,
+        }
+    }
+
+    /// Puts the node on a thread if there is something to do.
+    fn start(&mut self, now: Timestamp) {
+        let due = self.timer.is_some_and(|at| at <= now);
+        if self.over || self.commands.is_empty() && !due {
+            return;
+        }
+        let Some(node) = self.node.take() else { return };
+        let commands = std::mem::take(&mut self.commands);
+        let (clock, id) = (self.clock, self.id.clone());
+        let mut batch = Batch {
+            node,
+            events: Vec::new(),
+            timer: self.timer,
+            newest: self.newest,
+            open_inputs: std::mem::take(&mut self.open_inputs),
+            failed: false,
+        };
+        let outputs = self.outputs;
+        self.running = Some(tokio::task::spawn_blocking(move || {
+            batch.run(commands, clock, &id, outputs);
+            batch
+        }));
+    }
+
+    fn settle(&mut self, result: Result<Batch, tokio::task::JoinError>) {
+        match result {
+            Ok(batch) => {
+                self.node = Some(batch.node);
+                self.timer = batch.timer;
+                self.newest = batch.newest;
+                self.open_inputs = batch.open_inputs;
+                self.events.extend(batch.events);
+                self.over |= batch.failed;
+            }
+            Err(error) => {
+                self.over = true;
+                let what = if error.is_panic() { "panicked" } else { "was cancelled" };
+                let error = Error::new(Code::NodeFailed, format!("the node {what} on its thread"));
+                self.events.push_back(HopEvent::Failed(error.at_hop(self.id.clone())));
+            }
+        }
+    }
+}
+
+impl Batch {
+    fn run(
+        &mut self,
+        commands: VecDeque<(Timestamp, HopCommand)>,
+        clock: Clock,
+        id: &str,
+        outputs: usize,
+    ) {
+        let mut since = clock.now();
+        if self.timer.is_some_and(|at| at <= since) {
+            self.timer = None;
+            self.call(clock, since, id, |node, cx| node.on_timer(cx));
+        }
+        for (queued, command) in commands {
+            if self.failed {
+                return;
+            }
+            since = queued;
+            match command {
+                HopCommand::Frame { port, frame } => {
+                    let seq = frame.meta.seq;
+                    self.newest = self.newest.max(seq);
+                    self.call(clock, since, id, |node, cx| node.on_frame(cx, port, frame));
+                    self.events.push(HopEvent::Acknowledged { port, seq });
+                    self.events.push(HopEvent::Credit { port, frames: 1, bytes: u64::MAX });
+                }
+                HopCommand::End { port } => {
+                    self.call(clock, since, id, |node, cx| node.on_end(cx, port));
+                    if let Some(open) = self.open_inputs.get_mut(port) {
+                        *open = false;
+                    }
+                    if !self.open_inputs.contains(&true) {
+                        let ends = (0..outputs).map(|port| HopEvent::Ended { port });
+                        self.events.extend(ends);
+                    }
+                }
+                HopCommand::Interrupt => self.call(clock, since, id, |node, cx| {
+                    node.on_interrupt(cx);
+                    Ok(())
+                }),
+            }
+        }
+    }
+
+    /// One call of the node; what it made becomes events.
+    fn call(
+        &mut self,
+        clock: Clock,
+        since: Timestamp,
+        id: &str,
+        work: impl FnOnce(
+            &mut dyn Node,
+            &mut NodeContext<'_>,
+        ) -> Result<(), tidegate_nodes::NodeError>,
+    ) {
+        let mut effects = Effects::default();
+        let mut cx = NodeContext::new(clock.now(), &mut effects);
+        let result = work(self.node.as_mut(), &mut cx);
+        if let Some(timer) = effects.timer {
+            self.timer = timer;
+        }
+        for (reason, frames) in effects.drops {
+            self.events.push(HopEvent::Dropped { reason, frames });
+        }
+        let service = clock.now().saturating_since(since);
+        for (port, mut frame) in effects.frames {
+            frame.meta.caused_by = self.newest;
+            frame.meta.service = Some(service);
+            self.events.push(HopEvent::Frame { port, frame });
+        }
+        if let Err(error) = result {
+            self.failed = true;
+            let error = Error::new(Code::NodeFailed, error.to_string()).at_hop(id);
+            self.events.push(HopEvent::Failed(error));
+        }
+    }
+}
+
+impl Hop for OffloadHop {
+    fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<HopEvent> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Poll::Ready(event);
+            }
+            if self.running.is_none() {
+                self.start(now);
+            }
+            let Some(running) = &mut self.running else { return Poll::Pending };
+            let Poll::Ready(result) = Pin::new(running).poll(cx) else { return Poll::Pending };
+            self.running = None;
+            self.settle(result);
+        }
+    }
+
+    fn send(&mut self, command: HopCommand) {
+        if self.over {
+            return;
+        }
+        if matches!(command, HopCommand::Interrupt) {
+            // Frames that wait here are older than the interrupt; their credit goes back.
+            let waiting = std::mem::take(&mut self.commands);
+            for (at, old) in waiting {
+                match old {
+                    HopCommand::Frame { port, .. } => {
+                        let reason = tidegate_nodes::DropReason::Interrupted;
+                        self.events.push_back(HopEvent::Dropped { reason, frames: 1 });
+                        let credit = HopEvent::Credit { port, frames: 1, bytes: u64::MAX };
+                        self.events.push_back(credit);
+                    }
+                    other => self.commands.push_back((at, other)),
+                }
+            }
+        }
+        self.commands.push_back((self.clock.now(), command));
+    }
+
+    fn timeout(&self) -> Option<Timestamp> {
+        if self.running.is_some() { None } else { self.timer }
+    }
+}

@@ -1,0 +1,211 @@
+//! Opening a session: from what a client asks for to a running driver with that client in it.
+//!
+//! The slot comes first, so that a burst of openings cannot pass the limit; whatever fails afterwards gives it back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tidegate_nodes::compile::{Binding, Pipeline};
+use tidegate_nodes::graph::Graph;
+use tidegate_nodes::{Code, Error, Plan, Placement};
+use tidegate_proto::message::Source;
+
+use super::control::Control;
+use super::driver::{Driver, Parts};
+use super::figures::Figures;
+use super::hops::{Hop, OffloadHop};
+use super::link::{Link, Transport};
+use super::ports::{PortFacts, SessionPorts};
+use super::table::{Handle, Slot};
+use crate::gateway::Gateway;
+use crate::metrics::label;
+
+/// Gateways that a session may pass; a circle reaches it soon, no sensible chain does.
+const HOPS_MAX: u32 = 10;
+
+/// What a client asks for.
+pub(crate) struct Request {
+    pub(crate) source: Source,
+    pub(crate) parameters: Map<String, Value>,
+    /// Key of a shared session.
+    pub(crate) key: Option<String>,
+    /// Gateways before this one.
+    pub(crate) hop_count: u32,
+    /// The whole session's time limit.
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) link: Box<dyn Link>,
+}
+
+impl Gateway {
+    /// Opens a session, or joins the shared one with the request's key.
+    ///
+    /// # Errors
+    /// The pipeline is unknown or does not fit the client, a worker cannot be reached, or there is no room.
+    pub(crate) async fn open(self: &Arc<Self>, request: Request) -> Result<Handle, Error> {
+        let opened = self.open_uncounted(request).await;
+        if let Err(error) = &opened {
+            // Refusals for want of room were counted where they were made.
+            if !matches!(error.code, Code::Overloaded | Code::Draining) {
+                self.sessions.refused(error.code);
+            }
+        }
+        opened
+    }
+
+    async fn open_uncounted(self: &Arc<Self>, request: Request) -> Result<Handle, Error> {
+        if request.hop_count >= HOPS_MAX {
+            let text = format!("the session passed {HOPS_MAX} gateways already: a circle of remote hops");
+            return Err(Error::new(Code::ManifestCycle, text));
+        }
+        let (pipeline, inline) = self.pipeline(&request.source)?;
+        if let Some(key) = &request.key {
+            check_key(key)?;
+            if let Some(handle) = self.sessions.find(pipeline.name(), key) {
+                handle.join(request.link).await?;
+                return Ok(handle);
+            }
+        }
+        let slot = self.sessions.admit()?;
+        let Request { parameters, key, hop_count, deadline, link, .. } = request;
+        let (handle, control) =
+            match self.sessions.insert(&slot, pipeline.name(), key.as_deref()) {
+                Ok(new) => new,
+                Err(first) => {
+                    first.join(link).await?;
+                    return Ok(first);
+                }
+            };
+        let prepared = Prepared { pipeline, inline, parameters, hop_count, deadline };
+        let parts = self.prepare(prepared, &slot, key.is_some(), control, link.as_ref()).await?;
+        self.run(parts, slot, link.transport());
+        handle.join(link).await?;
+        Ok(handle)
+    }
+
+    fn pipeline(&self, source: &Source) -> Result<(Arc<Pipeline>, bool), Error> {
+        match source {
+            Source::Pipeline(name) => Ok((self.pipelines.get(name)?, false)),
+            Source::Manifest(_) if !self.config.inline => Err(Error::new(
+                Code::PermissionDenied,
+                "manifests of clients are not served here: set inline to true, or name a pipeline",
+            )),
+            Source::Manifest(text) => {
+                Ok((self.pipelines.inline(text, &self.config.inline_endpoints)?, true))
+            }
+        }
+    }
+
+    async fn prepare(
+        &self,
+        prepared: Prepared,
+        slot: &Slot,
+        shared: bool,
+        control: tokio::sync::mpsc::Receiver<Control>,
+        link: &dyn Link,
+    ) -> Result<Parts, Error> {
+        let pipeline = &prepared.pipeline;
+        let mut binding = self.binding(&prepared, link)?;
+        binding.remote_ports = self.remote_ports(pipeline.outline()).await?;
+        let plan = Arc::new(pipeline.bind(&binding)?);
+        let figures = Figures::new(
+            self.clock,
+            Arc::clone(&self.metrics),
+            pipeline.name(),
+            prepared.inline,
+        );
+        let (graph, offloaded) =
+            Graph::new(Arc::clone(&plan), self.pipelines.registry(), figures.probe())?;
+        let mut hops: Vec<(usize, Box<dyn Hop>)> = Vec::new();
+        for (index, node) in offloaded {
+            let hop = &plan.hops[index];
+            let (inputs, outputs) = (hop.inputs.len(), hop.outputs.len());
+            let hop = OffloadHop::new(hop.id.clone(), node, inputs, outputs, self.clock);
+            hops.push((index, Box::new(hop)));
+        }
+        self.open_remotes(&plan, &prepared, link.mode(), &mut hops).await?;
+        Ok(Parts {
+            id: slot.id().to_owned(),
+            shared,
+            plan,
+            graph,
+            hops,
+            figures,
+            limits: self.session_limits(),
+            clock: self.clock,
+            control,
+            metrics: Arc::clone(&self.metrics),
+        })
+    }
+
+    /// What the first client sends decides the formats inside.
+    fn binding(&self, prepared: &Prepared, link: &dyn Link) -> Result<Binding, Error> {
+        let outline = prepared.pipeline.outline();
+        let ports = ports_of(outline);
+        let placement = ports.place(link)?;
+        let mut inputs = vec![None; outline.inputs.len()];
+        for (input, format) in placement.inputs {
+            inputs[input] = Some(format);
+        }
+        Ok(Binding {
+            parameters: prepared.parameters.clone(),
+            modes: vec![link.mode(); outline.inputs.len()],
+            inputs,
+            remote_ports: BTreeMap::new(),
+        })
+    }
+
+    fn run(self: &Arc<Self>, parts: Parts, slot: Slot, transport: Transport) {
+        let driver = Driver::new(parts);
+        let metrics = Arc::clone(&self.metrics);
+        // The task ends with the session, which ends with its clients, its limits or the drain; the table counts it.
+        drop(self.tasks.spawn(async move {
+            let outcome = driver.run().await;
+            drop(slot);
+            let labels =
+                vec![label("transport", transport.as_str()), label("outcome", outcome.label)];
+            metrics.counter("tidegate_sessions_total", labels).increment(1);
+        }));
+    }
+}
+
+/// What is settled before formats are.
+pub(super) struct Prepared {
+    pub(super) pipeline: Arc<Pipeline>,
+    inline: bool,
+    parameters: Map<String, Value>,
+    pub(super) hop_count: u32,
+    pub(super) deadline: Option<Duration>,
+}
+
+/// The ports of a pipeline that nobody uses yet.
+pub(crate) fn ports_of(plan: &Plan) -> SessionPorts {
+    let inputs = plan.inputs.iter().map(|input| PortFacts {
+        name: input.name.clone(),
+        kind: input.kind,
+        seat: None,
+        taken: false,
+    });
+    let outputs = plan.outputs.iter().map(|output| PortFacts {
+        name: output.name.clone(),
+        kind: output.kind,
+        seat: output.seat,
+        taken: false,
+    });
+    SessionPorts { inputs: inputs.collect(), outputs: outputs.collect() }
+}
+
+fn check_key(key: &str) -> Result<(), Error> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if key.is_empty() || key.len() > 128 || !key.chars().all(fine) {
+        let text = "session key must have 1 to 128 letters, digits, '-', '_' or '.'";
+        return Err(Error::new(Code::BadRequest, text));
+    }
+    Ok(())
+}
+
+/// Whether a plan has hops of a placement.
+pub(super) fn remote_hops(plan: &Plan) -> impl Iterator<Item = usize> {
+    (0..plan.hops.len()).filter(|&hop| plan.hops[hop].placement == Placement::Remote)
+}

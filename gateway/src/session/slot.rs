@@ -1,0 +1,88 @@
+//! A client's place in a running session: its link, its ports, and what it may still send and take.
+
+use tidegate_media::Timestamp;
+use tidegate_nodes::graph::EgressId;
+
+use super::link::{Features, Link, LinkMessage, WebrtcStats};
+
+/// Credit that an input gets at first and is filled up to (feature `credits`). Bytes: a 1 MiB tensor in flight while the
+/// next is on its way, sixteen times over.
+pub(super) const INPUT_FRAMES: u32 = 64;
+pub(super) const INPUT_BYTES: u64 = 16 << 20;
+
+/// A client's place.
+pub(super) struct Slot {
+    pub(super) link: Box<dyn Link>,
+    pub(super) features: Features,
+    pub(super) inputs: Vec<SlotInput>,
+    pub(super) outputs: Vec<SlotOutput>,
+    /// When the client was last heard of.
+    pub(super) last_seen: Timestamp,
+    /// When it last took something while something waited for it.
+    pub(super) last_progress: Timestamp,
+    pub(super) stats_at: Timestamp,
+    pub(super) reported: WebrtcStats,
+    /// It has been told `ended`; only flushing is left.
+    pub(super) closing: bool,
+}
+
+/// An input that the client feeds.
+pub(super) struct SlotInput {
+    pub(super) input: usize,
+    pub(super) ended: bool,
+    /// What the client may still send (feature `credits`).
+    pub(super) frames: u32,
+    pub(super) bytes: u64,
+    /// Newest number taken from the client.
+    pub(super) seq: u64,
+}
+
+/// An output that the client hears.
+pub(super) struct SlotOutput {
+    pub(super) output: usize,
+    pub(super) egress: EgressId,
+    pub(super) ended: bool,
+    /// Frames that the graph may still give out.
+    pub(super) granted: u32,
+    /// What the client's own credit leaves, if it uses that feature.
+    pub(super) client_frames: Option<u32>,
+}
+
+impl Slot {
+    /// The place of an input of this client.
+    pub(super) fn input(&mut self, input: usize) -> Option<&mut SlotInput> {
+        self.inputs.iter_mut().find(|slot| slot.input == input)
+    }
+
+    /// How much more each output may get from the graph now.
+    pub(super) fn grants(&mut self) -> impl Iterator<Item = (EgressId, u32)> {
+        let window = self.link.window();
+        let open = u32::try_from(self.outputs.iter().filter(|o| !o.ended).count()).unwrap_or(1);
+        let share = window / open.max(1);
+        // A window smaller than the number of outputs goes to the first that wants it.
+        let mut left = window;
+        self.outputs.iter_mut().filter(|output| !output.ended).filter_map(move |output| {
+            let wanted = share.max(1).min(left).min(output.client_frames.unwrap_or(u32::MAX));
+            left = left.saturating_sub(wanted.max(output.granted));
+            let more = wanted.saturating_sub(output.granted);
+            output.granted += more;
+            (more > 0).then_some((output.egress, more))
+        })
+    }
+
+    /// Fills the client's credit of an input up, once half of it is used.
+    pub(super) fn refill(&mut self, now: Timestamp, input: usize) {
+        let Some(slot) = self.inputs.iter_mut().find(|slot| slot.input == input) else { return };
+        if slot.ended || slot.frames > INPUT_FRAMES / 2 && slot.bytes > INPUT_BYTES / 2 {
+            return;
+        }
+        let (frames, bytes) = (INPUT_FRAMES - slot.frames, INPUT_BYTES - slot.bytes);
+        slot.frames = INPUT_FRAMES;
+        slot.bytes = INPUT_BYTES;
+        let seq = slot.seq;
+        if seq > 0 {
+            self.link.send(now, LinkMessage::Ack { input, seq });
+        }
+        self.link.send(now, LinkMessage::Credit { input, frames, bytes });
+    }
+}

@@ -1,0 +1,290 @@
+//! All running sessions: admission, the shared ones by key, and the way to each driver.
+//!
+//! A slot is taken before anything is set up and given back when the session's task ends, so that a burst of openings cannot pass
+//! the limit.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use metrics::Gauge;
+use rand::Rng as _;
+use tidegate_nodes::{Code, Error};
+use tokio::sync::{mpsc, oneshot};
+
+use super::control::{Control, End, Snapshot};
+use super::link::Link;
+use crate::metrics::{Metrics, label};
+
+/// Messages to a driver that may wait. Joins and snapshots; a driver that is this far behind is not asked more.
+const CONTROL: usize = 32;
+/// How long a driver may take to answer. It answers between two frames; only a machine that stands still takes longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// All running sessions.
+pub(crate) struct Table {
+    inner: Mutex<Inner>,
+    metrics: Arc<Metrics>,
+    limit: usize,
+}
+
+#[derive(Default)]
+struct Inner {
+    sessions: HashMap<String, Entry>,
+    /// Ids of shared sessions by pipeline and key.
+    shared: HashMap<(String, String), String>,
+    /// Slots taken, those of sessions that are being set up included.
+    taken: usize,
+    draining: Option<Duration>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    pipeline: String,
+    key: Option<String>,
+    control: mpsc::Sender<Control>,
+}
+
+/// A session's way in.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle {
+    pub(crate) id: String,
+    pub(crate) pipeline: String,
+    pub(crate) key: Option<String>,
+    control: mpsc::Sender<Control>,
+}
+
+/// A taken slot; given back when dropped.
+pub(crate) struct Slot {
+    table: Arc<Table>,
+    id: String,
+}
+
+impl std::fmt::Debug for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Slot").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Table {
+    /// An empty table for at most `limit` sessions.
+    pub(crate) fn new(limit: usize, metrics: Arc<Metrics>) -> Arc<Self> {
+        #[expect(clippy::cast_precision_loss, reason = "a limit on sessions is far below 2^52")]
+        metrics.gauge("tidegate_sessions_limit", Vec::new()).set(limit as f64);
+        Arc::new(Self { inner: Mutex::default(), metrics, limit })
+    }
+
+    /// Takes a slot for a new session.
+    ///
+    /// # Errors
+    /// All slots are taken, or the gateway drains.
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<Slot, Error> {
+        let mut inner = self.lock();
+        let refusal = if inner.draining.is_some() {
+            Some(Error::new(Code::Draining, "the gateway is shutting down; use another one"))
+        } else if inner.taken >= self.limit {
+            let text = format!("all {} session slots are taken; try again later", self.limit);
+            Some(Error::new(Code::Overloaded, text))
+        } else {
+            None
+        };
+        if let Some(error) = refusal {
+            drop(inner);
+            self.refused(error.code);
+            return Err(error);
+        }
+        inner.taken += 1;
+        drop(inner);
+        Ok(Slot { table: Arc::clone(self), id: new_id() })
+    }
+
+    /// Counts an opening that failed.
+    pub(crate) fn refused(&self, code: Code) {
+        let labels = vec![label("code", code.as_str())];
+        self.metrics.counter("tidegate_sessions_refused_total", labels).increment(1);
+    }
+
+    /// Makes a session reachable.
+    ///
+    /// # Errors
+    /// A shared session with this key came first; the caller joins that one instead.
+    pub(crate) fn insert(
+        &self,
+        slot: &Slot,
+        pipeline: &str,
+        key: Option<&str>,
+    ) -> Result<(Handle, mpsc::Receiver<Control>), Handle> {
+        let mut inner = self.lock();
+        if let Some(key) = key {
+            let place = (pipeline.to_owned(), key.to_owned());
+            if let Some(id) = inner.shared.get(&place) {
+                if let Some(entry) = inner.sessions.get(id).filter(|e| !e.control.is_closed()) {
+                    return Err(entry.handle(id));
+                }
+            }
+            inner.shared.insert(place, slot.id.clone());
+        }
+        let (control, receiver) = mpsc::channel(CONTROL);
+        let entry =
+            Entry { pipeline: pipeline.to_owned(), key: key.map(str::to_owned), control };
+        let handle = entry.handle(&slot.id);
+        inner.sessions.insert(slot.id.clone(), entry);
+        if let Some(grace) = inner.draining {
+            // It was admitted just before; it is told like the others.
+            drop(handle.control.try_send(Control::Drain { grace }));
+        }
+        Ok((handle, receiver))
+    }
+
+    /// The shared session with a key, if it runs.
+    pub(crate) fn find(&self, pipeline: &str, key: &str) -> Option<Handle> {
+        let inner = self.lock();
+        let id = inner.shared.get(&(pipeline.to_owned(), key.to_owned()))?;
+        let entry = inner.sessions.get(id).filter(|entry| !entry.control.is_closed())?;
+        Some(entry.handle(id))
+    }
+
+    /// The session with an id.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn get(&self, id: &str) -> Result<Handle, Error> {
+        let inner = self.lock();
+        inner.sessions.get(id).map(|entry| entry.handle(id)).ok_or_else(|| {
+            Error::new(Code::UnknownSession, "no session has this id; it may have ended")
+        })
+    }
+
+    /// All sessions, oldest names first.
+    pub(crate) fn all(&self) -> Vec<Handle> {
+        let inner = self.lock();
+        let mut all: Vec<_> = inner.sessions.iter().map(|(id, entry)| entry.handle(id)).collect();
+        all.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
+    /// Slots taken and slots there are.
+    pub(crate) fn occupancy(&self) -> (usize, usize) {
+        (self.lock().taken, self.limit)
+    }
+
+    /// Whether new sessions are taken.
+    pub(crate) fn ready(&self) -> bool {
+        let inner = self.lock();
+        inner.draining.is_none() && inner.taken < self.limit
+    }
+
+    /// Whether the gateway is shutting down.
+    pub(crate) fn draining(&self) -> bool {
+        self.lock().draining.is_some()
+    }
+
+    /// Refuses new sessions and tells the running ones how long they have.
+    pub(crate) fn drain(&self, grace: Duration) {
+        self.lock().draining = Some(grace);
+        for handle in self.all() {
+            drop(handle.control.try_send(Control::Drain { grace }));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn handle(&self, id: &str) -> Handle {
+        Handle {
+            id: id.to_owned(),
+            pipeline: self.pipeline.clone(),
+            key: self.key.clone(),
+            control: self.control.clone(),
+        }
+    }
+}
+
+impl Slot {
+    /// The id of the session that has this slot.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut inner = self.table.lock();
+        inner.taken -= 1;
+        if let Some(entry) = inner.sessions.remove(&self.id) {
+            if let Some(key) = entry.key {
+                let place = (entry.pipeline, key);
+                if inner.shared.get(&place) == Some(&self.id) {
+                    inner.shared.remove(&place);
+                }
+            }
+        }
+    }
+}
+
+impl Handle {
+    /// Brings a client in.
+    ///
+    /// # Errors
+    /// The session is ending, or has no ports for it.
+    pub(crate) async fn join(&self, link: Box<dyn Link>) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Control::Join { link, reply }, answer).await?
+    }
+
+    /// How the session stands.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Control::Snapshot(reply), answer).await
+    }
+
+    /// Ends the session.
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub(crate) async fn end(&self, end: End) -> Result<(), Error> {
+        self.control.send(Control::End(end)).await.map_err(|_| ended())
+    }
+
+    async fn ask<T>(&self, control: Control, answer: oneshot::Receiver<T>) -> Result<T, Error> {
+        let asked = async {
+            self.control.send(control).await.map_err(|_| ended())?;
+            answer.await.map_err(|_| ended())
+        };
+        let late = |_| Error::new(Code::Internal, "the session did not answer in time");
+        tokio::time::timeout(PATIENCE, asked).await.map_err(late)?
+    }
+}
+
+fn ended() -> Error {
+    Error::new(Code::UnknownSession, "the session has just ended")
+}
+
+/// An id that cannot be guessed: 128 random bits.
+pub(crate) fn new_id() -> String {
+    format!("{:032x}", rand::rng().random::<u128>())
+}
+
+/// Counts a level up for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Level(Gauge);
+
+impl Level {
+    /// Counts one up.
+    pub(crate) fn up(gauge: Gauge) -> Self {
+        gauge.increment(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}

@@ -1,0 +1,66 @@
+//! Tasks that are owned and drained: the only place that spawns.
+//!
+//! [`Tasks`] counts what runs, so that shutdown can wait for all of it and a test can see that nothing leaks.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+/// The process's tasks. Clones share the count.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tasks {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    running: AtomicUsize,
+    idle: Notify,
+}
+
+/// Counts one task for as long as it lives, a panic included.
+struct Running(Arc<Inner>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
+
+impl Tasks {
+    /// Starts a task that is counted until it ends.
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+    pub(crate) fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.inner.running.fetch_add(1, Ordering::AcqRel);
+        let running = Running(Arc::clone(&self.inner));
+        tokio::spawn(async move {
+            let _running = running;
+            task.await
+        })
+    }
+
+    /// How many tasks run.
+    pub(crate) fn running(&self) -> usize {
+        self.inner.running.load(Ordering::Acquire)
+    }
+
+    /// Waits until none runs. Cancel safe.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let notified = self.inner.idle.notified();
+            if self.running() == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
