@@ -14,14 +14,22 @@ pub(crate) struct Clock {
 
 impl Clock {
     /// A clock whose epoch is now, minus a second so that "never" at zero lies in the past.
-    #[expect(clippy::disallowed_methods, reason = "this is the one file that reads a clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one file that reads a clock"
+    )]
     pub(crate) fn start() -> Self {
         let now = Instant::now();
-        Self { epoch: now.checked_sub(Duration::from_secs(1)).unwrap_or(now) }
+        Self {
+            epoch: now.checked_sub(Duration::from_secs(1)).unwrap_or(now),
+        }
     }
 
     /// The instant it is.
-    #[expect(clippy::disallowed_methods, reason = "this is the one file that reads a clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one file that reads a clock"
+    )]
     pub(crate) fn now(&self) -> Timestamp {
         self.timestamp(Instant::now())
     }
@@ -40,7 +48,12 @@ impl Clock {
 }
 
 /// Seconds since 1970, for credentials with an expiry and nothing else.
-#[expect(clippy::disallowed_methods, reason = "this is the one file that reads a clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one file that reads a clock"
+)]
 pub(crate) fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }

@@ -88,14 +88,20 @@ pub(crate) struct HttpError {
 
 impl From<Error> for HttpError {
     fn from(error: Error) -> Self {
-        Self { error, status: None }
+        Self {
+            error,
+            status: None,
+        }
     }
 }
 
 impl HttpError {
     /// With a status that the protocol fixes.
     pub(crate) fn with_status(error: Error, status: StatusCode) -> Self {
-        Self { error, status: Some(status) }
+        Self {
+            error,
+            status: Some(status),
+        }
     }
 }
 
@@ -120,7 +126,10 @@ impl IntoResponse for HttpError {
         let mut response = (status, [(header::CONTENT_TYPE, kind)], body).into_response();
         let headers = response.headers_mut();
         if error.retryable && matches!(status.as_u16(), 409 | 429 | 503) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
+            headers.insert(
+                header::RETRY_AFTER,
+                HeaderValue::from(RETRY_AFTER.as_secs()),
+            );
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -160,7 +169,11 @@ mod tests {
     fn every_code_but_internal_and_node_failed_has_a_mapping_of_its_own() {
         for &code in Code::ALL {
             let server = mapping(code).http == StatusCode::INTERNAL_SERVER_ERROR;
-            assert_eq!(server, matches!(code, Code::Internal | Code::NodeFailed), "{code}");
+            assert_eq!(
+                server,
+                matches!(code, Code::Internal | Code::NodeFailed),
+                "{code}"
+            );
         }
     }
 

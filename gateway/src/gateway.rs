@@ -24,7 +24,7 @@ pub(crate) struct Gateway {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) pipelines: Pipelines,
     pub(crate) sessions: Arc<Table>,
-    pub(crate) remotes: tidegate_remote::Connector,
+    pub(crate) remotes: crate::remote::Connector,
     pub(crate) webrtc: Option<WebrtcParts>,
 }
 
@@ -43,7 +43,10 @@ pub(crate) enum StartError {
     #[error(transparent)]
     Pipelines(#[from] crate::pipelines::LoadError),
     #[error("media address {address} cannot be bound: {source}")]
-    Media { address: std::net::SocketAddr, source: std::io::Error },
+    Media {
+        address: std::net::SocketAddr,
+        source: std::io::Error,
+    },
     #[error("metrics cannot be set up")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
     #[error("WebRTC cannot be set up")]
@@ -64,7 +67,11 @@ impl Gateway {
         let clock = Clock::start();
         let registry = tidegate_nodes::Registry::builtin();
         let pipelines = Pipelines::load(&config.pipelines, registry)?;
-        let webrtc = if webrtc { Some(WebrtcParts::new(&config, &metrics)?) } else { None };
+        let webrtc = if webrtc {
+            Some(WebrtcParts::new(&config, &metrics)?)
+        } else {
+            None
+        };
         Ok(Arc::new(Self {
             id: crate::session::table::new_id(),
             clock,
@@ -72,7 +79,7 @@ impl Gateway {
             sessions: Table::new(config.limits.sessions, Arc::clone(&metrics)),
             metrics,
             pipelines,
-            remotes: tidegate_remote::Connector::default(),
+            remotes: crate::remote::Connector::default(),
             webrtc,
             config,
         }))
@@ -96,8 +103,9 @@ impl WebrtcParts {
         let address = config.media;
         let media = MediaSocket::bind(address, config.limits.sessions, metrics)
             .map_err(|source| StartError::Media { address, source })?;
-        let local =
-            media.local_addr().map_err(|source| StartError::Media { address, source })?;
+        let local = media
+            .local_addr()
+            .map_err(|source| StartError::Media { address, source })?;
         let mut candidates = config.webrtc.advertise.clone();
         if candidates.is_empty() {
             if local.ip().is_unspecified() {
@@ -111,8 +119,12 @@ impl WebrtcParts {
                 candidate.set_port(local.port());
             }
         }
-        let ice_servers =
-            config.webrtc.ice_servers.iter().map(ice_server).collect::<Result<_, _>>()?;
+        let ice_servers = config
+            .webrtc
+            .ice_servers
+            .iter()
+            .map(ice_server)
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             media,
             peers: PeerConfig::new(Certificate::generate()?, candidates),
@@ -127,8 +139,15 @@ fn ice_server(
 ) -> Result<IceServer, tidegate_signaling::SignalingError> {
     use tidegate_signaling::turn::IceServerAuth;
     let auth = if !config.shared_secret.is_empty() {
-        let lifetime = config.lifetime.limit().unwrap_or(std::time::Duration::from_secs(3600));
-        IceServerAuth::SharedSecret { secret: config.shared_secret.clone(), lifetime }
+        let lifetime = config
+            .lifetime
+            .limit()
+            .unwrap_or(std::time::Duration::from_secs(3600));
+        let seconds = lifetime.as_secs();
+        IceServerAuth::SharedSecret {
+            secret: config.shared_secret.clone(),
+            seconds,
+        }
     } else if !config.username.is_empty() {
         IceServerAuth::Static {
             username: config.username.clone(),

@@ -43,7 +43,11 @@ impl Pipelines {
     /// The folder cannot be read, or any manifest has an error.
     pub(crate) fn load(folder: &Path, registry: Registry) -> Result<Self, LoadError> {
         let set = read(folder, &registry)?;
-        Ok(Self { folder: folder.to_owned(), registry, current: ArcSwap::from_pointee(set) })
+        Ok(Self {
+            folder: folder.to_owned(),
+            registry,
+            current: ArcSwap::from_pointee(set),
+        })
     }
 
     /// Reads everything again; what runs keeps what it has. Gives the number of pipelines.
@@ -94,7 +98,9 @@ impl Pipelines {
         };
         let manifest = Manifest::parse("manifest", text).map_err(invalid)?;
         let grants = Grants::stranger(endpoints.iter().cloned());
-        Pipeline::compile(manifest, &self.registry, &grants).map(Arc::new).map_err(invalid)
+        Pipeline::compile(manifest, &self.registry, &grants)
+            .map(Arc::new)
+            .map_err(invalid)
     }
 }
 
@@ -103,15 +109,33 @@ fn read(folder: &Path, registry: &Registry) -> Result<Set, LoadError> {
     let mut set = Set::new();
     let mut errors = Vec::new();
     for path in Shipped::iter().filter(|path| is_manifest(Path::new(path.as_ref()))) {
-        let Some(file) = Shipped::get(&path) else { continue };
+        let Some(file) = Shipped::get(&path) else {
+            continue;
+        };
         let text = String::from_utf8_lossy(&file.data);
-        add(&mut set, &mut errors, &format!("pipelines/{path}"), &text, registry, &grants, true);
+        add(
+            &mut set,
+            &mut errors,
+            &format!("pipelines/{path}"),
+            &text,
+            registry,
+            &grants,
+            true,
+        );
     }
     let mut own = Set::new();
     for path in files(folder, &mut errors) {
         let name = path.display().to_string();
         match std::fs::metadata(&path).and_then(|_| std::fs::read_to_string(&path)) {
-            Ok(text) => add(&mut own, &mut errors, &name, &text, registry, &grants, false),
+            Ok(text) => add(
+                &mut own,
+                &mut errors,
+                &name,
+                &text,
+                registry,
+                &grants,
+                false,
+            ),
             Err(error) => errors.push(format!("{name}: cannot be read: {error}")),
         }
     }
@@ -129,7 +153,10 @@ fn files(folder: &Path, errors: &mut Vec<String>) -> Vec<PathBuf> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
-            errors.push(format!("{}: the folder cannot be read: {error}", folder.display()));
+            errors.push(format!(
+                "{}: the folder cannot be read: {error}",
+                folder.display()
+            ));
             return Vec::new();
         }
     };
@@ -153,7 +180,8 @@ fn files(folder: &Path, errors: &mut Vec<String>) -> Vec<PathBuf> {
 }
 
 fn is_manifest(path: &Path) -> bool {
-    path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml" || ext == "json")
+    path.extension()
+        .is_some_and(|ext| ext == "yaml" || ext == "yml" || ext == "json")
 }
 
 fn add(
@@ -173,7 +201,9 @@ fn add(
             }
             let name = pipeline.name().to_owned();
             if set.insert(name.clone(), Arc::new(pipeline)).is_some() {
-                errors.push(format!("{file}: a second pipeline named '{name}'; rename one of the two"));
+                errors.push(format!(
+                    "{file}: a second pipeline named '{name}'; rename one of the two"
+                ));
             }
         }
     }

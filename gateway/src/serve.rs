@@ -44,7 +44,10 @@ pub(crate) enum ServeError {
     #[error(transparent)]
     Start(#[from] StartError),
     #[error("address {address} cannot be listened on")]
-    Listen { address: SocketAddr, source: io::Error },
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
     #[error("signals cannot be waited for")]
     Signals(#[source] io::Error),
     #[error("TLS file {path} {problem}")]
@@ -66,25 +69,39 @@ impl Server {
     /// # Errors
     /// An address is taken, a pipeline has errors, or TLS files do not do.
     pub(crate) async fn bind(config: Config) -> Result<Self, ServeError> {
-        let tls = if config.has_tls() { Some(acceptor(&config.tls)?) } else { None };
+        let tls = if config.has_tls() {
+            Some(acceptor(&config.tls)?)
+        } else {
+            None
+        };
         let address = config.listen;
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| ServeError::Listen { address, source })?;
         let gateway = Gateway::new(config, true)?;
-        Ok(Self { gateway, listener, tls })
+        Ok(Self {
+            gateway,
+            listener,
+            tls,
+        })
     }
 
     /// The page's address.
     pub(crate) fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let address = self.listener.local_addr().unwrap_or(self.gateway.config.listen);
+        let address = self
+            .listener
+            .local_addr()
+            .unwrap_or(self.gateway.config.listen);
         format!("{scheme}://{address}")
     }
 
     /// The address of media.
     pub(crate) fn media(&self) -> Option<SocketAddr> {
-        self.gateway.webrtc.as_ref().and_then(|webrtc| webrtc.media.local_addr().ok())
+        self.gateway
+            .webrtc
+            .as_ref()
+            .and_then(|webrtc| webrtc.media.local_addr().ok())
     }
 
     /// Serves until SIGTERM or SIGINT, then drains: running sessions finish within the grace period. A second signal ends at once.
@@ -143,7 +160,10 @@ async fn drained(gateway: &Gateway, grace: Duration) {
     let bound = grace + Duration::from_secs(5);
     if tokio::time::timeout(bound, empty).await.is_err() {
         let (left, _) = gateway.sessions.occupancy();
-        tracing::error!(sessions = left, "sessions did not end within the grace period");
+        tracing::error!(
+            sessions = left,
+            "sessions did not end within the grace period"
+        );
     }
 }
 
@@ -197,7 +217,9 @@ async fn accept(server: Server, router: Router, stop: Arc<Notify>) {
     let slots = Arc::new(Semaphore::new(gateway.config.limits.connections));
     let open = gateway.config.limits.open.0;
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            break;
+        };
         let accepted = tokio::select! {
             accepted = server.listener.accept() => accepted,
             () = stop.notified() => break,
@@ -219,17 +241,18 @@ async fn accept(server: Server, router: Router, stop: Arc<Notify>) {
             let _slot = slot;
             match tls {
                 None => connection(stream, router, open, watcher).await,
-                Some(tls) => {
-                    match tokio::time::timeout(open, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => connection(stream, router, open, watcher).await,
-                        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
-                        Err(_) => tracing::debug!("TLS handshake took too long"),
-                    }
-                }
+                Some(tls) => match tokio::time::timeout(open, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => connection(stream, router, open, watcher).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
+                    Err(_) => tracing::debug!("TLS handshake took too long"),
+                },
             }
         }));
     }
-    if tokio::time::timeout(LAST_RESPONSES, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(LAST_RESPONSES, graceful.shutdown())
+        .await
+        .is_err()
+    {
         tracing::debug!("connections that did not finish were cut");
     }
 }
@@ -243,7 +266,11 @@ async fn connection<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(open).max_buf_size(64 * 1024);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(open)
+        .max_buf_size(64 * 1024);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -281,4 +308,3 @@ fn acceptor(tls: &Tls) -> Result<TlsAcceptor, ServeError> {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
-

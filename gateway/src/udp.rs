@@ -74,7 +74,10 @@ impl MediaSocket {
         drop(socket.set_send_buffer_size(SOCKET_BUFFER));
         socket.bind(&address.into())?;
         let counter = |reason: &'static str| {
-            metrics.counter("tidegate_udp_dropped_datagrams_total", vec![label("reason", reason)])
+            metrics.counter(
+                "tidegate_udp_dropped_datagrams_total",
+                vec![label("reason", reason)],
+            )
         };
         Ok(Arc::new(Self {
             socket: UdpSocket::from_std(socket.into())?,
@@ -107,7 +110,11 @@ impl MediaSocket {
         let (sender, receiver) = mpsc::channel(QUEUE);
         state.routes.insert(key, sender);
         drop(state);
-        Some(Route { media: Arc::clone(self), key, receiver })
+        Some(Route {
+            media: Arc::clone(self),
+            key,
+            receiver,
+        })
     }
 
     /// Reads for as long as it is polled. Cancel safe.
@@ -140,7 +147,10 @@ impl MediaSocket {
             self.unknown.increment(1);
             return;
         };
-        let sent = state.routes.get(&key).map(|route| route.try_send(Datagram { from, data }));
+        let sent = state
+            .routes
+            .get(&key)
+            .map(|route| route.try_send(Datagram { from, data }));
         drop(state);
         if matches!(sent, Some(Err(_))) {
             self.overflow.increment(1);

@@ -44,11 +44,18 @@ pub(crate) struct Layered {
 #[non_exhaustive]
 pub(crate) enum ConfigError {
     #[error("config file {path} cannot be read")]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("config file {path} is not valid YAML or JSON: {message}")]
     Syntax { path: PathBuf, message: String },
     #[error("unknown setting '{path}' from {origin}: known ones are {known}")]
-    Unknown { path: String, origin: Origin, known: String },
+    Unknown {
+        path: String,
+        origin: Origin,
+        known: String,
+    },
     #[error("setting from {origins}: {message}")]
     Value { origins: String, message: String },
     #[error(transparent)]
@@ -79,16 +86,20 @@ impl Layered {
             layered.merge("", &value, &Origin::File(path.to_owned()))?;
         }
         for (name, text) in variables {
-            let Some(path) = variable_path(&defaults, &name) else { continue };
+            let Some(path) = variable_path(&defaults, &name) else {
+                continue;
+            };
             let value = scalar(&defaults, &path, text);
             layered.set(&path, value, Origin::Variable(name));
         }
         for (path, flag, value) in flags {
             layered.set(path, value, Origin::Flag(flag));
         }
-        layered.config = serde_json::from_value(layered.merged.clone()).map_err(|error| {
-            ConfigError::Value { origins: layered.blame(), message: error.to_string() }
-        })?;
+        layered.config =
+            serde_json::from_value(layered.merged.clone()).map_err(|error| ConfigError::Value {
+                origins: layered.blame(),
+                message: error.to_string(),
+            })?;
         layered.config.validate()?;
         Ok(layered)
     }
@@ -116,7 +127,11 @@ impl Layered {
             return Ok(());
         };
         for (key, value) in object {
-            let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            let path = if prefix.is_empty() {
+                key.clone()
+            } else {
+                format!("{prefix}.{key}")
+            };
             match at(&self.merged, &path) {
                 None => {
                     let known = at(&self.merged, prefix).and_then(Value::as_object);
@@ -144,18 +159,25 @@ impl Layered {
 
     /// Every origin besides the defaults: one of them has the bad value.
     fn blame(&self) -> String {
-        let lines: Vec<_> =
-            self.origins.iter().map(|(path, origin)| format!("{path} ({origin})")).collect();
+        let lines: Vec<_> = self
+            .origins
+            .iter()
+            .map(|(path, origin)| format!("{path} ({origin})"))
+            .collect();
         lines.join(", ")
     }
 }
 
 fn read(path: &Path) -> Result<Value, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    let value: Option<Value> = serde_saphyr::from_str(&text).map_err(|error| {
-        ConfigError::Syntax { path: path.to_owned(), message: error.to_string() }
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
     })?;
+    let value: Option<Value> =
+        serde_saphyr::from_str(&text).map_err(|error| ConfigError::Syntax {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
     match value {
         None | Some(Value::Null) => Ok(Value::Object(Map::new())),
         Some(value @ Value::Object(_)) => Ok(value),
@@ -167,7 +189,11 @@ fn read(path: &Path) -> Result<Value, ConfigError> {
 }
 
 fn at<'a>(root: &'a Value, path: &str) -> Option<&'a Value> {
-    if path.is_empty() { Some(root) } else { root.pointer(&format!("/{}", path.replace('.', "/"))) }
+    if path.is_empty() {
+        Some(root)
+    } else {
+        root.pointer(&format!("/{}", path.replace('.', "/")))
+    }
 }
 
 /// The setting that a variable names: `TIDEGATE_LIMITS_SESSIONS` is `limits.sessions`.
@@ -186,7 +212,10 @@ fn variable_path(defaults: &Value, name: &str) -> Option<String> {
 fn scalar(defaults: &Value, path: &str, text: String) -> Value {
     match at(defaults, path) {
         Some(Value::Array(_)) => {
-            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            let items = text
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty());
             items.map(|item| Value::String(item.to_owned())).collect()
         }
         Some(Value::Bool(_) | Value::Number(_)) => {
@@ -201,7 +230,11 @@ fn walk(prefix: &str, value: &Value, visit: &mut impl FnMut(&str, &Value)) {
     match value {
         Value::Object(object) => {
             for (key, value) in object {
-                let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                let path = if prefix.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{prefix}.{key}")
+                };
                 walk(&path, value, visit);
             }
         }
@@ -216,7 +249,11 @@ fn hide(value: &Value) -> Value {
         Value::Object(object) => {
             let hidden = |(key, value): (&String, &Value)| {
                 let secret = SECRETS.contains(&key.as_str());
-                let value = if secret { Value::String("(hidden)".into()) } else { hide(value) };
+                let value = if secret {
+                    Value::String("(hidden)".into())
+                } else {
+                    hide(value)
+                };
                 (key.clone(), value)
             };
             Value::Object(object.iter().map(hidden).collect())
@@ -241,7 +278,11 @@ mod tests {
         let flags = vec![("listen", "--listen", Value::from("127.0.0.1:9001"))];
         let layered = Layered::load(None, variables, flags).expect("loads");
         assert_eq!(layered.config.listen.port(), 9001);
-        assert!(layered.print().contains("listen: \"127.0.0.1:9001\"  # --listen"));
+        assert!(
+            layered
+                .print()
+                .contains("listen: \"127.0.0.1:9001\"  # --listen")
+        );
     }
 
     #[test]
@@ -250,22 +291,34 @@ mod tests {
         let layered = Layered::load(None, variables, Vec::new()).expect("loads");
         assert_eq!(layered.config.auth.token, "hunter2");
         assert!(!layered.print().contains("hunter2"));
-        assert!(layered.print().contains("auth.token: \"(hidden)\"  # $TIDEGATE_AUTH_TOKEN"));
+        assert!(
+            layered
+                .print()
+                .contains("auth.token: \"(hidden)\"  # $TIDEGATE_AUTH_TOKEN")
+        );
     }
 
     #[test]
     fn an_unknown_setting_names_its_file_and_the_known_ones() {
         let mut layered = Layered::load(None, Vec::new(), Vec::new()).expect("loads");
         let value = serde_json::json!({"limits": {"session_count": 3}});
-        let error = layered.merge("", &value, &Origin::File("t.yaml".into())).expect_err("unknown");
+        let error = layered
+            .merge("", &value, &Origin::File("t.yaml".into()))
+            .expect_err("unknown");
         let text = error.to_string();
-        assert!(text.contains("limits.session_count") && text.contains("sessions"), "{text}");
+        assert!(
+            text.contains("limits.session_count") && text.contains("sessions"),
+            "{text}"
+        );
     }
 
     #[test]
     fn a_bad_value_names_where_it_came_from() {
         let variables = variable("TIDEGATE_LIMITS_SESSIONS", "many");
         let error = Layered::load(None, variables, Vec::new()).expect_err("not a number");
-        assert!(error.to_string().contains("$TIDEGATE_LIMITS_SESSIONS"), "{error}");
+        assert!(
+            error.to_string().contains("$TIDEGATE_LIMITS_SESSIONS"),
+            "{error}"
+        );
     }
 }

@@ -177,7 +177,10 @@ impl Default for Limits {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Text }
+        Self {
+            filter: "info".to_owned(),
+            format: LogFormat::Text,
+        }
     }
 }
 
@@ -240,8 +243,10 @@ mod tests {
 
     #[test]
     fn an_address_for_all_needs_tls_and_a_token_or_the_word_insecure() {
-        let mut config =
-            Config { listen: "0.0.0.0:8080".parse().expect("address"), ..Config::default() };
+        let mut config = Config {
+            listen: "0.0.0.0:8080".parse().expect("address"),
+            ..Config::default()
+        };
         assert!(matches!(config.validate(), Err(UnsafeConfig::Exposed(_))));
         config.auth.token = "secret".to_owned();
         assert!(matches!(config.validate(), Err(UnsafeConfig::Exposed(_))));

@@ -34,7 +34,9 @@ const SIZES: &[(&str, u64)] = &[
 /// The number and the factor of a text such as `30s`; the unit `bare` is meant where none is written.
 fn parse(text: &str, units: &[(&str, u64)], bare: u64) -> Option<u64> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let factor = match unit.trim() {
         "" => bare,
@@ -71,7 +73,11 @@ impl Visitor<'_> for Reader {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let expected = "a duration such as 500ms, 30s, 5m or 1h";
-        let millis = deserializer.deserialize_any(Reader { units: SPANS, bare: 1000, expected })?;
+        let millis = deserializer.deserialize_any(Reader {
+            units: SPANS,
+            bare: 1000,
+            expected,
+        })?;
         Ok(Self(Duration::from_millis(millis)))
     }
 }
@@ -79,7 +85,11 @@ impl<'de> Deserialize<'de> for Span {
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let expected = "a size such as 64KiB or 4MiB";
-        let bytes = deserializer.deserialize_any(Reader { units: SIZES, bare: 1, expected })?;
+        let bytes = deserializer.deserialize_any(Reader {
+            units: SIZES,
+            bare: 1,
+            expected,
+        })?;
         usize::try_from(bytes).map(Self).map_err(de::Error::custom)
     }
 }

@@ -35,8 +35,14 @@ impl Service {
             audio: None,
             video: None,
         };
-        let inputs = plan.inputs.iter().map(|p| port(&p.name, v1::Direction::Input, p.kind));
-        let outputs = plan.outputs.iter().map(|p| port(&p.name, v1::Direction::Output, p.kind));
+        let inputs = plan
+            .inputs
+            .iter()
+            .map(|p| port(&p.name, v1::Direction::Input, p.kind));
+        let outputs = plan
+            .outputs
+            .iter()
+            .map(|p| port(&p.name, v1::Direction::Output, p.kind));
         v1::PipelineSummary {
             name: pipeline.name().to_owned(),
             description: pipeline.description().to_owned(),
@@ -76,7 +82,10 @@ impl v1::gateway_server::Gateway for Service {
             deadline: open.deadline,
             link: Box::new(GrpcLink::new(Native::new(*open), incoming, outgoing)),
         };
-        gateway.open(request).await.map_err(|error| status(&error))?;
+        gateway
+            .open(request)
+            .await
+            .map_err(|error| status(&error))?;
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
@@ -93,7 +102,10 @@ impl v1::gateway_server::Gateway for Service {
             collect(events, gateway.config.limits.body.0).await
         };
         let outputs = run.await.map_err(|error| status(&error))?;
-        Ok(Response::new(protobuf::encode_outputs(outputs, gateway.clock.now())))
+        Ok(Response::new(protobuf::encode_outputs(
+            outputs,
+            gateway.clock.now(),
+        )))
     }
 
     async fn list_pipelines(
@@ -101,7 +113,10 @@ impl v1::gateway_server::Gateway for Service {
         _request: Request<v1::ListPipelinesRequest>,
     ) -> Result<Response<v1::ListPipelinesResponse>, Status> {
         let all = self.gateway.pipelines.all();
-        let pipelines = all.values().map(|pipeline| Self::summary(pipeline)).collect();
+        let pipelines = all
+            .values()
+            .map(|pipeline| Self::summary(pipeline))
+            .collect();
         Ok(Response::new(v1::ListPipelinesResponse { pipelines }))
     }
 
@@ -110,7 +125,11 @@ impl v1::gateway_server::Gateway for Service {
         request: Request<v1::DescribePipelineRequest>,
     ) -> Result<Response<v1::DescribePipelineResponse>, Status> {
         let name = request.into_inner().pipeline;
-        let pipeline = self.gateway.pipelines.get(&name).map_err(|error| status(&error))?;
+        let pipeline = self
+            .gateway
+            .pipelines
+            .get(&name)
+            .map_err(|error| status(&error))?;
         let description = serde_json::to_string(&pipeline.describe()).unwrap_or_default();
         let types = self.gateway.pipelines.registry().iter();
         Ok(Response::new(v1::DescribePipelineResponse {

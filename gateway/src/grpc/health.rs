@@ -10,8 +10,11 @@ use tonic_health::server::HealthReporter;
 use crate::gateway::Gateway;
 
 /// Services that are reported besides the whole server.
-const SERVICES: [&str; 3] =
-    ["tidegate.v1.Gateway", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
+const SERVICES: [&str; 3] = [
+    "tidegate.v1.Gateway",
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+];
 /// How soon a drain shows; the drain itself waits for nothing.
 const REFRESH: Duration = Duration::from_millis(100);
 

@@ -17,8 +17,12 @@ const LISTED: usize = 1000;
 
 /// `GET /v1/nodes`.
 pub(crate) async fn nodes(State(gateway): Shared) -> Json<Value> {
-    let types: Vec<_> =
-        gateway.pipelines.registry().iter().map(|node| describe_type(node.as_ref())).collect();
+    let types: Vec<_> = gateway
+        .pipelines
+        .registry()
+        .iter()
+        .map(|node| describe_type(node.as_ref()))
+        .collect();
     Json(json!({ "nodes": types }))
 }
 
@@ -50,7 +54,10 @@ pub(crate) fn describe_type(node: &dyn NodeType) -> Value {
 /// `GET /v1/pipelines`.
 pub(crate) async fn pipelines(State(gateway): Shared) -> Json<Value> {
     let all = gateway.pipelines.all();
-    let list: Vec<_> = all.values().map(|pipeline| summary(&pipeline.describe())).collect();
+    let list: Vec<_> = all
+        .values()
+        .map(|pipeline| summary(&pipeline.describe()))
+        .collect();
     Json(json!({ "pipelines": list }))
 }
 
@@ -84,7 +91,9 @@ pub(crate) async fn pipeline(
     Path(name): Path<String>,
 ) -> Result<Json<Value>, HttpError> {
     let pipeline = gateway.pipelines.get(&name)?;
-    Ok(Json(serde_json::to_value(pipeline.describe()).unwrap_or_default()))
+    Ok(Json(
+        serde_json::to_value(pipeline.describe()).unwrap_or_default(),
+    ))
 }
 
 #[derive(Serialize)]
@@ -139,8 +148,7 @@ pub(crate) async fn session(
 ) -> Result<Json<Value>, HttpError> {
     let handle = gateway.sessions.get(&id)?;
     let snapshot = handle.snapshot().await?;
-    let mut value =
-        serde_json::to_value(SessionRow::new(&handle, &snapshot)).unwrap_or_default();
+    let mut value = serde_json::to_value(SessionRow::new(&handle, &snapshot)).unwrap_or_default();
     let reception = snapshot.reception.unwrap_or_default();
     let millis = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
     value["webrtc"] = snapshot.webrtc.map_or(Value::Null, |webrtc| {

@@ -4,7 +4,6 @@
 //! or with `Accept: application/x-ndjson` the native messages as they come, one a line.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -12,7 +11,6 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value};
-use tidegate_media::file::Reader;
 use tidegate_media::{AudioFormat, Frame, Kind, Payload};
 use tidegate_nodes::stream::AudioPattern;
 use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
@@ -38,18 +36,33 @@ pub(crate) async fn execute(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, HttpError> {
-    let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let kind = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default()
+    };
+    let kind = text(header::CONTENT_TYPE)
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
     let execute = if kind == "application/json" || kind.is_empty() {
-        json::decode_execute(&body, &name, gateway.clock.now()).map_err(|e| malformed(&e))?
-    } else if kind.starts_with("audio/") || kind.starts_with("video/") || kind == "application/ogg" {
-        let file = from_file(&gateway, &name, body)?;
-        return answer(&gateway, file, text(header::ACCEPT).contains(NDJSON)).await;
+        let text = std::str::from_utf8(&body)
+            .map_err(|_| Error::new(Code::BadRequest, "the body is not UTF-8 text"))?;
+        let source = Wanted::Pipeline(name);
+        json::decode_execute(text, source, gateway.clock.now()).map_err(|e| malformed(&e))?
     } else {
-        let text = format!("content type '{kind}': send application/json or a media file as audio/*");
+        let text =
+            format!("content type '{kind}': send application/json or a media file as audio/*");
         return Err(Error::new(Code::UnsupportedMedia, text).into());
     };
-    answer(&gateway, Job::new(execute), text(header::ACCEPT).contains(NDJSON)).await
+    answer(
+        &gateway,
+        Job::new(execute),
+        text(header::ACCEPT).contains(NDJSON),
+    )
+    .await
 }
 
 async fn answer(gateway: &Arc<Gateway>, job: Job, stream: bool) -> Result<Response, HttpError> {
@@ -86,7 +99,9 @@ impl Job {
             let before = frames.len();
             for (name, rest) in &mut ports {
                 if let Some(frame) = rest.next() {
-                    formats.entry(name.clone()).or_insert_with(|| format_of(&frame));
+                    formats
+                        .entry(name.clone())
+                        .or_insert_with(|| format_of(&frame));
                     frames.push((name.clone(), frame));
                 }
             }
@@ -151,11 +166,7 @@ fn untouched(kind: Kind) -> Option<StreamFormat> {
     })
 }
 
-fn audio_wish(
-    wanted: &[(PortName, StreamSpec)],
-    port: &str,
-    sent: Option<AudioFormat>,
-) -> Accepts {
+fn audio_wish(wanted: &[(PortName, StreamSpec)], port: &str, sent: Option<AudioFormat>) -> Accepts {
     let named = wanted.iter().find_map(|(name, spec)| match spec {
         StreamSpec::Audio(format) if name.as_str() == port => Some(*format),
         _ => None,
@@ -180,43 +191,6 @@ fn format_of(frame: &Frame) -> StreamFormat {
     }
 }
 
-/// A media file for the one audio input of a pipeline.
-fn from_file(gateway: &Gateway, name: &str, body: Bytes) -> Result<Job, Error> {
-    let pipeline = gateway.pipelines.get(name)?;
-    let inputs = &pipeline.outline().inputs;
-    let mut audio = inputs.iter().filter(|input| input.kind == Kind::Audio);
-    let (Some(input), None) = (audio.next(), audio.next()) else {
-        let text = format!("pipeline '{name}' has not exactly one audio input: send JSON");
-        return Err(Error::new(Code::BadRequest, text));
-    };
-    let reader = Reader::open(Cursor::new(body))
-        .map_err(|error| Error::new(Code::UnsupportedMedia, error.to_string()))?;
-    let format = StreamFormat::audio(reader.format());
-    Ok(Job {
-        source: Wanted::Pipeline(name.to_owned()),
-        parameters: Map::new(),
-        frames: Box::new(FileSource { port: input.name.clone(), reader: Box::new(reader) }),
-        formats: BTreeMap::from([(input.name.clone(), format)]),
-        wanted: Vec::new(),
-    })
-}
-
-/// A media file, decoded as it is needed.
-pub(crate) struct FileSource {
-    pub(crate) port: String,
-    pub(crate) reader: Box<dyn Iterator<Item = Result<Frame, tidegate_media::file::FileError>> + Send>,
-}
-
-impl Source for FileSource {
-    fn next(&mut self) -> Result<Option<(String, Frame)>, Error> {
-        match self.reader.next() {
-            None => Ok(None),
-            Some(Ok(frame)) => Ok(Some((self.port.clone(), frame))),
-            Some(Err(error)) => Err(Error::new(Code::UnsupportedMedia, error.to_string())),
-        }
-    }
-}
-
 /// All frames of all outputs, up to a number of bytes.
 pub(crate) async fn collect(
     mut events: mpsc::Receiver<MemoryEvent>,
@@ -227,7 +201,10 @@ pub(crate) async fn collect(
     while let Some(event) = events.recv().await {
         match event {
             MemoryEvent::Opened(info) => {
-                let names = info.outputs.into_iter().filter_map(|(_, n, _)| PortName::new(n).ok());
+                let names = info
+                    .outputs
+                    .into_iter()
+                    .filter_map(|(_, n, _)| PortName::new(n).ok());
                 outputs.extend(names.map(|name| (name, Vec::new())));
             }
             MemoryEvent::Frame { output, frame } => {
@@ -247,7 +224,10 @@ pub(crate) async fn collect(
             MemoryEvent::Ended => return Ok(outputs),
         }
     }
-    Err(Error::new(Code::Internal, "the session ended without a word"))
+    Err(Error::new(
+        Code::Internal,
+        "the session ended without a word",
+    ))
 }
 
 /// Native messages, one a line, as they come.
@@ -266,9 +246,9 @@ fn streamed(gateway: &Arc<Gateway>, mut events: mpsc::Receiver<MemoryEvent>) -> 
                 Some(MemoryEvent::Failed(error)) => {
                     ServerMessage::Error(Box::new(crate::links::native::wire_error(error)))
                 }
-                Some(MemoryEvent::Ended) => {
-                    ServerMessage::Ended { reason: "finished".to_owned() }
-                }
+                Some(MemoryEvent::Ended) => ServerMessage::Ended {
+                    reason: "finished".to_owned(),
+                },
             };
             let mut line = json::encode_server(&message, clock.now());
             line.push('\n');

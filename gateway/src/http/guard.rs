@@ -34,7 +34,10 @@ pub(crate) async fn refuse_foreign(
         .or_else(|| text(request.headers(), header::HOST).map(str::to_owned))
         .unwrap_or_default();
     if !host_allowed(config, &host) {
-        let text = format!("host '{}' is not this gateway's: add it to hosts", clip(&host));
+        let text = format!(
+            "host '{}' is not this gateway's: add it to hosts",
+            clip(&host)
+        );
         return HttpError::from(Error::new(Code::PermissionDenied, text)).into_response();
     }
     let Some(origin) = text(request.headers(), header::ORIGIN).map(str::to_owned) else {
@@ -43,11 +46,16 @@ pub(crate) async fn refuse_foreign(
     let own = origin_host(&origin).is_some_and(|name| name.eq_ignore_ascii_case(&host));
     let configured = config.origins.iter().any(|allowed| *allowed == origin);
     if !own && !configured {
-        let text = format!("origin '{}' may not use this gateway: add it to origins", clip(&origin));
+        let text = format!(
+            "origin '{}' may not use this gateway: add it to origins",
+            clip(&origin)
+        );
         return HttpError::from(Error::new(Code::PermissionDenied, text)).into_response();
     }
     let preflight = request.method() == Method::OPTIONS
-        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = if preflight && configured {
         http::StatusCode::NO_CONTENT.into_response()
     } else {
@@ -92,7 +100,9 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     }
     // A browser cannot set headers on a WebSocket.
     let protocols = text(headers, header::SEC_WEBSOCKET_PROTOCOL)?;
-    protocols.split(',').find_map(|name| name.trim().strip_prefix(BEARER_SUBPROTOCOL))
+    protocols
+        .split(',')
+        .find_map(|name| name.trim().strip_prefix(BEARER_SUBPROTOCOL))
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
@@ -107,7 +117,10 @@ fn host_allowed(config: &Config, host: &str) -> bool {
     }
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     bare.parse::<IpAddr>().is_ok()
-        || config.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+        || config
+            .hosts
+            .iter()
+            .any(|allowed| allowed.eq_ignore_ascii_case(name))
 }
 
 fn strip_port(host: &str) -> &str {
@@ -123,10 +136,18 @@ fn origin_host(origin: &str) -> Option<&str> {
 }
 
 fn cors(headers: &mut HeaderMap, origin: &str) {
-    let Ok(origin) = HeaderValue::from_str(origin) else { return };
+    let Ok(origin) = HeaderValue::from_str(origin) else {
+        return;
+    };
     let fixed = [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, DELETE, OPTIONS"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, if-match, accept"),
+        (
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            "GET, POST, PATCH, DELETE, OPTIONS",
+        ),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "authorization, content-type, if-match, accept",
+        ),
         (
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
             "location, etag, link, accept-patch, retry-after, tidegate-session",
@@ -150,11 +171,24 @@ mod tests {
 
     #[test]
     fn addresses_localhost_and_configured_names_are_ours() {
-        let config = Config { hosts: vec!["gate.example".to_owned()], ..Config::default() };
-        for host in ["127.0.0.1:8080", "[::1]:8080", "localhost", "localhost:1", "gate.example:443"] {
+        let config = Config {
+            hosts: vec!["gate.example".to_owned()],
+            ..Config::default()
+        };
+        for host in [
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "localhost",
+            "localhost:1",
+            "gate.example:443",
+        ] {
             assert!(host_allowed(&config, host), "{host}");
         }
-        for host in ["evil.example", "evil.example:8080", "127.0.0.1.evil.example"] {
+        for host in [
+            "evil.example",
+            "evil.example:8080",
+            "127.0.0.1.evil.example",
+        ] {
             assert!(!host_allowed(&config, host), "{host}");
         }
     }
@@ -163,7 +197,10 @@ mod tests {
     fn a_browser_may_put_its_token_into_a_subprotocol() {
         let mut headers = HeaderMap::new();
         let value = "tidegate.v1.json, tidegate.bearer.s3cret";
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(value));
+        headers.insert(
+            header::SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static(value),
+        );
         assert_eq!(token(&headers), Some("s3cret"));
     }
 }

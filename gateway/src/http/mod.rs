@@ -39,16 +39,31 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
         .route("/v1/pipelines", get(api::pipelines))
         .route("/v1/pipelines/{name}", get(api::pipeline))
         .route("/v1/sessions", get(api::sessions))
-        .route("/v1/sessions/{id}", get(api::session).delete(api::end_session))
+        .route(
+            "/v1/sessions/{id}",
+            get(api::session).delete(api::end_session),
+        )
         .route("/v1/pipelines/{name}/execute", post(execute::execute))
         .route("/v1/pipelines/{name}/ws", get(ws::upgrade))
-        .route("/v1/pipelines/{name}/whip", post(whip::whip).options(whip::options))
-        .route("/v1/pipelines/{name}/whep", post(whip::whep).options(whip::options))
-        .route("/v1/pipelines/{name}/whip/{resource}", whip_resource.clone())
+        .route(
+            "/v1/pipelines/{name}/whip",
+            post(whip::whip).options(whip::options),
+        )
+        .route(
+            "/v1/pipelines/{name}/whep",
+            post(whip::whep).options(whip::options),
+        )
+        .route(
+            "/v1/pipelines/{name}/whip/{resource}",
+            whip_resource.clone(),
+        )
         .route("/v1/pipelines/{name}/whep/{resource}", whip_resource)
         .with_state(Arc::clone(gateway))
         .merge(crate::grpc::router(gateway))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(gateway), guard::authenticate));
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(gateway),
+            guard::authenticate,
+        ));
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -56,7 +71,10 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
         .merge(api)
         .merge(page::router())
         .fallback(not_found)
-        .layer(middleware::from_fn_with_state(Arc::clone(gateway), guard::refuse_foreign))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(gateway),
+            guard::refuse_foreign,
+        ))
 }
 
 async fn ready(State(gateway): Shared) -> Response {
@@ -64,16 +82,33 @@ async fn ready(State(gateway): Shared) -> Response {
         return "ready\n".into_response();
     }
     let (taken, limit) = gateway.sessions.occupancy();
-    let text = if taken >= limit { "full\n" } else { "draining\n" };
+    let text = if taken >= limit {
+        "full\n"
+    } else {
+        "draining\n"
+    };
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
 async fn metrics(State(gateway): Shared) -> Response {
-    #[expect(clippy::cast_precision_loss, reason = "a count of tasks is far below 2^52")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a count of tasks is far below 2^52"
+    )]
     let tasks = gateway.tasks.running() as f64;
-    gateway.metrics.gauge("tidegate_tasks", Vec::new()).set(tasks);
+    gateway
+        .metrics
+        .gauge("tidegate_tasks", Vec::new())
+        .set(tasks);
     let text = gateway.metrics.render();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        text,
+    )
+        .into_response()
 }
 
 async fn not_found() -> HttpError {

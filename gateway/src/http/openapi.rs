@@ -41,7 +41,12 @@ pub(crate) fn describe() -> Value {
     let codes: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
     let statuses: serde_json::Map<String, Value> = Code::ALL
         .iter()
-        .map(|code| (code.as_str().to_owned(), json!(mapping(*code).http.as_u16())))
+        .map(|code| {
+            (
+                code.as_str().to_owned(),
+                json!(mapping(*code).http.as_u16()),
+            )
+        })
         .collect();
     json!({
         "openapi": "3.1.0",
@@ -77,14 +82,56 @@ pub(crate) fn describe() -> Value {
 /// Path, method, summary, status of success, content type.
 const OPERATIONS: &[(&str, &str, &str, &str, &str)] = &[
     ("/healthz", "get", "Alive", "200", "text/plain"),
-    ("/readyz", "get", "Ready for new sessions; 503 while full or draining", "200", "text/plain"),
-    ("/metrics", "get", "Prometheus text format 0.0.4", "200", "text/plain"),
+    (
+        "/readyz",
+        "get",
+        "Ready for new sessions; 503 while full or draining",
+        "200",
+        "text/plain",
+    ),
+    (
+        "/metrics",
+        "get",
+        "Prometheus text format 0.0.4",
+        "200",
+        "text/plain",
+    ),
     ("/v1/nodes", "get", "Node types", "200", "application/json"),
-    ("/v1/pipelines", "get", "Pipelines", "200", "application/json"),
-    ("/v1/pipelines/{name}", "get", "One pipeline: ports, hops, edges", "200", "application/json"),
-    ("/v1/sessions", "get", "Running sessions", "200", "application/json"),
-    ("/v1/sessions/{id}", "get", "One session: per-hop figures", "200", "application/json"),
-    ("/v1/sessions/{id}", "delete", "Ends a session", "204", "text/plain"),
+    (
+        "/v1/pipelines",
+        "get",
+        "Pipelines",
+        "200",
+        "application/json",
+    ),
+    (
+        "/v1/pipelines/{name}",
+        "get",
+        "One pipeline: ports, hops, edges",
+        "200",
+        "application/json",
+    ),
+    (
+        "/v1/sessions",
+        "get",
+        "Running sessions",
+        "200",
+        "application/json",
+    ),
+    (
+        "/v1/sessions/{id}",
+        "get",
+        "One session: per-hop figures",
+        "200",
+        "application/json",
+    ),
+    (
+        "/v1/sessions/{id}",
+        "delete",
+        "Ends a session",
+        "204",
+        "text/plain",
+    ),
     (
         "/v1/pipelines/{name}/execute",
         "post",
@@ -92,9 +139,27 @@ const OPERATIONS: &[(&str, &str, &str, &str, &str)] = &[
         "200",
         "application/json",
     ),
-    ("/v1/pipelines/{name}/ws", "get", "Native WebSocket", "101", "text/plain"),
-    ("/v1/pipelines/{name}/whip", "post", "WHIP (RFC 9725)", "201", "application/sdp"),
-    ("/v1/pipelines/{name}/whep", "post", "WHEP", "201", "application/sdp"),
+    (
+        "/v1/pipelines/{name}/ws",
+        "get",
+        "Native WebSocket",
+        "101",
+        "text/plain",
+    ),
+    (
+        "/v1/pipelines/{name}/whip",
+        "post",
+        "WHIP (RFC 9725)",
+        "201",
+        "application/sdp",
+    ),
+    (
+        "/v1/pipelines/{name}/whep",
+        "post",
+        "WHEP",
+        "201",
+        "application/sdp",
+    ),
     (
         "/v1/pipelines/{name}/whip/{resource}",
         "patch",
@@ -102,7 +167,13 @@ const OPERATIONS: &[(&str, &str, &str, &str, &str)] = &[
         "204",
         "application/trickle-ice-sdpfrag",
     ),
-    ("/v1/pipelines/{name}/whip/{resource}", "delete", "Ends the session", "200", "text/plain"),
+    (
+        "/v1/pipelines/{name}/whip/{resource}",
+        "delete",
+        "Ends the session",
+        "200",
+        "text/plain",
+    ),
     (
         "/v1/pipelines/{name}/whep/{resource}",
         "patch",
@@ -110,5 +181,11 @@ const OPERATIONS: &[(&str, &str, &str, &str, &str)] = &[
         "204",
         "application/trickle-ice-sdpfrag",
     ),
-    ("/v1/pipelines/{name}/whep/{resource}", "delete", "Ends the session", "200", "text/plain"),
+    (
+        "/v1/pipelines/{name}/whep/{resource}",
+        "delete",
+        "Ends the session",
+        "200",
+        "text/plain",
+    ),
 ];

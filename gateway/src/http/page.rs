@@ -15,7 +15,7 @@ use rust_embed::RustEmbed;
 struct Files;
 
 /// What a page may load: itself.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; media-src 'self' blob: mediastream:; font-src 'self'; \
                       worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -23,10 +23,11 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 pub(crate) fn router() -> Router {
     Router::new()
         .route("/", get(|| async { file("index.html") }))
-        .route("/assets/{*path}", get(|Path(path): Path<String>| async move {
-            file(&format!("assets/{path}"))
-        }))
-        .route("/favicon.svg", get(|| async { file("favicon.svg") }))
+        .route(
+            "/assets/{*path}",
+            get(|Path(path): Path<String>| async move { file(&format!("assets/{path}")) }),
+        )
+        .route("/icon.svg", get(|| async { file("icon.svg") }))
 }
 
 fn file(path: &str) -> Response {

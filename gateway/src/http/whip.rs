@@ -48,7 +48,10 @@ impl Resources {
 
     fn get(&self, name: &str) -> Result<mpsc::Sender<PeerCommand>, Error> {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = peers.get(name).filter(|commands| !commands.is_closed()).cloned();
+        let found = peers
+            .get(name)
+            .filter(|commands| !commands.is_closed())
+            .cloned();
         found.ok_or_else(|| Error::new(Code::UnknownSession, "no such resource; it may have ended"))
     }
 }
@@ -92,13 +95,16 @@ async fn open(
     let (peer, answer) =
         Peer::accept(&webrtc.peers, offer, role, &capabilities, at).map_err(signaling)?;
     let route = webrtc.media.register(peer.local_ufrag()).ok_or_else(|| {
-        Error::new(Code::Overloaded, "the media socket has all the sessions that it takes")
+        Error::new(
+            Code::Overloaded,
+            "the media socket has all the sessions that it takes",
+        )
     })?;
     let tag = etag(peer.local_ufrag());
     let (commands, receiver) = mpsc::channel(COMMANDS);
     let open = Open {
         source: Source::Pipeline(name.clone()),
-        parameters: serde_json::Map::new(),
+        parameters: query.parameters()?,
         mode: Mode::Live,
         features: Vec::new(),
         session: query.session.clone(),
@@ -111,7 +117,7 @@ async fn open(
     };
     let request = Request {
         source: open.source.clone(),
-        parameters: serde_json::Map::new(),
+        parameters: open.parameters.clone(),
         key: open.session.clone(),
         hop_count: 0,
         deadline: None,
@@ -126,7 +132,11 @@ async fn open(
     let out = response.headers_mut();
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
     out.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT_TYPE));
-    for (name, value) in [(header::LOCATION, location), (header::ETAG, tag), (SESSION, handle.id)] {
+    for (name, value) in [
+        (header::LOCATION, location),
+        (header::ETAG, tag),
+        (SESSION, handle.id),
+    ] {
         if let Ok(value) = HeaderValue::from_str(&value) {
             out.insert(name, value);
         }
@@ -184,16 +194,25 @@ pub(crate) async fn resource_patch(
     let text = std::str::from_utf8(&body)
         .map_err(|_| Error::new(Code::BadRequest, "the fragment is not UTF-8 text"))?;
     let fragment = Fragment::parse(text, webrtc.peers.limits.max_sdp).map_err(signaling)?;
-    let if_match = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok());
+    let if_match = headers
+        .get(header::IF_MATCH)
+        .and_then(|value| value.to_str().ok());
     let (reply, answer) = oneshot::channel();
-    let command = PeerCommand::Patch { if_match: if_match.map(str::to_owned), fragment, reply };
+    let command = PeerCommand::Patch {
+        if_match: if_match.map(str::to_owned),
+        fragment,
+        reply,
+    };
     commands.send(command).await.map_err(|_| ended())?;
     match answer.await.map_err(|_| ended())? {
         Ok(None) => Ok(StatusCode::NO_CONTENT.into_response()),
         Ok(Some((parameters, tag))) => {
             let mut response = (StatusCode::OK, parameters.to_fragment()).into_response();
             let out = response.headers_mut();
-            out.insert(header::CONTENT_TYPE, HeaderValue::from_static(FRAGMENT_TYPE));
+            out.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static(FRAGMENT_TYPE),
+            );
             if let Ok(tag) = HeaderValue::from_str(&tag) {
                 out.insert(header::ETAG, tag);
             }
@@ -209,7 +228,10 @@ pub(crate) async fn resource_delete(
     Path((_, resource)): Path<(String, String)>,
 ) -> Result<StatusCode, HttpError> {
     let commands = parts(&gateway)?.resources.get(&resource)?;
-    commands.send(PeerCommand::Close).await.map_err(|_| ended())?;
+    commands
+        .send(PeerCommand::Close)
+        .await
+        .map_err(|_| ended())?;
     Ok(StatusCode::OK)
 }
 
@@ -241,13 +263,21 @@ fn signaling(error: SignalingError) -> HttpError {
 
 fn parts(gateway: &Gateway) -> Result<&WebrtcParts, Error> {
     gateway.webrtc.as_ref().ok_or_else(|| {
-        Error::new(Code::UnsupportedMedia, "this gateway was started without WebRTC")
+        Error::new(
+            Code::UnsupportedMedia,
+            "this gateway was started without WebRTC",
+        )
     })
 }
 
 fn require_type(headers: &HeaderMap, wanted: &str) -> Result<(), Error> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let kind = kind
+        .and_then(|kind| kind.split(';').next())
+        .unwrap_or_default()
+        .trim();
     if kind.eq_ignore_ascii_case(wanted) {
         return Ok(());
     }
@@ -266,7 +296,10 @@ fn add_links(webrtc: &WebrtcParts, headers: &mut HeaderMap) {
                 continue;
             }
         };
-        let values = grant.link_values().into_iter().filter_map(|v| HeaderValue::from_str(&v).ok());
+        let values = grant
+            .link_values()
+            .into_iter()
+            .filter_map(|v| HeaderValue::from_str(&v).ok());
         for value in values {
             headers.append(header::LINK, value);
         }

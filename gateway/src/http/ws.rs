@@ -29,9 +29,26 @@ pub(crate) struct JoinQuery {
     /// Ports that the client takes, separated by commas.
     #[serde(default, rename = "as")]
     pub(crate) as_ports: Option<String>,
+    /// Values of the pipeline's parameters, as a JSON object; WHIP has no other place for them.
+    #[serde(default)]
+    parameters: Option<String>,
 }
 
 impl JoinQuery {
+    /// The pipeline's parameters.
+    ///
+    /// # Errors
+    /// They are not a JSON object.
+    pub(crate) fn parameters(&self) -> Result<serde_json::Map<String, serde_json::Value>, Error> {
+        let Some(text) = self.parameters.as_deref() else {
+            return Ok(serde_json::Map::new());
+        };
+        serde_json::from_str(text).map_err(|error| {
+            let text = format!("?parameters= is not a JSON object: {error}");
+            Error::new(Code::BadRequest, text)
+        })
+    }
+
     /// The ports by name.
     ///
     /// # Errors
@@ -68,7 +85,11 @@ pub(crate) async fn upgrade(
         .selected_protocol()
         .is_some_and(|chosen| chosen.as_bytes() == Subprotocol::Proto.token().as_bytes());
     // A client that names none speaks JSON.
-    let subprotocol = if proto { Subprotocol::Proto } else { Subprotocol::Json };
+    let subprotocol = if proto {
+        Subprotocol::Proto
+    } else {
+        Subprotocol::Json
+    };
     Ok(upgrade.on_upgrade(move |mut socket| async move {
         match read_open(&gateway, name, &query, &mut socket, subprotocol).await {
             Ok(open) => start(&gateway, open, socket, subprotocol).await,
@@ -85,10 +106,15 @@ async fn read_open(
     subprotocol: Subprotocol,
 ) -> Result<Open, Error> {
     let patience = gateway.config.limits.open.0;
-    let first = tokio::time::timeout(patience, first_message(socket)).await.map_err(|_| {
-        let text = format!("no open message within {} s of the upgrade", patience.as_secs());
-        Error::new(Code::BadRequest, text)
-    })??;
+    let first = tokio::time::timeout(patience, first_message(socket))
+        .await
+        .map_err(|_| {
+            let text = format!(
+                "no open message within {} s of the upgrade",
+                patience.as_secs()
+            );
+            Error::new(Code::BadRequest, text)
+        })??;
     let message = subprotocol.decode(first, gateway.clock.now(), &PortFormats::default())?;
     let ClientMessage::Open(open) = message else {
         let text = "the first message must be open: {\"open\": {…}}";
@@ -144,11 +170,17 @@ async fn first_message(socket: &mut WebSocket) -> Result<Message, Error> {
         match socket.recv().await {
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             Some(Ok(Message::Close(_))) | None => {
-                return Err(Error::new(Code::Cancelled, "the client left before it sent open"));
+                return Err(Error::new(
+                    Code::Cancelled,
+                    "the client left before it sent open",
+                ));
             }
             Some(Ok(message)) => return Ok(message),
             Some(Err(error)) => {
-                return Err(Error::new(Code::BadRequest, format!("open cannot be read: {error}")));
+                return Err(Error::new(
+                    Code::BadRequest,
+                    format!("open cannot be read: {error}"),
+                ));
             }
         }
     }
@@ -161,8 +193,15 @@ async fn refuse(gateway: &Gateway, mut socket: WebSocket, subprotocol: Subprotoc
     let message = ServerMessage::Error(Box::new(wire_error(error)));
     let last_words = async {
         // The client may have gone already; there is nobody else to tell.
-        drop(socket.send(subprotocol.encode(message, gateway.clock.now())).await);
-        let frame = CloseFrame { code, reason: reason.into() };
+        drop(
+            socket
+                .send(subprotocol.encode(message, gateway.clock.now()))
+                .await,
+        );
+        let frame = CloseFrame {
+            code,
+            reason: reason.into(),
+        };
         drop(socket.send(Message::Close(Some(frame))).await);
     };
     drop(tokio::time::timeout(Duration::from_secs(2), last_words).await);

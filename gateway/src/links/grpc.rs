@@ -147,14 +147,19 @@ impl Link for GrpcLink {
     }
 
     fn send(&mut self, now: Timestamp, message: LinkMessage) {
-        let Some(message) = self.native.encode(message) else { return };
-        self.waiting.push_back(protobuf::encode_server(message, now));
+        let Some(message) = self.native.encode(message) else {
+            return;
+        };
+        self.waiting
+            .push_back(protobuf::encode_server(message, now));
     }
 
     fn window(&self) -> u32 {
         // What waits here is sent on the next flush; the two together are never more than the channel holds.
         let waiting = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
-        u32::try_from(CHANNEL).unwrap_or(u32::MAX).saturating_sub(waiting)
+        u32::try_from(CHANNEL)
+            .unwrap_or(u32::MAX)
+            .saturating_sub(waiting)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, _now: Timestamp) -> Poll<()> {

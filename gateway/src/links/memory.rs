@@ -129,7 +129,10 @@ impl Link for MemoryLink {
                 Ok(Some((port, frame))) => {
                     let found = self.inputs.iter().find(|(_, name)| *name == port);
                     if let Some((input, _)) = found {
-                        return Poll::Ready(LinkEvent::Frame { input: *input, frame });
+                        return Poll::Ready(LinkEvent::Frame {
+                            input: *input,
+                            frame,
+                        });
                     }
                 }
             }
@@ -139,13 +142,22 @@ impl Link for MemoryLink {
     fn send(&mut self, _now: Timestamp, message: LinkMessage) {
         let event = match message {
             LinkMessage::Opened(info) => {
-                self.inputs = info.inputs.iter().map(|(i, name, _)| (*i, name.clone())).collect();
-                self.outputs = info.outputs.iter().map(|(o, name, _)| (*o, name.clone())).collect();
+                self.inputs = info
+                    .inputs
+                    .iter()
+                    .map(|(i, name, _)| (*i, name.clone()))
+                    .collect();
+                self.outputs = info
+                    .outputs
+                    .iter()
+                    .map(|(o, name, _)| (*o, name.clone()))
+                    .collect();
                 MemoryEvent::Opened(info)
             }
-            LinkMessage::Frame { output, frame } => {
-                MemoryEvent::Frame { output: self.name(output), frame }
-            }
+            LinkMessage::Frame { output, frame } => MemoryEvent::Frame {
+                output: self.name(output),
+                frame,
+            },
             LinkMessage::Error(error) => MemoryEvent::Failed(error),
             LinkMessage::Ended { .. } => MemoryEvent::Ended,
             _ => return,

@@ -41,8 +41,17 @@ struct Input {
 impl Native {
     /// The side of a client that sent this `open`.
     pub(crate) fn new(open: Open) -> Self {
-        let wanted = open.as_ports.iter().map(|name| name.as_str().to_owned()).collect();
-        Self { open, wanted, inputs: Vec::new(), outputs: Vec::new() }
+        let wanted = open
+            .as_ports
+            .iter()
+            .map(|name| name.as_str().to_owned())
+            .collect();
+        Self {
+            open,
+            wanted,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+        }
     }
 
     /// The formats that frames may leave out.
@@ -66,7 +75,10 @@ impl Native {
     /// Features that both sides know.
     pub(crate) fn features(&self) -> Features {
         let has = |name: &str| self.open.features.iter().any(|feature| feature == name);
-        Features { credits: has(message::feature::CREDITS), stats: has(message::feature::STATS) }
+        Features {
+            credits: has(message::feature::CREDITS),
+            stats: has(message::feature::STATS),
+        }
     }
 
     /// The format in which the client feeds an input.
@@ -86,8 +98,17 @@ impl Native {
         if port.kind != Kind::Audio {
             return Accepts::Kind(port.kind);
         }
-        let asked = self.open.outputs.iter().find(|(name, _)| name.as_str() == port.name);
-        let sent = || self.open.inputs.iter().find(|(_, spec)| matches!(spec, StreamSpec::Audio(_)));
+        let asked = self
+            .open
+            .outputs
+            .iter()
+            .find(|(name, _)| name.as_str() == port.name);
+        let sent = || {
+            self.open
+                .inputs
+                .iter()
+                .find(|(_, spec)| matches!(spec, StreamSpec::Audio(_)))
+        };
         let format = match asked.or_else(sent) {
             Some((_, StreamSpec::Audio(format))) => *format,
             _ => StreamSpec::DEFAULT_AUDIO,
@@ -103,13 +124,20 @@ impl Native {
     /// The name of the output whose frames go out raw, and of the input that raw messages feed.
     pub(crate) fn raw(&self) -> (Option<&PortName>, Option<&PortName>) {
         let raw = self.open.raw.as_ref();
-        (raw.and_then(|raw| raw.input.as_ref()), raw.and_then(|raw| raw.output.as_ref()))
+        (
+            raw.and_then(|raw| raw.input.as_ref()),
+            raw.and_then(|raw| raw.output.as_ref()),
+        )
     }
 
     /// Whether an output's frames go out raw.
     pub(crate) fn is_raw_output(&self, output: usize) -> bool {
         let (_, raw) = self.raw();
-        raw.is_some_and(|raw| self.outputs.iter().any(|(o, name)| *o == output && name == raw))
+        raw.is_some_and(|raw| {
+            self.outputs
+                .iter()
+                .any(|(o, name)| *o == output && name == raw)
+        })
     }
 
     /// The event that a message means.
@@ -124,19 +152,24 @@ impl Native {
             ClientMessage::End { port: Some(port) } => {
                 let input = self.input(port.as_str(), "end")?;
                 input.ended = true;
-                Ok(LinkEvent::End { input: Some(input.index) })
+                Ok(LinkEvent::End {
+                    input: Some(input.index),
+                })
             }
             ClientMessage::Credit(credit) => {
                 let output = self.output(credit.port.as_str())?;
-                Ok(LinkEvent::Credit { output, frames: credit.frames })
+                Ok(LinkEvent::Credit {
+                    output,
+                    frames: credit.frames,
+                })
             }
             ClientMessage::Ack(ack) => {
                 self.output(ack.port.as_str())?;
                 Ok(LinkEvent::Ack)
             }
-            ClientMessage::Open(_) => {
-                Err(bad("open came twice: one stream carries one session".to_owned()))
-            }
+            ClientMessage::Open(_) => Err(bad(
+                "open came twice: one stream carries one session".to_owned()
+            )),
         }
     }
 
@@ -151,20 +184,31 @@ impl Native {
         }
         if frame.meta.seq != input.next {
             let (got, want) = (frame.meta.seq, input.next);
-            let text = format!("frame {got} for input '{port}' where {want} was due: seq counts by 1");
+            let text =
+                format!("frame {got} for input '{port}' where {want} was due: seq counts by 1");
             return Err(bad(text));
         }
         check_format(&frame, input)?;
         input.next += 1;
-        Ok(LinkEvent::Frame { input: input.index, frame })
+        Ok(LinkEvent::Frame {
+            input: input.index,
+            frame,
+        })
     }
 
     fn input(&mut self, port: &str, message: &str) -> Result<&mut Input, Error> {
-        let at = self.inputs.iter().position(|input| input.name.as_str() == port);
+        let at = self
+            .inputs
+            .iter()
+            .position(|input| input.name.as_str() == port);
         match at {
             Some(at) => Ok(&mut self.inputs[at]),
             None => {
-                let names: Vec<_> = self.inputs.iter().map(|input| input.name.as_str()).collect();
+                let names: Vec<_> = self
+                    .inputs
+                    .iter()
+                    .map(|input| input.name.as_str())
+                    .collect();
                 Err(bad(format!(
                     "{message} for unknown input '{port}': this client's inputs are [{}]",
                     names.join(", ")
@@ -185,50 +229,78 @@ impl Native {
     }
 
     fn name(&self, output: usize) -> Option<PortName> {
-        self.outputs.iter().find(|(o, _)| *o == output).map(|(_, name)| name.clone())
+        self.outputs
+            .iter()
+            .find(|(o, _)| *o == output)
+            .map(|(_, name)| name.clone())
     }
 
     fn input_name(&self, input: usize) -> Option<PortName> {
-        self.inputs.iter().find(|i| i.index == input).map(|i| i.name.clone())
+        self.inputs
+            .iter()
+            .find(|i| i.index == input)
+            .map(|i| i.name.clone())
     }
 
     /// The message that the session's words mean; `None` where the native stream has none.
     pub(crate) fn encode(&mut self, message: LinkMessage) -> Option<ServerMessage> {
         Some(match message {
-            LinkMessage::Frame { output, frame } => {
-                ServerMessage::Frame { port: self.name(output)?, frame }
-            }
+            LinkMessage::Frame { output, frame } => ServerMessage::Frame {
+                port: self.name(output)?,
+                frame,
+            },
             LinkMessage::Opened(info) => ServerMessage::Opened(Box::new(self.opened(*info))),
             LinkMessage::Interrupted { output } => ServerMessage::Interrupted {
                 port: self.name(output),
                 reason: "the listener was interrupted".to_owned(),
             },
-            LinkMessage::OutputEnded { output } => ServerMessage::End { port: self.name(output)? },
-            LinkMessage::Credit { input, frames, bytes } => {
-                ServerMessage::Credit(Credit { port: self.input_name(input)?, frames, bytes })
-            }
-            LinkMessage::Ack { input, seq } => {
-                ServerMessage::Ack(Ack { port: self.input_name(input)?, seq })
-            }
+            LinkMessage::OutputEnded { output } => ServerMessage::End {
+                port: self.name(output)?,
+            },
+            LinkMessage::Credit {
+                input,
+                frames,
+                bytes,
+            } => ServerMessage::Credit(Credit {
+                port: self.input_name(input)?,
+                frames,
+                bytes,
+            }),
+            LinkMessage::Ack { input, seq } => ServerMessage::Ack(Ack {
+                port: self.input_name(input)?,
+                seq,
+            }),
             LinkMessage::KeyFrameWanted { .. } => return None,
             LinkMessage::Stats(hops) => ServerMessage::Stats(Box::new(Stats {
                 hops: hops.into_iter().map(stats).collect(),
             })),
             LinkMessage::Draining { deadline } => ServerMessage::Draining { deadline },
             LinkMessage::Error(error) => ServerMessage::Error(Box::new(wire_error(error))),
-            LinkMessage::Ended { reason } => ServerMessage::Ended { reason: reason.to_owned() },
+            LinkMessage::Ended { reason } => ServerMessage::Ended {
+                reason: reason.to_owned(),
+            },
         })
     }
 
     fn opened(&mut self, info: OpenedInfo) -> Opened {
         let mut ports = Vec::new();
         for (index, name, format) in info.inputs {
-            let Ok(name) = PortName::new(name) else { continue };
+            let Ok(name) = PortName::new(name) else {
+                continue;
+            };
             ports.push(port(name.clone(), Direction::Input, format));
-            self.inputs.push(Input { index, name, format, next: 1, ended: false });
+            self.inputs.push(Input {
+                index,
+                name,
+                format,
+                next: 1,
+                ended: false,
+            });
         }
         for (index, name, format) in info.outputs {
-            let Ok(name) = PortName::new(name) else { continue };
+            let Ok(name) = PortName::new(name) else {
+                continue;
+            };
             ports.push(port(name.clone(), Direction::Output, format));
             self.outputs.push((index, name));
         }
@@ -258,7 +330,12 @@ fn port(name: PortName, direction: Direction, format: StreamFormat) -> Port {
         StreamFormat::Video(format) => Some(StreamSpec::Video(format)),
         _ => None,
     };
-    Port { name, direction, kind: format.kind(), format: spec }
+    Port {
+        name,
+        direction,
+        kind: format.kind(),
+        format: spec,
+    }
 }
 
 fn check_format(frame: &Frame, input: &Input) -> Result<(), Error> {

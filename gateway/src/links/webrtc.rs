@@ -87,8 +87,14 @@ impl WebrtcLink {
     ) -> Self {
         let audio = |wanted: fn(&tidegate_signaling::TrackInfo) -> bool| {
             peer.tracks().find(|track| wanted(track)).and_then(|track| {
-                let Codec::Audio(codec) = track.codec else { return None };
-                Some(Track { id: track.id, format: format_of(codec), port: None })
+                let Codec::Audio(codec) = track.codec else {
+                    return None;
+                };
+                Some(Track {
+                    id: track.id,
+                    format: format_of(codec),
+                    port: None,
+                })
             })
         };
         let receives = audio(|track| track.receives);
@@ -140,7 +146,11 @@ impl WebrtcLink {
     fn command(&mut self, at: std::time::Instant, command: PeerCommand) {
         match command {
             PeerCommand::Close => self.peer.close(at),
-            PeerCommand::Patch { if_match, fragment, reply } => {
+            PeerCommand::Patch {
+                if_match,
+                fragment,
+                reply,
+            } => {
                 let etag = tidegate_signaling::whip::etag(self.peer.local_ufrag());
                 let verdict = tidegate_signaling::whip::judge_patch(
                     if_match.as_deref(),
@@ -152,7 +162,10 @@ impl WebrtcLink {
                     let restarted = self.peer.apply_fragment(at, &fragment).ok().flatten();
                     restarted.map(|parameters| {
                         self.route.add_ufrag(self.peer.local_ufrag());
-                        (parameters, tidegate_signaling::whip::etag(self.peer.local_ufrag()))
+                        (
+                            parameters,
+                            tidegate_signaling::whip::etag(self.peer.local_ufrag()),
+                        )
                     })
                 });
                 // Whoever sent the PATCH may have gone.
@@ -164,9 +177,17 @@ impl WebrtcLink {
     fn event(&mut self, now: Timestamp, event: PeerEvent) -> Option<LinkEvent> {
         match event {
             PeerEvent::Media(packet) => self.media(packet),
-            PeerEvent::ChannelOpen { id, label, protocol } if label == "events" => {
+            PeerEvent::ChannelOpen {
+                id,
+                label,
+                protocol,
+            } if label == "events" => {
                 let json = protocol != Subprotocol::Proto.token();
-                let subprotocol = if json { Subprotocol::Json } else { Subprotocol::Proto };
+                let subprotocol = if json {
+                    Subprotocol::Json
+                } else {
+                    Subprotocol::Proto
+                };
                 self.events = Some((id, subprotocol));
                 if let Some(opened) = self.opened.take() {
                     self.send(now, opened);
@@ -181,7 +202,11 @@ impl WebrtcLink {
             }
             PeerEvent::ChannelMessage { id, message } => self.channel_message(now, id, &message),
             PeerEvent::KeyFrameRequested(track) => {
-                let port = self.sends.as_ref().filter(|sends| sends.id == track)?.port?;
+                let port = self
+                    .sends
+                    .as_ref()
+                    .filter(|sends| sends.id == track)?
+                    .port?;
                 Some(LinkEvent::KeyFrameWanted { output: port })
             }
             PeerEvent::Failed(failure) => {
@@ -198,7 +223,10 @@ impl WebrtcLink {
     }
 
     fn media(&mut self, packet: MediaPacket) -> Option<LinkEvent> {
-        let track = self.receives.as_ref().filter(|track| track.id == packet.track)?;
+        let track = self
+            .receives
+            .as_ref()
+            .filter(|track| track.id == packet.track)?;
         let input = track.port?;
         let first = *self.first_timestamp.get_or_insert(packet.timestamp);
         let ticks = packet.timestamp.wrapping_sub(first);
@@ -207,14 +235,20 @@ impl WebrtcLink {
             samples: 0,
             data: packet.payload,
             rtp: Some(Rtp {
-                #[expect(clippy::cast_possible_truncation, reason = "RTP's own number is its low 16 bits")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "RTP's own number is its low 16 bits"
+                )]
                 sequence: packet.sequence as u16,
                 timestamp: packet.timestamp,
                 marker: packet.marker,
             }),
         };
         let at = MediaTime::from_samples(u64::from(ticks), track.format.sample_rate);
-        Some(LinkEvent::Frame { input, frame: Frame::new(at, Payload::Audio(audio)) })
+        Some(LinkEvent::Frame {
+            input,
+            frame: Frame::new(at, Payload::Audio(audio)),
+        })
     }
 
     fn channel_message(
@@ -242,17 +276,30 @@ impl WebrtcLink {
     }
 
     fn send_audio(&mut self, now: Timestamp, output: usize, frame: &Frame) -> bool {
-        let Some(track) = self.sends.as_ref().filter(|track| track.port == Some(output)) else {
+        let Some(track) = self
+            .sends
+            .as_ref()
+            .filter(|track| track.port == Some(output))
+        else {
             return false;
         };
-        let Payload::Audio(audio) = &frame.payload else { return false };
+        let Payload::Audio(audio) = &frame.payload else {
+            return false;
+        };
         let (timestamp, marker) = match audio.rtp {
             Some(rtp) => (rtp.timestamp, rtp.marker),
-            None => (self.rtp_time(frame.meta.media_time, track.format.sample_rate), false),
+            None => (
+                self.rtp_time(frame.meta.media_time, track.format.sample_rate),
+                false,
+            ),
         };
         let at = self.clock.instant(now);
         // Before the connection stands there is nobody to hear it.
-        if self.peer.send_rtp(at, track.id, timestamp, marker, &audio.data).is_err() {
+        if self
+            .peer
+            .send_rtp(at, track.id, timestamp, marker, &audio.data)
+            .is_err()
+        {
             self.lost += 1;
         }
         true
@@ -262,7 +309,8 @@ impl WebrtcLink {
     fn rtp_time(&self, at: MediaTime, rate: u32) -> u32 {
         let ticks = i128::from(at.as_micros()) * i128::from(rate) / 1_000_000;
         let wrapped = ticks.rem_euclid(1 << 32);
-        self.send_base.wrapping_add(u32::try_from(wrapped).unwrap_or(0))
+        self.send_base
+            .wrapping_add(u32::try_from(wrapped).unwrap_or(0))
     }
 
     fn send_event(&mut self, now: Timestamp, message: LinkMessage) {
@@ -270,9 +318,13 @@ impl WebrtcLink {
             self.lost += u64::from(matches!(message, LinkMessage::Frame { .. }));
             return;
         };
-        let Some(message) = self.native.encode(message) else { return };
+        let Some(message) = self.native.encode(message) else {
+            return;
+        };
         let payload = match subprotocol {
-            Subprotocol::Json => ChannelMessage::Text(Bytes::from(json::encode_server(&message, now))),
+            Subprotocol::Json => {
+                ChannelMessage::Text(Bytes::from(json::encode_server(&message, now)))
+            }
             Subprotocol::Proto => {
                 ChannelMessage::Binary(protobuf::encode_server_bytes(message, now))
             }
@@ -297,7 +349,10 @@ impl Link for WebrtcLink {
         match port.kind {
             Kind::Audio => {
                 let format = self.receives.as_ref()?.format;
-                Some(StreamFormat::Audio { format, packets: true })
+                Some(StreamFormat::Audio {
+                    format,
+                    packets: true,
+                })
             }
             Kind::Video => None,
             // By the data channel, which a client that offers one may open.
@@ -313,7 +368,11 @@ impl Link for WebrtcLink {
                 Some(Accepts::Audio(AudioPattern {
                     codecs: vec![format.codec],
                     sample_rates: vec![format.sample_rate],
-                    channels: if opus { Vec::new() } else { vec![format.channels] },
+                    channels: if opus {
+                        Vec::new()
+                    } else {
+                        vec![format.channels]
+                    },
                     packets: true,
                 }))
             }
@@ -339,7 +398,10 @@ impl Link for WebrtcLink {
         self.transmit();
         if self.lost > 0 {
             let count = std::mem::take(&mut self.lost);
-            return Poll::Ready(LinkEvent::Lost { reason: "webrtc_not_sent", count });
+            return Poll::Ready(LinkEvent::Lost {
+                reason: "webrtc_not_sent",
+                count,
+            });
         }
         Poll::Pending
     }
@@ -350,10 +412,18 @@ impl Link for WebrtcLink {
             LinkMessage::Opened(ref info) => {
                 let audio = |format: &StreamFormat| format.kind() == Kind::Audio;
                 if let Some(track) = &mut self.receives {
-                    track.port = info.inputs.iter().find(|(.., f)| audio(f)).map(|(i, ..)| *i);
+                    track.port = info
+                        .inputs
+                        .iter()
+                        .find(|(.., f)| audio(f))
+                        .map(|(i, ..)| *i);
                 }
                 if let Some(track) = &mut self.sends {
-                    track.port = info.outputs.iter().find(|(.., f)| audio(f)).map(|(o, ..)| *o);
+                    track.port = info
+                        .outputs
+                        .iter()
+                        .find(|(.., f)| audio(f))
+                        .map(|(o, ..)| *o);
                 }
                 self.opened = Some(message);
             }
@@ -371,9 +441,13 @@ impl Link for WebrtcLink {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<()> {
         self.transmit();
-        let Some(until) = self.closing else { return Poll::Ready(()) };
+        let Some(until) = self.closing else {
+            return Poll::Ready(());
+        };
         self.drive(cx, now);
-        let waits = self.events.is_some_and(|(id, _)| self.peer.channel_buffered(id) > 0);
+        let waits = self
+            .events
+            .is_some_and(|(id, _)| self.peer.channel_buffered(id) > 0);
         if waits && now < until && !self.peer.has_ended() {
             return Poll::Pending;
         }
@@ -402,7 +476,11 @@ impl Link for WebrtcLink {
 
 /// The format that a codec's packets have in the graph.
 fn format_of(codec: AudioCodec) -> AudioFormat {
-    let g711 = |codec| AudioFormat { codec, sample_rate: 8_000, channels: 1 };
+    let g711 = |codec| AudioFormat {
+        codec,
+        sample_rate: 8_000,
+        channels: 1,
+    };
     match codec {
         AudioCodec::Opus => AudioFormat::WEBRTC_OPUS,
         AudioCodec::Pcmu => g711(MediaCodec::Pcmu),

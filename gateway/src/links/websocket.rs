@@ -161,7 +161,8 @@ impl WebSocketLink {
         let audio = Audio::encoded(format, bytes);
         let media_time = MediaTime::from_samples(self.raw_samples, format.sample_rate);
         self.raw_samples += u64::from(audio.samples);
-        self.native.frame(&port, Frame::new(media_time, Payload::Audio(audio)))
+        self.native
+            .frame(&port, Frame::new(media_time, Payload::Audio(audio)))
     }
 
     fn fail(&mut self, error: &axum::Error) -> LinkEvent {
@@ -217,7 +218,9 @@ impl Link for WebSocketLink {
             return Poll::Pending;
         }
         loop {
-            let Some(socket) = &mut self.socket else { return Poll::Ready(LinkEvent::Closed) };
+            let Some(socket) = &mut self.socket else {
+                return Poll::Ready(LinkEvent::Closed);
+            };
             match Pin::new(socket).poll_next(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => {
@@ -255,13 +258,15 @@ impl Link for WebSocketLink {
             }
             message => {
                 if let Some(message) = self.native.encode(message) {
-                    self.outgoing.push_back(self.subprotocol.encode(message, now));
+                    self.outgoing
+                        .push_back(self.subprotocol.encode(message, now));
                 }
             }
         }
         if ended {
             let reason = axum::extract::ws::Utf8Bytes::from_static("");
-            self.outgoing.push_back(Message::Close(Some(CloseFrame { code, reason })));
+            self.outgoing
+                .push_back(Message::Close(Some(CloseFrame { code, reason })));
         }
     }
 
@@ -270,7 +275,9 @@ impl Link for WebSocketLink {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, _now: Timestamp) -> Poll<()> {
-        let Some(socket) = &mut self.socket else { return Poll::Ready(()) };
+        let Some(socket) = &mut self.socket else {
+            return Poll::Ready(());
+        };
         let mut socket = Pin::new(socket);
         while !self.outgoing.is_empty() && !self.gone {
             match socket.as_mut().poll_ready(cx) {

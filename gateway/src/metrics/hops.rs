@@ -35,8 +35,10 @@ pub(crate) struct HopHandles {
 
 impl HopHandles {
     pub(super) fn register(metrics: &Metrics, key: &HopKey) -> Self {
-        let mut labels =
-            vec![label("pipeline", key.pipeline.clone()), label("hop", key.hop.clone())];
+        let mut labels = vec![
+            label("pipeline", key.pipeline.clone()),
+            label("hop", key.hop.clone()),
+        ];
         if let Some(endpoint) = &key.endpoint {
             labels.push(label("endpoint", endpoint.clone()));
         }
@@ -74,6 +76,8 @@ impl HopHandles {
 
 impl std::fmt::Debug for HopHandles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HopHandles").field("labels", &self.labels).finish_non_exhaustive()
+        f.debug_struct("HopHandles")
+            .field("labels", &self.labels)
+            .finish_non_exhaustive()
     }
 }

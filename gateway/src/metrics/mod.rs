@@ -44,7 +44,11 @@ impl Metrics {
             .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), LATENCY_BUCKETS)?
             .build_recorder();
         let handle = recorder.handle();
-        let metrics = Self { recorder, handle, hops: Mutex::default() };
+        let metrics = Self {
+            recorder,
+            handle,
+            hops: Mutex::default(),
+        };
         metrics.describe();
         Ok(metrics)
     }
@@ -62,22 +66,28 @@ impl Metrics {
 
     /// A counter's handle.
     pub(crate) fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
-        self.recorder.register_counter(&Key::from_parts(name, labels), &METADATA)
+        self.recorder
+            .register_counter(&Key::from_parts(name, labels), &METADATA)
     }
 
     /// A gauge's handle.
     pub(crate) fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
-        self.recorder.register_gauge(&Key::from_parts(name, labels), &METADATA)
+        self.recorder
+            .register_gauge(&Key::from_parts(name, labels), &METADATA)
     }
 
     /// A histogram's handle.
     pub(crate) fn histogram(&self, name: &'static str, labels: Vec<Label>) -> Histogram {
-        self.recorder.register_histogram(&Key::from_parts(name, labels), &METADATA)
+        self.recorder
+            .register_histogram(&Key::from_parts(name, labels), &METADATA)
     }
 
     /// The handles of one hop, made on first use and kept.
     pub(crate) fn hop(&self, key: HopKey) -> Arc<HopHandles> {
-        let mut hops = self.hops.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut hops = self
+            .hops
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(handles) = hops.get(&key) {
             return Arc::clone(handles);
         }
@@ -90,16 +100,21 @@ impl Metrics {
     pub(crate) fn session_latency(&self, pipeline: &str, transport: &'static str) -> Histogram {
         self.histogram(
             "tidegate_session_latency_seconds",
-            vec![label("pipeline", pipeline.to_owned()), label("transport", transport)],
+            vec![
+                label("pipeline", pipeline.to_owned()),
+                label("transport", transport),
+            ],
         )
     }
 
     fn describe(&self) {
         for (name, unit, text) in COUNTERS {
-            self.recorder.describe_counter(KeyName::from(*name), *unit, SharedString::from(*text));
+            self.recorder
+                .describe_counter(KeyName::from(*name), *unit, SharedString::from(*text));
         }
         for (name, unit, text) in GAUGES {
-            self.recorder.describe_gauge(KeyName::from(*name), *unit, SharedString::from(*text));
+            self.recorder
+                .describe_gauge(KeyName::from(*name), *unit, SharedString::from(*text));
         }
         for (name, text) in HISTOGRAMS {
             self.recorder.describe_histogram(
@@ -130,26 +145,90 @@ pub(crate) fn seconds(value: Duration) -> f64 {
 type Described = (&'static str, Option<Unit>, &'static str);
 
 const COUNTERS: &[Described] = &[
-    ("tidegate_sessions_total", None, "Sessions that ended, by how."),
-    ("tidegate_sessions_refused_total", None, "Sessions that were not opened, by error code."),
-    ("tidegate_hop_frames_total", None, "Frames that entered and left a hop."),
-    ("tidegate_hop_bytes_total", None, "Payload bytes that entered and left a hop."),
-    ("tidegate_hop_dropped_frames_total", None, "Frames that did not go on, by reason."),
-    ("tidegate_hop_attempts_total", None, "Attempts to open a remote hop, by outcome."),
-    ("tidegate_webrtc_packets_received_total", None, "RTP packets received."),
-    ("tidegate_webrtc_packets_lost_total", None, "RTP packets that never came."),
-    ("tidegate_webrtc_packets_late_total", None, "RTP packets that came too late to be played."),
-    ("tidegate_webrtc_concealed_samples_total", None, "Samples made up for lost or late audio."),
-    ("tidegate_udp_dropped_datagrams_total", None, "Datagrams that were not handled, by reason."),
-    ("tidegate_frames_dropped_total", None, "Frames dropped outside of a hop, by reason."),
+    (
+        "tidegate_sessions_total",
+        None,
+        "Sessions that ended, by how.",
+    ),
+    (
+        "tidegate_sessions_refused_total",
+        None,
+        "Sessions that were not opened, by error code.",
+    ),
+    (
+        "tidegate_hop_frames_total",
+        None,
+        "Frames that entered and left a hop.",
+    ),
+    (
+        "tidegate_hop_bytes_total",
+        None,
+        "Payload bytes that entered and left a hop.",
+    ),
+    (
+        "tidegate_hop_dropped_frames_total",
+        None,
+        "Frames that did not go on, by reason.",
+    ),
+    (
+        "tidegate_hop_attempts_total",
+        None,
+        "Attempts to open a remote hop, by outcome.",
+    ),
+    (
+        "tidegate_webrtc_packets_received_total",
+        None,
+        "RTP packets received.",
+    ),
+    (
+        "tidegate_webrtc_packets_lost_total",
+        None,
+        "RTP packets that never came.",
+    ),
+    (
+        "tidegate_webrtc_packets_late_total",
+        None,
+        "RTP packets that came too late to be played.",
+    ),
+    (
+        "tidegate_webrtc_concealed_samples_total",
+        None,
+        "Samples made up for lost or late audio.",
+    ),
+    (
+        "tidegate_udp_dropped_datagrams_total",
+        None,
+        "Datagrams that were not handled, by reason.",
+    ),
+    (
+        "tidegate_frames_dropped_total",
+        None,
+        "Frames dropped outside of a hop, by reason.",
+    ),
 ];
 
 const GAUGES: &[Described] = &[
-    ("tidegate_sessions_active", None, "Sessions with at least one client, by transport."),
+    (
+        "tidegate_sessions_active",
+        None,
+        "Sessions with at least one client, by transport.",
+    ),
     ("tidegate_sessions_limit", None, "Most sessions at a time."),
-    ("tidegate_hop_queue_frames", None, "Frames that wait before a hop, over all sessions."),
-    ("tidegate_hop_in_flight", None, "Frames that a hop has taken and not answered."),
-    ("tidegate_endpoint_up", None, "Whether the last attempt on an endpoint succeeded."),
+    (
+        "tidegate_hop_queue_frames",
+        None,
+        "Frames that wait before a hop, over all sessions.",
+    ),
+    (
+        "tidegate_hop_in_flight",
+        None,
+        "Frames that a hop has taken and not answered.",
+    ),
+    (
+        "tidegate_endpoint_up",
+        None,
+        "Whether the last attempt on an endpoint succeeded.",
+    ),
     ("tidegate_tasks", None, "Tasks that run."),
 ];
 
@@ -158,16 +237,31 @@ const HISTOGRAMS: &[(&str, &str)] = &[
         "tidegate_session_latency_seconds",
         "From a frame's arrival to the departure of what it caused.",
     ),
-    ("tidegate_hop_queue_seconds", "Wait before the hop, per output, of the newest input."),
+    (
+        "tidegate_hop_queue_seconds",
+        "Wait before the hop, per output, of the newest input.",
+    ),
     (
         "tidegate_hop_service_seconds",
         "The hop's own duration, a worker's queue included. In-place hops are sampled.",
     ),
-    ("tidegate_hop_wire_seconds", "What the hop cost besides queue and service."),
-    ("tidegate_hop_first_output_seconds", "From an utterance's first input to its first output."),
-    ("tidegate_webrtc_jitter_seconds", "Interarrival jitter (RFC 3550 §6.4.1)."),
+    (
+        "tidegate_hop_wire_seconds",
+        "What the hop cost besides queue and service.",
+    ),
+    (
+        "tidegate_hop_first_output_seconds",
+        "From an utterance's first input to its first output.",
+    ),
+    (
+        "tidegate_webrtc_jitter_seconds",
+        "Interarrival jitter (RFC 3550 §6.4.1).",
+    ),
     ("tidegate_webrtc_round_trip_seconds", "Round trip by RTCP."),
-    ("tidegate_webrtc_jitter_buffer_seconds", "Playing time held back by jitter buffers."),
+    (
+        "tidegate_webrtc_jitter_buffer_seconds",
+        "Playing time held back by jitter buffers.",
+    ),
 ];
 
 #[cfg(test)]
@@ -177,12 +271,17 @@ mod tests {
     #[test]
     fn a_hop_is_registered_once_and_rendered_with_its_labels() {
         let metrics = Metrics::new().expect("buckets");
-        let key = HopKey { pipeline: "echo".into(), hop: "gain".into(), endpoint: None };
+        let key = HopKey {
+            pipeline: "echo".into(),
+            hop: "gain".into(),
+            endpoint: None,
+        };
         let first = metrics.hop(key.clone());
         assert!(Arc::ptr_eq(&first, &metrics.hop(key)));
         first.service.record(0.0004);
         let text = metrics.render();
-        let line = "tidegate_hop_service_seconds_bucket{pipeline=\"echo\",hop=\"gain\",le=\"0.0005\"} 1";
+        let line =
+            "tidegate_hop_service_seconds_bucket{pipeline=\"echo\",hop=\"gain\",le=\"0.0005\"} 1";
         assert!(text.contains(line), "{text}");
     }
 }

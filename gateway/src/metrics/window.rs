@@ -52,7 +52,10 @@ impl Window {
         if both.is_empty() {
             return None;
         }
-        #[expect(clippy::cast_precision_loss, reason = "nanoseconds under a minute are exact in f64")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "nanoseconds under a minute are exact in f64"
+        )]
         let micros = |nanos: u64| nanos as f64 / 1_000.0;
         Some(Percentiles {
             count: both.len(),
@@ -64,7 +67,9 @@ impl Window {
     }
 
     fn turn(&mut self, now: Timestamp) {
-        let Some(halves) = &mut self.halves else { return };
+        let Some(halves) = &mut self.halves else {
+            return;
+        };
         let since = now.saturating_since(self.current_since);
         if since < HALF {
             return;
@@ -92,7 +97,9 @@ mod tests {
         let mut window = Window::default();
         assert_eq!(window.percentiles(at(0)), None);
         window.record(at(1), Duration::from_micros(100));
-        let seen = window.percentiles(at(2)).expect("a sample is in the window");
+        let seen = window
+            .percentiles(at(2))
+            .expect("a sample is in the window");
         assert_eq!(seen.count, 1);
         assert!((90.0..=115.0).contains(&seen.p50_us), "{seen:?}");
         assert!(window.percentiles(at(7)).is_some());

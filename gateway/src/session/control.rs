@@ -13,7 +13,10 @@ use crate::metrics::window::Percentiles;
 /// A message to a driver.
 pub(crate) enum Control {
     /// A client wants in.
-    Join { link: Box<dyn Link>, reply: oneshot::Sender<Result<(), Error>> },
+    Join {
+        link: Box<dyn Link>,
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
     /// The admin API wants to see it.
     Snapshot(oneshot::Sender<Snapshot>),
     /// It is to end.
@@ -49,8 +52,12 @@ impl End {
     /// The end as `tidegate_sessions_total` counts it.
     pub(crate) const fn outcome(&self) -> Outcome {
         match self {
-            Self::Finished | Self::Left | Self::Deleted => Outcome { label: self.reason() },
-            Self::Failed(error) => Outcome { label: error.code.as_str() },
+            Self::Finished | Self::Left | Self::Deleted => Outcome {
+                label: self.reason(),
+            },
+            Self::Failed(error) => Outcome {
+                label: error.code.as_str(),
+            },
         }
     }
 }
@@ -73,4 +80,6 @@ pub(crate) struct Snapshot {
     pub(crate) session_latency: Option<Percentiles>,
     pub(crate) webrtc: Option<WebrtcStats>,
     pub(crate) reception: Option<Reception>,
+    /// Inputs, outputs and edges.
+    pub(crate) shape: serde_json::Value,
 }

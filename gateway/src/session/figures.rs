@@ -95,13 +95,26 @@ pub(crate) struct LatencyReport {
 impl Figures {
     /// Figures of a session of a pipeline. Inline manifests share one pipeline label and are told apart by node type.
     pub(crate) fn new(clock: Clock, metrics: Arc<Metrics>, pipeline: &str, inline: bool) -> Self {
-        let pipeline = if inline { "inline".to_owned() } else { pipeline.to_owned() };
-        Self { clock, metrics, pipeline, inline, state: Arc::default() }
+        let pipeline = if inline {
+            "inline".to_owned()
+        } else {
+            pipeline.to_owned()
+        };
+        Self {
+            clock,
+            metrics,
+            pipeline,
+            inline,
+            state: Arc::default(),
+        }
     }
 
     /// The probe for the session's graph.
     pub(crate) fn probe(&self) -> Box<dyn Probe> {
-        Box::new(SessionProbe { clock: self.clock, state: Arc::clone(&self.state) })
+        Box::new(SessionProbe {
+            clock: self.clock,
+            state: Arc::clone(&self.state),
+        })
     }
 
     /// Registers hops that came since the last call. Called after a client was attached.
@@ -109,7 +122,11 @@ impl Figures {
         let mut state = lock(&self.state);
         let known = state.hops.len();
         for stats in graph.hop_stats().iter().skip(known) {
-            let hop = if self.inline { &stats.node_type } else { &stats.id };
+            let hop = if self.inline {
+                &stats.node_type
+            } else {
+                &stats.id
+            };
             let endpoint = endpoint(&stats.id);
             let key = HopKey {
                 pipeline: self.pipeline.clone(),
@@ -136,7 +153,9 @@ impl Figures {
 
     /// Forgets an egress.
     pub(crate) fn forget_egress(&self, egress: EgressId) {
-        lock(&self.state).egresses.retain(|(known, _)| *known != egress);
+        lock(&self.state)
+            .egresses
+            .retain(|(known, _)| *known != egress);
     }
 
     /// Brings the counters up to the graph's totals.
@@ -152,8 +171,12 @@ impl Figures {
         self.flush(graph);
         let mut state = lock(&self.state);
         for hop in &mut state.hops {
-            hop.handles.queue_frames.decrement(f64::from(hop.flushed.queue_frames));
-            hop.handles.in_flight.decrement(f64::from(hop.flushed.in_flight));
+            hop.handles
+                .queue_frames
+                .decrement(f64::from(hop.flushed.queue_frames));
+            hop.handles
+                .in_flight
+                .decrement(f64::from(hop.flushed.in_flight));
             hop.flushed.queue_frames = 0;
             hop.flushed.in_flight = 0;
         }
@@ -227,11 +250,18 @@ impl Hop {
             }
         };
         advance(&handles.frames_in, &mut flushed.frames_in, stats.frames_in);
-        advance(&handles.frames_out, &mut flushed.frames_out, stats.frames_out);
+        advance(
+            &handles.frames_out,
+            &mut flushed.frames_out,
+            stats.frames_out,
+        );
         advance(&handles.bytes_in, &mut flushed.bytes_in, stats.bytes_in);
         advance(&handles.bytes_out, &mut flushed.bytes_out, stats.bytes_out);
         for reason in DropReason::ALL {
-            let (total, done) = (stats.dropped[reason as usize], &mut flushed.dropped[reason as usize]);
+            let (total, done) = (
+                stats.dropped[reason as usize],
+                &mut flushed.dropped[reason as usize],
+            );
             if total > *done {
                 handles.dropped(metrics, reason).increment(total - *done);
                 *done = total;
@@ -243,7 +273,11 @@ impl Hop {
                 *done = value;
             }
         };
-        level(&handles.queue_frames, &mut flushed.queue_frames, stats.queue_frames);
+        level(
+            &handles.queue_frames,
+            &mut flushed.queue_frames,
+            stats.queue_frames,
+        );
         level(&handles.in_flight, &mut flushed.in_flight, stats.in_flight);
     }
 }
@@ -256,7 +290,9 @@ impl Probe for SessionProbe {
     fn record(&mut self, hop: usize, stage: Stage, value: Duration) {
         let now = self.clock.now();
         let mut state = lock(&self.state);
-        let Some(hop) = state.hops.get_mut(hop) else { return };
+        let Some(hop) = state.hops.get_mut(hop) else {
+            return;
+        };
         let (histogram, window) = match stage {
             Stage::Queue => (&hop.handles.queue, &mut hop.queue),
             Stage::Service => (&hop.handles.service, &mut hop.service),

@@ -71,7 +71,11 @@ impl OffloadHop {
         clock: Clock,
     ) -> Self {
         let events = (0..inputs)
-            .map(|port| HopEvent::Credit { port, frames: OFFLOAD_CREDIT, bytes: u64::MAX })
+            .map(|port| HopEvent::Credit {
+                port,
+                frames: OFFLOAD_CREDIT,
+                bytes: u64::MAX,
+            })
             .collect();
         Self {
             id,
@@ -124,9 +128,14 @@ impl OffloadHop {
             }
             Err(error) => {
                 self.over = true;
-                let what = if error.is_panic() { "panicked" } else { "was cancelled" };
+                let what = if error.is_panic() {
+                    "panicked"
+                } else {
+                    "was cancelled"
+                };
                 let error = Error::new(Code::NodeFailed, format!("the node {what} on its thread"));
-                self.events.push_back(HopEvent::Failed(error.at_hop(self.id.clone())));
+                self.events
+                    .push_back(HopEvent::Failed(error.at_hop(self.id.clone())));
             }
         }
     }
@@ -156,7 +165,11 @@ impl Batch {
                     self.newest = self.newest.max(seq);
                     self.call(clock, since, id, |node, cx| node.on_frame(cx, port, frame));
                     self.events.push(HopEvent::Acknowledged { port, seq });
-                    self.events.push(HopEvent::Credit { port, frames: 1, bytes: u64::MAX });
+                    self.events.push(HopEvent::Credit {
+                        port,
+                        frames: 1,
+                        bytes: u64::MAX,
+                    });
                 }
                 HopCommand::End { port } => {
                     self.call(clock, since, id, |node, cx| node.on_end(cx, port));
@@ -182,10 +195,7 @@ impl Batch {
         clock: Clock,
         since: Timestamp,
         id: &str,
-        work: impl FnOnce(
-            &mut dyn Node,
-            &mut NodeContext<'_>,
-        ) -> Result<(), tidegate_nodes::NodeError>,
+        work: impl FnOnce(&mut dyn Node, &mut NodeContext<'_>) -> Result<(), tidegate_nodes::NodeError>,
     ) {
         let mut effects = Effects::default();
         let mut cx = NodeContext::new(clock.now(), &mut effects);
@@ -219,8 +229,12 @@ impl Hop for OffloadHop {
             if self.running.is_none() {
                 self.start(now);
             }
-            let Some(running) = &mut self.running else { return Poll::Pending };
-            let Poll::Ready(result) = Pin::new(running).poll(cx) else { return Poll::Pending };
+            let Some(running) = &mut self.running else {
+                return Poll::Pending;
+            };
+            let Poll::Ready(result) = Pin::new(running).poll(cx) else {
+                return Poll::Pending;
+            };
             self.running = None;
             self.settle(result);
         }
@@ -237,8 +251,13 @@ impl Hop for OffloadHop {
                 match old {
                     HopCommand::Frame { port, .. } => {
                         let reason = tidegate_nodes::DropReason::Interrupted;
-                        self.events.push_back(HopEvent::Dropped { reason, frames: 1 });
-                        let credit = HopEvent::Credit { port, frames: 1, bytes: u64::MAX };
+                        self.events
+                            .push_back(HopEvent::Dropped { reason, frames: 1 });
+                        let credit = HopEvent::Credit {
+                            port,
+                            frames: 1,
+                            bytes: u64::MAX,
+                        };
                         self.events.push_back(credit);
                     }
                     other => self.commands.push_back((at, other)),
@@ -249,6 +268,10 @@ impl Hop for OffloadHop {
     }
 
     fn timeout(&self) -> Option<Timestamp> {
-        if self.running.is_some() { None } else { self.timer }
+        if self.running.is_some() {
+            None
+        } else {
+            self.timer
+        }
     }
 }

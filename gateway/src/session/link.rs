@@ -118,7 +118,11 @@ pub(crate) enum LinkMessage {
     /// No more frames of an output will come.
     OutputEnded { output: usize },
     /// An input takes this much more (feature `credits`).
-    Credit { input: usize, frames: u32, bytes: u64 },
+    Credit {
+        input: usize,
+        frames: u32,
+        bytes: u64,
+    },
     /// An input was consumed up to this number (feature `credits`).
     Ack { input: usize, seq: u64 },
     /// Whoever feeds this input is asked for a key frame.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tidegate_nodes::compile::{Binding, Pipeline};
-use tidegate_nodes::graph::Graph;
-use tidegate_nodes::{Code, Error, Plan, Placement};
+use tidegate_nodes::graph::{Graph, Mode};
+use tidegate_nodes::{Code, Error, Placement, Plan};
 use tidegate_proto::message::Source;
 
 use super::control::Control;
@@ -56,7 +56,8 @@ impl Gateway {
 
     async fn open_uncounted(self: &Arc<Self>, request: Request) -> Result<Handle, Error> {
         if request.hop_count >= HOPS_MAX {
-            let text = format!("the session passed {HOPS_MAX} gateways already: a circle of remote hops");
+            let text =
+                format!("the session passed {HOPS_MAX} gateways already: a circle of remote hops");
             return Err(Error::new(Code::ManifestCycle, text));
         }
         let (pipeline, inline) = self.pipeline(&request.source)?;
@@ -68,17 +69,32 @@ impl Gateway {
             }
         }
         let slot = self.sessions.admit()?;
-        let Request { parameters, key, hop_count, deadline, link, .. } = request;
-        let (handle, control) =
-            match self.sessions.insert(&slot, pipeline.name(), key.as_deref()) {
-                Ok(new) => new,
-                Err(first) => {
-                    first.join(link).await?;
-                    return Ok(first);
-                }
-            };
-        let prepared = Prepared { pipeline, inline, parameters, hop_count, deadline };
-        let parts = self.prepare(prepared, &slot, key.is_some(), control, link.as_ref()).await?;
+        let Request {
+            parameters,
+            key,
+            hop_count,
+            deadline,
+            link,
+            ..
+        } = request;
+        let (handle, control) = match self.sessions.insert(&slot, pipeline.name(), key.as_deref()) {
+            Ok(new) => new,
+            Err(first) => {
+                first.join(link).await?;
+                return Ok(first);
+            }
+        };
+        let prepared = Prepared {
+            pipeline,
+            inline,
+            mode: link.mode(),
+            hop_count,
+            deadline,
+        };
+        let binding = binding(&prepared, parameters, link.as_ref())?;
+        let parts = self
+            .prepare(prepared, binding, &slot, key.is_some(), control)
+            .await?;
         self.run(parts, slot, link.transport());
         handle.join(link).await?;
         Ok(handle)
@@ -91,22 +107,22 @@ impl Gateway {
                 Code::PermissionDenied,
                 "manifests of clients are not served here: set inline to true, or name a pipeline",
             )),
-            Source::Manifest(text) => {
-                Ok((self.pipelines.inline(text, &self.config.inline_endpoints)?, true))
-            }
+            Source::Manifest(text) => Ok((
+                self.pipelines.inline(text, &self.config.inline_endpoints)?,
+                true,
+            )),
         }
     }
 
     async fn prepare(
         &self,
         prepared: Prepared,
+        mut binding: Binding,
         slot: &Slot,
         shared: bool,
         control: tokio::sync::mpsc::Receiver<Control>,
-        link: &dyn Link,
     ) -> Result<Parts, Error> {
         let pipeline = &prepared.pipeline;
-        let mut binding = self.binding(&prepared, link)?;
         binding.remote_ports = self.remote_ports(pipeline.outline()).await?;
         let plan = Arc::new(pipeline.bind(&binding)?);
         let figures = Figures::new(
@@ -115,8 +131,11 @@ impl Gateway {
             pipeline.name(),
             prepared.inline,
         );
-        let (graph, offloaded) =
-            Graph::new(Arc::clone(&plan), self.pipelines.registry(), figures.probe())?;
+        let (graph, offloaded) = Graph::new(
+            Arc::clone(&plan),
+            self.pipelines.registry(),
+            figures.probe(),
+        )?;
         let mut hops: Vec<(usize, Box<dyn Hop>)> = Vec::new();
         for (index, node) in offloaded {
             let hop = &plan.hops[index];
@@ -124,7 +143,7 @@ impl Gateway {
             let hop = OffloadHop::new(hop.id.clone(), node, inputs, outputs, self.clock);
             hops.push((index, Box::new(hop)));
         }
-        self.open_remotes(&plan, &prepared, link.mode(), &mut hops).await?;
+        self.open_remotes(&plan, &prepared, &mut hops).await?;
         Ok(Parts {
             id: slot.id().to_owned(),
             shared,
@@ -139,23 +158,6 @@ impl Gateway {
         })
     }
 
-    /// What the first client sends decides the formats inside.
-    fn binding(&self, prepared: &Prepared, link: &dyn Link) -> Result<Binding, Error> {
-        let outline = prepared.pipeline.outline();
-        let ports = ports_of(outline);
-        let placement = ports.place(link)?;
-        let mut inputs = vec![None; outline.inputs.len()];
-        for (input, format) in placement.inputs {
-            inputs[input] = Some(format);
-        }
-        Ok(Binding {
-            parameters: prepared.parameters.clone(),
-            modes: vec![link.mode(); outline.inputs.len()],
-            inputs,
-            remote_ports: BTreeMap::new(),
-        })
-    }
-
     fn run(self: &Arc<Self>, parts: Parts, slot: Slot, transport: Transport) {
         let driver = Driver::new(parts);
         let metrics = Arc::clone(&self.metrics);
@@ -163,20 +165,44 @@ impl Gateway {
         drop(self.tasks.spawn(async move {
             let outcome = driver.run().await;
             drop(slot);
-            let labels =
-                vec![label("transport", transport.as_str()), label("outcome", outcome.label)];
-            metrics.counter("tidegate_sessions_total", labels).increment(1);
+            let labels = vec![
+                label("transport", transport.as_str()),
+                label("outcome", outcome.label),
+            ];
+            metrics
+                .counter("tidegate_sessions_total", labels)
+                .increment(1);
         }));
     }
 }
 
 /// What is settled before formats are.
-pub(super) struct Prepared {
-    pub(super) pipeline: Arc<Pipeline>,
+pub(crate) struct Prepared {
+    pub(crate) pipeline: Arc<Pipeline>,
     inline: bool,
+    pub(crate) mode: Mode,
+    pub(crate) hop_count: u32,
+    pub(crate) deadline: Option<Duration>,
+}
+
+/// What the first client sends decides the formats inside.
+fn binding(
+    prepared: &Prepared,
     parameters: Map<String, Value>,
-    pub(super) hop_count: u32,
-    pub(super) deadline: Option<Duration>,
+    link: &dyn Link,
+) -> Result<Binding, Error> {
+    let outline = prepared.pipeline.outline();
+    let placement = ports_of(outline).place(link)?;
+    let mut inputs = vec![None; outline.inputs.len()];
+    for (input, format) in placement.inputs {
+        inputs[input] = Some(format);
+    }
+    Ok(Binding {
+        parameters,
+        modes: vec![prepared.mode; outline.inputs.len()],
+        inputs,
+        remote_ports: BTreeMap::new(),
+    })
 }
 
 /// The ports of a pipeline that nobody uses yet.
@@ -193,7 +219,10 @@ pub(crate) fn ports_of(plan: &Plan) -> SessionPorts {
         seat: output.seat,
         taken: false,
     });
-    SessionPorts { inputs: inputs.collect(), outputs: outputs.collect() }
+    SessionPorts {
+        inputs: inputs.collect(),
+        outputs: outputs.collect(),
+    }
 }
 
 fn check_key(key: &str) -> Result<(), Error> {

@@ -62,7 +62,9 @@ impl SessionPorts {
         }
         let seats = self.outputs.iter().any(|output| output.seat.is_some());
         if !seats {
-            let free = (0..self.inputs.len()).filter(|&i| !self.inputs[i].taken).collect();
+            let free = (0..self.inputs.len())
+                .filter(|&i| !self.inputs[i].taken)
+                .collect();
             return Ok((free, (0..self.outputs.len()).collect()));
         }
         let seat = (0..self.inputs.len()).find(|&i| {
@@ -116,24 +118,38 @@ impl SessionPorts {
     }
 
     fn with_common(&self, input: usize) -> Vec<usize> {
-        self.seat_outputs(input).chain(self.common_outputs()).collect()
+        self.seat_outputs(input)
+            .chain(self.common_outputs())
+            .collect()
     }
 
     fn seat_count(&self) -> usize {
-        (0..self.inputs.len()).filter(|&i| self.seat_outputs(i).next().is_some()).count()
+        (0..self.inputs.len())
+            .filter(|&i| self.seat_outputs(i).next().is_some())
+            .count()
     }
 
     fn names(&self) -> String {
-        let names: Vec<_> =
-            self.inputs.iter().chain(&self.outputs).map(|port| port.name.as_str()).collect();
+        let names: Vec<_> = self
+            .inputs
+            .iter()
+            .chain(&self.outputs)
+            .map(|port| port.name.as_str())
+            .collect();
         names.join(", ")
     }
 
     fn misfit(&self, link: &dyn Link) -> String {
         let list = |ports: &[PortFacts]| {
-            let texts: Vec<_> =
-                ports.iter().map(|port| format!("{} ({})", port.name, port.kind)).collect();
-            if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
+            let texts: Vec<_> = ports
+                .iter()
+                .map(|port| format!("{} ({})", port.name, port.kind))
+                .collect();
+            if texts.is_empty() {
+                "none".to_owned()
+            } else {
+                texts.join(", ")
+            }
         };
         format!(
             "a {} client fits no free port of this pipeline; inputs: {}; outputs: {}",

@@ -61,18 +61,26 @@ impl Slot {
         let share = window / open.max(1);
         // A window smaller than the number of outputs goes to the first that wants it.
         let mut left = window;
-        self.outputs.iter_mut().filter(|output| !output.ended).filter_map(move |output| {
-            let wanted = share.max(1).min(left).min(output.client_frames.unwrap_or(u32::MAX));
-            left = left.saturating_sub(wanted.max(output.granted));
-            let more = wanted.saturating_sub(output.granted);
-            output.granted += more;
-            (more > 0).then_some((output.egress, more))
-        })
+        self.outputs
+            .iter_mut()
+            .filter(|output| !output.ended)
+            .filter_map(move |output| {
+                let wanted = share
+                    .max(1)
+                    .min(left)
+                    .min(output.client_frames.unwrap_or(u32::MAX));
+                left = left.saturating_sub(wanted.max(output.granted));
+                let more = wanted.saturating_sub(output.granted);
+                output.granted += more;
+                (more > 0).then_some((output.egress, more))
+            })
     }
 
     /// Fills the client's credit of an input up, once half of it is used.
     pub(super) fn refill(&mut self, now: Timestamp, input: usize) {
-        let Some(slot) = self.inputs.iter_mut().find(|slot| slot.input == input) else { return };
+        let Some(slot) = self.inputs.iter_mut().find(|slot| slot.input == input) else {
+            return;
+        };
         if slot.ended || slot.frames > INPUT_FRAMES / 2 && slot.bytes > INPUT_BYTES / 2 {
             return;
         }
@@ -83,6 +91,13 @@ impl Slot {
         if seq > 0 {
             self.link.send(now, LinkMessage::Ack { input, seq });
         }
-        self.link.send(now, LinkMessage::Credit { input, frames, bytes });
+        self.link.send(
+            now,
+            LinkMessage::Credit {
+                input,
+                frames,
+                bytes,
+            },
+        );
     }
 }

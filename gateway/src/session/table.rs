@@ -62,16 +62,27 @@ pub(crate) struct Slot {
 
 impl std::fmt::Debug for Slot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Slot").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Slot")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
 impl Table {
     /// An empty table for at most `limit` sessions.
     pub(crate) fn new(limit: usize, metrics: Arc<Metrics>) -> Arc<Self> {
-        #[expect(clippy::cast_precision_loss, reason = "a limit on sessions is far below 2^52")]
-        metrics.gauge("tidegate_sessions_limit", Vec::new()).set(limit as f64);
-        Arc::new(Self { inner: Mutex::default(), metrics, limit })
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a limit on sessions is far below 2^52"
+        )]
+        metrics
+            .gauge("tidegate_sessions_limit", Vec::new())
+            .set(limit as f64);
+        Arc::new(Self {
+            inner: Mutex::default(),
+            metrics,
+            limit,
+        })
     }
 
     /// Takes a slot for a new session.
@@ -81,9 +92,15 @@ impl Table {
     pub(crate) fn admit(self: &Arc<Self>) -> Result<Slot, Error> {
         let mut inner = self.lock();
         let refusal = if inner.draining.is_some() {
-            Some(Error::new(Code::Draining, "the gateway is shutting down; use another one"))
+            Some(Error::new(
+                Code::Draining,
+                "the gateway is shutting down; use another one",
+            ))
         } else if inner.taken >= self.limit {
-            let text = format!("all {} session slots are taken; try again later", self.limit);
+            let text = format!(
+                "all {} session slots are taken; try again later",
+                self.limit
+            );
             Some(Error::new(Code::Overloaded, text))
         } else {
             None
@@ -95,13 +112,18 @@ impl Table {
         }
         inner.taken += 1;
         drop(inner);
-        Ok(Slot { table: Arc::clone(self), id: new_id() })
+        Ok(Slot {
+            table: Arc::clone(self),
+            id: new_id(),
+        })
     }
 
     /// Counts an opening that failed.
     pub(crate) fn refused(&self, code: Code) {
         let labels = vec![label("code", code.as_str())];
-        self.metrics.counter("tidegate_sessions_refused_total", labels).increment(1);
+        self.metrics
+            .counter("tidegate_sessions_refused_total", labels)
+            .increment(1);
     }
 
     /// Makes a session reachable.
@@ -125,8 +147,11 @@ impl Table {
             inner.shared.insert(place, slot.id.clone());
         }
         let (control, receiver) = mpsc::channel(CONTROL);
-        let entry =
-            Entry { pipeline: pipeline.to_owned(), key: key.map(str::to_owned), control };
+        let entry = Entry {
+            pipeline: pipeline.to_owned(),
+            key: key.map(str::to_owned),
+            control,
+        };
         let handle = entry.handle(&slot.id);
         inner.sessions.insert(slot.id.clone(), entry);
         if let Some(grace) = inner.draining {
@@ -140,7 +165,10 @@ impl Table {
     pub(crate) fn find(&self, pipeline: &str, key: &str) -> Option<Handle> {
         let inner = self.lock();
         let id = inner.shared.get(&(pipeline.to_owned(), key.to_owned()))?;
-        let entry = inner.sessions.get(id).filter(|entry| !entry.control.is_closed())?;
+        let entry = inner
+            .sessions
+            .get(id)
+            .filter(|entry| !entry.control.is_closed())?;
         Some(entry.handle(id))
     }
 
@@ -150,15 +178,26 @@ impl Table {
     /// There is none.
     pub(crate) fn get(&self, id: &str) -> Result<Handle, Error> {
         let inner = self.lock();
-        inner.sessions.get(id).map(|entry| entry.handle(id)).ok_or_else(|| {
-            Error::new(Code::UnknownSession, "no session has this id; it may have ended")
-        })
+        inner
+            .sessions
+            .get(id)
+            .map(|entry| entry.handle(id))
+            .ok_or_else(|| {
+                Error::new(
+                    Code::UnknownSession,
+                    "no session has this id; it may have ended",
+                )
+            })
     }
 
     /// All sessions, oldest names first.
     pub(crate) fn all(&self) -> Vec<Handle> {
         let inner = self.lock();
-        let mut all: Vec<_> = inner.sessions.iter().map(|(id, entry)| entry.handle(id)).collect();
+        let mut all: Vec<_> = inner
+            .sessions
+            .iter()
+            .map(|(id, entry)| entry.handle(id))
+            .collect();
         all.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         all
     }
@@ -249,7 +288,10 @@ impl Handle {
     /// # Errors
     /// It has ended already.
     pub(crate) async fn end(&self, end: End) -> Result<(), Error> {
-        self.control.send(Control::End(end)).await.map_err(|_| ended())
+        self.control
+            .send(Control::End(end))
+            .await
+            .map_err(|_| ended())
     }
 
     async fn ask<T>(&self, control: Control, answer: oneshot::Receiver<T>) -> Result<T, Error> {

@@ -11,6 +11,7 @@ use super::{BURST, Driver};
 use crate::session::control::{Control, End, Snapshot};
 use crate::session::link::{Link, LinkEvent, LinkMessage, OpenedInfo};
 use crate::session::ports::{PortFacts, SessionPorts};
+use crate::session::shape::shape;
 use crate::session::slot::{INPUT_BYTES, INPUT_FRAMES, Slot, SlotInput, SlotOutput};
 
 /// How often `stats` are sent to clients that asked for them.
@@ -20,7 +21,9 @@ impl Driver {
     pub(super) fn poll_control(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
         let mut progress = false;
         for _ in 0..BURST {
-            let Poll::Ready(Some(control)) = self.parts.control.poll_recv(cx) else { break };
+            let Poll::Ready(Some(control)) = self.parts.control.poll_recv(cx) else {
+                break;
+            };
             progress = true;
             match control {
                 Control::Join { link, reply } => {
@@ -33,7 +36,8 @@ impl Driver {
                 Control::Drain { grace } => {
                     self.drain_until = Some(now + grace);
                     for (_, slot) in &mut self.slots {
-                        slot.link.send(now, LinkMessage::Draining { deadline: grace });
+                        slot.link
+                            .send(now, LinkMessage::Draining { deadline: grace });
                     }
                 }
             }
@@ -45,21 +49,30 @@ impl Driver {
     fn ports(&self) -> SessionPorts {
         let plan = &self.parts.plan;
         let taken = |input: usize| {
-            self.slots.iter().any(|(_, slot)| slot.inputs.iter().any(|port| port.input == input))
+            self.slots
+                .iter()
+                .any(|(_, slot)| slot.inputs.iter().any(|port| port.input == input))
         };
-        let inputs = plan.inputs.iter().enumerate().map(|(index, input)| PortFacts {
-            name: input.name.clone(),
-            kind: input.kind,
-            seat: None,
-            taken: taken(index),
-        });
+        let inputs = plan
+            .inputs
+            .iter()
+            .enumerate()
+            .map(|(index, input)| PortFacts {
+                name: input.name.clone(),
+                kind: input.kind,
+                seat: None,
+                taken: taken(index),
+            });
         let outputs = plan.outputs.iter().map(|output| PortFacts {
             name: output.name.clone(),
             kind: output.kind,
             seat: output.seat,
             taken: false,
         });
-        SessionPorts { inputs: inputs.collect(), outputs: outputs.collect() }
+        SessionPorts {
+            inputs: inputs.collect(),
+            outputs: outputs.collect(),
+        }
     }
 
     /// Gives a client its ports. On error the link is dropped, which its transport notices.
@@ -79,7 +92,11 @@ impl Driver {
             }
         }
         for (output, accepts) in placement.outputs {
-            let listener = Listener { accepts, mode, metered: link.window() != u32::MAX };
+            let listener = Listener {
+                accepts,
+                mode,
+                metered: link.window() != u32::MAX,
+            };
             match self.parts.graph.attach_output(now, output, listener) {
                 Ok((egress, format)) => outputs.push((output, egress, format)),
                 Err(error) => failed = Some(error),
@@ -87,13 +104,18 @@ impl Driver {
         }
         if let Some(error) = failed {
             // All or nothing: a client that lacks one of its ports would wait for it in vain.
-            inputs.iter().for_each(|&(input, _)| self.parts.graph.detach_input(now, input));
+            inputs
+                .iter()
+                .for_each(|&(input, _)| self.parts.graph.detach_input(now, input));
             for (_, egress, _) in outputs {
                 self.parts.graph.detach_output(now, egress);
             }
             return Err(error);
         }
-        link.send(now, LinkMessage::Opened(Box::new(self.opened(&inputs, &outputs))));
+        link.send(
+            now,
+            LinkMessage::Opened(Box::new(self.opened(&inputs, &outputs))),
+        );
         self.settle(now, link, &inputs, outputs);
         Ok(())
     }
@@ -108,7 +130,10 @@ impl Driver {
         OpenedInfo {
             session_id: self.parts.id.clone(),
             pipeline: plan.pipeline.clone(),
-            inputs: inputs.iter().map(|&(i, f)| (i, plan.inputs[i].name.clone(), f)).collect(),
+            inputs: inputs
+                .iter()
+                .map(|&(i, f)| (i, plan.inputs[i].name.clone(), f))
+                .collect(),
             outputs: outputs
                 .iter()
                 .map(|&(o, _, f)| (o, plan.outputs[o].name.clone(), f))
@@ -131,7 +156,14 @@ impl Driver {
         if features.credits {
             for &(input, _) in inputs {
                 let (frames, bytes) = (INPUT_FRAMES, INPUT_BYTES);
-                link.send(now, LinkMessage::Credit { input, frames, bytes });
+                link.send(
+                    now,
+                    LinkMessage::Credit {
+                        input,
+                        frames,
+                        bytes,
+                    },
+                );
             }
         }
         let slot = Slot {
@@ -176,21 +208,28 @@ impl Driver {
             hop.endpoint().map(str::to_owned)
         });
         self.vacant_since = None;
-        self.parts.metrics.gauge("tidegate_sessions_active", transport_label(transport)).increment(1);
+        self.parts
+            .metrics
+            .gauge("tidegate_sessions_active", transport_label(transport))
+            .increment(1);
     }
 
     pub(super) fn poll_links(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
         let mut progress = false;
         for key in 0..self.slots.capacity() {
             for _ in 0..BURST {
-                let Some(slot) = self.slots.get_mut(key) else { break };
+                let Some(slot) = self.slots.get_mut(key) else {
+                    break;
+                };
                 if slot.closing {
                     break;
                 }
                 let graph = &self.parts.graph;
                 let room = |port: &SlotInput| port.ended || graph.input_ready(port.input);
                 let read = slot.features.credits || slot.inputs.iter().all(room);
-                let Poll::Ready(event) = slot.link.poll_event(cx, now, read) else { break };
+                let Poll::Ready(event) = slot.link.poll_event(cx, now, read) else {
+                    break;
+                };
                 slot.last_seen = now;
                 progress = true;
                 if let Err(error) = self.handle(now, key, event) {
@@ -226,13 +265,17 @@ impl Driver {
                 }
                 port.seq = frame.meta.seq;
                 frame.meta.ingress = now;
-                self.parts.graph.handle_input(now, Input::Frame { input, frame });
+                self.parts
+                    .graph
+                    .handle_input(now, Input::Frame { input, frame });
             }
             LinkEvent::End { input } => {
                 for port in &mut slot.inputs {
                     if !port.ended && input.is_none_or(|input| input == port.input) {
                         port.ended = true;
-                        self.parts.graph.handle_input(now, Input::End { input: port.input });
+                        self.parts
+                            .graph
+                            .handle_input(now, Input::End { input: port.input });
                     }
                 }
             }
@@ -246,7 +289,10 @@ impl Driver {
             LinkEvent::Ack => {}
             LinkEvent::Lost { reason, count } => {
                 let labels = vec![crate::metrics::label("reason", reason)];
-                self.parts.metrics.counter("tidegate_frames_dropped_total", labels).increment(count);
+                self.parts
+                    .metrics
+                    .counter("tidegate_frames_dropped_total", labels)
+                    .increment(count);
             }
             LinkEvent::KeyFrameWanted { output } => self.ask_for_key_frame(now, output),
             LinkEvent::Closed => self.leave(now, key),
@@ -257,7 +303,9 @@ impl Driver {
 
     /// A client broke the protocol or its connection broke: it is told why, and leaves.
     fn reject(&mut self, now: Timestamp, key: usize, error: Error) {
-        let Some(slot) = self.slots.get_mut(key) else { return };
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
         if self.parts.shared {
             slot.farewell(now, &End::Failed(error));
             self.detach(now, key);
@@ -268,7 +316,9 @@ impl Driver {
 
     /// Frees a client's ports; its link stays until it has taken its last messages.
     fn detach(&mut self, now: Timestamp, key: usize) {
-        let Some(slot) = self.slots.get_mut(key) else { return };
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
         slot.closing = true;
         for port in slot.inputs.drain(..) {
             self.parts.graph.detach_input(now, port.input);
@@ -286,7 +336,10 @@ impl Driver {
         if self.slots.contains(key) {
             let slot = self.slots.remove(key);
             let transport = slot.link.transport().as_str();
-            let gauge = self.parts.metrics.gauge("tidegate_sessions_active", transport_label(transport));
+            let gauge = self
+                .parts
+                .metrics
+                .gauge("tidegate_sessions_active", transport_label(transport));
             gauge.decrement(1);
         }
         if self.slots.is_empty() {
@@ -325,15 +378,19 @@ impl Driver {
             for port in &slot.inputs {
                 let video = plan.inputs[port.input].kind == tidegate_media::Kind::Video;
                 if video && input.is_none_or(|input| input == port.input) {
-                    slot.link.send(now, LinkMessage::KeyFrameWanted { input: port.input });
+                    slot.link
+                        .send(now, LinkMessage::KeyFrameWanted { input: port.input });
                 }
             }
         }
     }
 
     fn snapshot(&mut self, now: Timestamp) -> Snapshot {
-        let mut transports: Vec<_> =
-            self.slots.iter().map(|(_, slot)| slot.link.transport().as_str()).collect();
+        let mut transports: Vec<_> = self
+            .slots
+            .iter()
+            .map(|(_, slot)| slot.link.transport().as_str())
+            .collect();
         transports.sort_unstable();
         transports.dedup();
         Snapshot {
@@ -344,8 +401,12 @@ impl Driver {
             age: now.saturating_since(self.opened_at),
             hops: self.parts.figures.report(&self.parts.graph, now),
             session_latency: self.parts.figures.session_latency(now),
-            webrtc: self.slots.iter().find_map(|(_, slot)| slot.link.webrtc_stats()),
+            webrtc: self
+                .slots
+                .iter()
+                .find_map(|(_, slot)| slot.link.webrtc_stats()),
             reception: self.reception(),
+            shape: shape(&self.parts.plan, self.parts.graph.hop_stats()),
         }
     }
 }
@@ -353,4 +414,3 @@ impl Driver {
 fn transport_label(transport: &'static str) -> Vec<metrics::Label> {
     vec![crate::metrics::label("transport", transport)]
 }
-

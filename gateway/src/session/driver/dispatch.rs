@@ -20,11 +20,15 @@ impl Driver {
         self.grant(now);
         let mut progress = false;
         for _ in 0..BURST {
-            let Some(output) = self.parts.graph.poll_output() else { break };
+            let Some(output) = self.parts.graph.poll_output() else {
+                break;
+            };
             progress = true;
             match output {
                 Output::Frame { egress, mut frame } => {
-                    let Some((slot, at)) = self.listener(egress) else { continue };
+                    let Some((slot, at)) = self.listener(egress) else {
+                        continue;
+                    };
                     let slot = &mut self.slots[slot];
                     let port = &mut slot.outputs[at];
                     port.granted = port.granted.saturating_sub(1);
@@ -40,14 +44,18 @@ impl Driver {
                     slot.link.send(now, LinkMessage::Frame { output, frame });
                 }
                 Output::Ended { egress } => {
-                    let Some((slot, at)) = self.listener(egress) else { continue };
+                    let Some((slot, at)) = self.listener(egress) else {
+                        continue;
+                    };
                     let slot = &mut self.slots[slot];
                     slot.outputs[at].ended = true;
                     let output = slot.outputs[at].output;
                     slot.link.send(now, LinkMessage::OutputEnded { output });
                 }
                 Output::Interrupted { egress } => {
-                    let Some((slot, at)) = self.listener(egress) else { continue };
+                    let Some((slot, at)) = self.listener(egress) else {
+                        continue;
+                    };
                     let slot = &mut self.slots[slot];
                     let output = slot.outputs[at].output;
                     slot.link.send(now, LinkMessage::Interrupted { output });
@@ -69,7 +77,10 @@ impl Driver {
     fn listener(&self, egress: tidegate_nodes::graph::EgressId) -> Option<(usize, usize)> {
         let (_, slot) = self.egresses.iter().find(|(id, _)| *id == egress)?;
         let outputs = &self.slots.get(*slot)?.outputs;
-        Some((*slot, outputs.iter().position(|port| port.egress == egress)?))
+        Some((
+            *slot,
+            outputs.iter().position(|port| port.egress == egress)?,
+        ))
     }
 
     /// Tells the graph what the clients' links take.
@@ -104,7 +115,9 @@ impl Driver {
     /// Moves what was sent towards the network, and lets go of clients that have taken their last message.
     pub(super) fn flush_links(&mut self, cx: &mut Context<'_>, now: Timestamp) {
         for key in 0..self.slots.capacity() {
-            let Some(slot) = self.slots.get_mut(key) else { continue };
+            let Some(slot) = self.slots.get_mut(key) else {
+                continue;
+            };
             match slot.link.poll_flush(cx, now) {
                 Poll::Ready(()) if slot.closing => self.leave(now, key),
                 Poll::Ready(()) => slot.last_progress = now,
@@ -120,12 +133,14 @@ impl Driver {
     /// What the session's jitter buffers say, added up.
     pub(super) fn reception(&self) -> Option<Reception> {
         let count = self.parts.graph.hop_stats().len();
-        (0..count).filter_map(|hop| self.parts.graph.reception(hop)).reduce(|a, b| Reception {
-            delay: a.delay.max(b.delay),
-            concealed_samples: a.concealed_samples + b.concealed_samples,
-            lost: a.lost + b.lost,
-            late: a.late + b.late,
-        })
+        (0..count)
+            .filter_map(|hop| self.parts.graph.reception(hop))
+            .reduce(|a, b| Reception {
+                delay: a.delay.max(b.delay),
+                concealed_samples: a.concealed_samples + b.concealed_samples,
+                lost: a.lost + b.lost,
+                late: a.late + b.late,
+            })
     }
 
     /// Brings `tidegate_webrtc_*` up to date.
@@ -133,12 +148,18 @@ impl Driver {
         let metrics = &self.parts.metrics;
         let pipeline = || vec![label("pipeline", self.parts.plan.pipeline.clone())];
         for (_, slot) in &mut self.slots {
-            let Some(stats) = slot.link.webrtc_stats() else { continue };
+            let Some(stats) = slot.link.webrtc_stats() else {
+                continue;
+            };
             let old = std::mem::replace(&mut slot.reported, stats);
             let received = stats.packets_received.saturating_sub(old.packets_received);
             let lost = stats.packets_lost.saturating_sub(old.packets_lost);
-            metrics.counter("tidegate_webrtc_packets_received_total", pipeline()).increment(received);
-            metrics.counter("tidegate_webrtc_packets_lost_total", pipeline()).increment(lost);
+            metrics
+                .counter("tidegate_webrtc_packets_received_total", pipeline())
+                .increment(received);
+            metrics
+                .counter("tidegate_webrtc_packets_lost_total", pipeline())
+                .increment(lost);
             let jitter = metrics.histogram("tidegate_webrtc_jitter_seconds", pipeline());
             jitter.record(seconds(stats.jitter));
             if let Some(round_trip) = stats.round_trip {

@@ -160,8 +160,12 @@ impl Driver {
                 if !self.parts.graph.hop_ready(*index) {
                     break;
                 }
-                let Poll::Ready(event) = hop.poll_event(cx, now) else { break };
-                self.parts.graph.handle_input(now, Input::Hop { hop: *index, event });
+                let Poll::Ready(event) = hop.poll_event(cx, now) else {
+                    break;
+                };
+                self.parts
+                    .graph
+                    .handle_input(now, Input::Hop { hop: *index, event });
                 progress = true;
             }
         }
@@ -171,8 +175,15 @@ impl Driver {
     /// Sets the timer for the earliest thing that is due; true if that is now.
     fn wait(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
         let limits = &self.parts.limits;
-        let links = self.slots.iter().filter_map(|(_, slot)| slot.link.timeout());
-        let stats = self.slots.iter().filter(|(_, s)| s.features.stats).map(|(_, s)| s.stats_at);
+        let links = self
+            .slots
+            .iter()
+            .filter_map(|(_, slot)| slot.link.timeout());
+        let stats = self
+            .slots
+            .iter()
+            .filter(|(_, s)| s.features.stats)
+            .map(|(_, s)| s.stats_at);
         let stalls = self
             .slots
             .iter()
@@ -188,14 +199,22 @@ impl Driver {
             limits.idle.map(|limit| self.last_activity + limit),
             self.vacant_since.map(|since| since + limits.vacant),
         ];
-        let due = due.into_iter().flatten().chain(links).chain(stats).chain(stalls).chain(hops);
+        let due = due
+            .into_iter()
+            .flatten()
+            .chain(links)
+            .chain(stats)
+            .chain(stalls)
+            .chain(hops);
         let Some(due) = due.min() else { return false };
         if due <= now {
             return true;
         }
         // A timer that is set too early costs one idle poll; moving it costs a lock on every frame.
         if due < self.sleep_at || self.sleep_at <= now {
-            self.sleep.as_mut().reset(self.parts.clock.instant(due).into());
+            self.sleep
+                .as_mut()
+                .reset(self.parts.clock.instant(due).into());
             self.sleep_at = due;
         }
         let fired = self.sleep.as_mut().poll(cx).is_ready();
@@ -217,16 +236,25 @@ impl Driver {
         }
         let limits = self.parts.limits;
         let since = |at: Timestamp| now.saturating_since(at);
-        if limits.session.is_some_and(|limit| since(self.opened_at) >= limit) {
+        if limits
+            .session
+            .is_some_and(|limit| since(self.opened_at) >= limit)
+        {
             let text = "the session has lived for as long as this gateway allows; open a new one";
             self.finish(now, End::Failed(Error::new(Code::SessionExpired, text)));
-        } else if limits.idle.is_some_and(|limit| since(self.last_activity) >= limit) {
+        } else if limits
+            .idle
+            .is_some_and(|limit| since(self.last_activity) >= limit)
+        {
             let text = "nothing was sent or received for too long; open a new session";
             self.finish(now, End::Failed(Error::new(Code::SessionExpired, text)));
         } else if self.drain_until.is_some_and(|at| at <= now) {
             let text = "the gateway is shutting down and the grace period is over";
             self.finish(now, End::Failed(Error::new(Code::Draining, text)));
-        } else if self.vacant_since.is_some_and(|at| since(at) >= limits.vacant) {
+        } else if self
+            .vacant_since
+            .is_some_and(|at| since(at) >= limits.vacant)
+        {
             self.finish(now, End::Left);
         }
         self.send_stats(now);
@@ -263,6 +291,11 @@ impl Slot {
         if let End::Failed(error) = end {
             self.link.send(now, LinkMessage::Error(error.clone()));
         }
-        self.link.send(now, LinkMessage::Ended { reason: end.reason() });
+        self.link.send(
+            now,
+            LinkMessage::Ended {
+                reason: end.reason(),
+            },
+        );
     }
 }

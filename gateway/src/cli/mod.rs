@@ -1,0 +1,78 @@
+//! The command line.
+//!
+//! Exit codes: 0 done, 1 the work failed, 2 wrong usage. Output for people goes to standard error, results to standard output.
+
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A streaming media gateway: WebRTC, WebSocket, gRPC and HTTP through pipelines of nodes and remote hops.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the gateway.
+    Serve(serve::Serve),
+}
+
+/// Runs the program; the exit code of the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Serve(serve) => serve.run(),
+    };
+    result.unwrap_or_else(|failure| {
+        report(failure.error.as_ref());
+        ExitCode::from(failure.code)
+    })
+}
+
+/// A command that did not do its work.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    error: Box<dyn std::error::Error>,
+}
+
+impl Failure {
+    /// The work failed.
+    pub(crate) fn work(error: impl Into<Box<dyn std::error::Error>>) -> Self {
+        Self {
+            code: 1,
+            error: error.into(),
+        }
+    }
+
+    /// The command was used wrongly.
+    pub(crate) fn usage(error: impl Into<Box<dyn std::error::Error>>) -> Self {
+        Self {
+            code: 2,
+            error: error.into(),
+        }
+    }
+}
+
+/// The error with what caused it, on standard error.
+fn report(error: &dyn std::error::Error) {
+    eprintln!("tidegate: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        eprintln!("  because: {cause}");
+        source = cause.source();
+    }
+}
+
+/// Writes a result. A reader that went away (`| head`) is no failure of ours.
+pub(crate) fn print(text: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}

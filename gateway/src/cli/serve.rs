@@ -1,0 +1,95 @@
+//! `tidegate serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+use tracing_subscriber::EnvFilter;
+
+use super::Failure;
+use crate::config::layers::Layered;
+use crate::config::{Log, LogFormat};
+use crate::serve::Server;
+
+/// Runs the gateway. No option is needed.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Settings, as YAML or JSON.
+    #[arg(long, env = "TIDEGATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of pipelines, beside those that ship.
+    #[arg(long, value_name = "DIR")]
+    pipelines: Option<PathBuf>,
+    /// Where HTTP, WebSocket and gRPC are served [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Where all WebRTC media is received [default: 127.0.0.1:0].
+    #[arg(long, value_name = "ADDR")]
+    media: Option<SocketAddr>,
+    /// Serve a non-loopback address without TLS and authentication.
+    #[arg(long)]
+    insecure: bool,
+    /// Print the settings with where each value came from, and stop.
+    #[arg(long)]
+    print_config: bool,
+}
+
+impl Serve {
+    /// Runs until a signal.
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let layered = Layered::load(self.config.as_deref(), std::env::vars(), self.flags())
+            .map_err(Failure::usage)?;
+        if self.print_config {
+            super::print(&layered.print());
+            return Ok(ExitCode::SUCCESS);
+        }
+        log(&layered.config.log).map_err(Failure::usage)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(Failure::work)?;
+        runtime.block_on(async {
+            let server = Server::bind(layered.config).await.map_err(Failure::work)?;
+            super::print(&format!("tidegate listening on {}\n", server.url()));
+            if let Some(media) = server.media() {
+                super::print(&format!("media on udp {media}\n"));
+            }
+            server.run().await.map_err(Failure::work)
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn flags(&self) -> Vec<(&'static str, &'static str, Value)> {
+        let mut flags = Vec::new();
+        if let Some(path) = &self.pipelines {
+            flags.push(("pipelines", "--pipelines", json!(path)));
+        }
+        if let Some(address) = self.listen {
+            flags.push(("listen", "--listen", json!(address)));
+        }
+        if let Some(address) = self.media {
+            flags.push(("media", "--media", json!(address)));
+        }
+        if self.insecure {
+            flags.push(("insecure", "--insecure", json!(true)));
+        }
+        flags
+    }
+}
+
+/// Logs go to standard error, so that standard output has results alone.
+fn log(log: &Log) -> Result<(), Box<dyn std::error::Error>> {
+    let filter = EnvFilter::try_new(&log.filter)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Text => builder
+            .with_ansi(false)
+            .try_init()
+            .map_err(|error| error as _),
+        LogFormat::Json => builder.json().try_init().map_err(|error| error as _),
+    }
+}
