@@ -5,24 +5,19 @@
 //! not read, messages stay in the association, its window shrinks and the sender waits. Absent:
 //! channels negotiated outside the protocol, and messages in pieces.
 
+mod handshake;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use rtc::datachannel::data_channel::DataChannel;
-use rtc::datachannel::message::Message;
-use rtc::datachannel::message::message_channel_ack::DataChannelAck;
-use rtc::datachannel::message::message_channel_open::{
-    CHANNEL_PRIORITY_NORMAL, ChannelType, DataChannelOpen,
-};
 use rtc::sctp::{
     Association, AssociationHandle, ClientConfig, DatagramEvent, Endpoint, EndpointConfig, Event,
     Payload, PayloadProtocolIdentifier as Ppi, ServerConfig, StreamEvent, TransportConfig,
 };
 use rtc::shared::TransportProtocol;
-use rtc::shared::marshal::{Marshal as _, Unmarshal as _};
 
 use crate::config::DataLimits;
 use crate::error::SignalingError;
@@ -32,7 +27,6 @@ const PLACEHOLDER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST),
 /// The offerer starts the association in most stacks, both in browsers; only if nobody does for
 /// this long do we (an offerer built on this library waits when it is the DTLS server).
 const INITIATE_AFTER: Duration = Duration::from_millis(200);
-const MAX_LABEL: usize = 256;
 
 /// A data channel of one peer: its SCTP stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -409,109 +403,6 @@ impl Data {
         } else {
             self.refused += 1;
         }
-    }
-
-    fn on_control(&mut self, now: Instant, id: u16, mut payload: BytesMut) {
-        match Message::unmarshal(&mut payload) {
-            Ok(Message::DataChannelOpen(open)) => self.on_open(now, id, open),
-            Ok(Message::DataChannelAck(_)) => {
-                if let Some(channel) = self.channels.get_mut(&id)
-                    && !channel.open
-                {
-                    channel.open = true;
-                    self.events.push_back(DataEvent::Open {
-                        id: ChannelId(id),
-                        label: channel.label.clone(),
-                        protocol: channel.protocol.clone(),
-                    });
-                }
-            }
-            _ => self.refused += 1,
-        }
-    }
-
-    fn on_open(&mut self, now: Instant, id: u16, open: DataChannelOpen) {
-        let fits = open.label.len() <= MAX_LABEL && open.protocol.len() <= MAX_LABEL;
-        let (Ok(label), Ok(protocol)) = (
-            String::from_utf8(open.label),
-            String::from_utf8(open.protocol),
-        ) else {
-            self.refused += 1;
-            return self.close_channel(now, ChannelId(id));
-        };
-        if !fits
-            || self.channels.len() >= self.limits.max_channels
-            || self.channels.contains_key(&id)
-        {
-            self.refused += 1;
-            if !self.channels.contains_key(&id) {
-                self.close_channel(now, ChannelId(id));
-            }
-            return;
-        }
-        if let Some((_, association)) = &mut self.association
-            && let Ok(mut stream) = association.stream(id)
-        {
-            let (unordered, reliability) = DataChannel::get_reliability_params(open.channel_type);
-            let parameter = open.reliability_parameter;
-            if stream
-                .set_reliability_params(unordered, reliability, parameter)
-                .is_err()
-            {
-                self.refused += 1;
-                return;
-            }
-        }
-        let ack = Message::DataChannelAck(DataChannelAck);
-        if self.send_control(now, id, &ack).is_err() {
-            self.refused += 1;
-            return;
-        }
-        self.channels.insert(
-            id,
-            Channel {
-                open: true,
-                label: label.clone(),
-                protocol: protocol.clone(),
-            },
-        );
-        self.events.push_back(DataEvent::Open {
-            id: ChannelId(id),
-            label,
-            protocol,
-        });
-    }
-
-    fn send_open(&mut self, now: Instant, id: u16) {
-        let Some(channel) = self.channels.get(&id).filter(|channel| !channel.open) else {
-            return;
-        };
-        let open = Message::DataChannelOpen(DataChannelOpen {
-            channel_type: ChannelType::Reliable,
-            priority: CHANNEL_PRIORITY_NORMAL,
-            reliability_parameter: 0,
-            label: channel.label.clone().into_bytes(),
-            protocol: channel.protocol.clone().into_bytes(),
-        });
-        let opened = match &mut self.association {
-            Some((_, association)) => association.open_stream(id, Ppi::Binary).is_ok(),
-            None => false,
-        };
-        if !opened || self.send_control(now, id, &open).is_err() {
-            self.forget(id);
-        }
-    }
-
-    fn send_control(
-        &mut self,
-        now: Instant,
-        id: u16,
-        message: &Message,
-    ) -> Result<(), SignalingError> {
-        let bytes = message
-            .marshal()
-            .map_err(|e| SignalingError::internal("writing a channel's handshake", e))?;
-        self.write(now, id, Ppi::Dcep, &bytes.freeze())
     }
 
     fn forget(&mut self, id: u16) {

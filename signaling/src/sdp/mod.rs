@@ -4,15 +4,17 @@
 //! offer section by section, refused ones included, and because refusals need their own status.
 //! Text in, values out: nothing here keeps state or knows transports.
 
+mod attributes;
 mod candidate;
 mod parse;
 mod plan;
 mod write;
 
+pub(crate) use attributes::ice_text as parse_ice_text;
 pub(crate) use candidate::parse_candidate;
 #[cfg(any(test, feature = "client"))]
 pub(crate) use parse::{Description, Direction, SectionKind};
-pub(crate) use parse::{Setup, ice_text as parse_ice_text, parse};
+pub(crate) use parse::{Setup, parse};
 pub(crate) use plan::{MediaPlan, PlanKind, plan};
 pub(crate) use write::{LocalSide, answer, candidate_lines, fragment_head};
 #[cfg(any(test, feature = "client"))]

@@ -9,3 +9,4 @@ mod net;
 mod offers;
 mod peers;
 mod restart;
+mod video;

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "virtual time starts somewhere")]
 
 use super::*;
+use crate::ice::stun::{Binding, Kind};
 
 const TIMING: IceTiming = IceTiming {
     check_interval: Duration::from_millis(20),
