@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::arrivals::nanos;
 use super::delay::{DelayControl, duration_nanos};
-use super::packets::{Held, Insert, Numbers, Packets, Unwrapper};
-use super::step::{Correction, Packet, Step};
+use super::packets::{Held, Insert, Numbers, Packets, Played, Unwrapper};
+use super::step::{Correction, Packet, Pause, Step};
 use super::{JitterFigures, JitterSettings};
 use crate::time::Timestamp;
 
@@ -26,8 +26,8 @@ pub struct JitterBuffer {
     /// The packet that is to be played next, by its numbers.
     next_sequence: i64,
     next_timestamp: i64,
-    /// Which of the packets before it were played: bit 0 is the one right before.
-    played: u128,
+    /// Which of the packets before it were played.
+    played: Played,
     /// When the next sample is due, in nanoseconds.
     playhead: i64,
     /// Clock units made up since the last packet that have no place on the sender's time line.
@@ -54,7 +54,7 @@ impl JitterBuffer {
             playing: false,
             next_sequence: 0,
             next_timestamp: 0,
-            played: 0,
+            played: Played::default(),
             playhead: 0,
             made_up: 0,
             pausing: false,
@@ -80,7 +80,7 @@ impl JitterBuffer {
             }
         };
         if self.playing && sequence < self.next_sequence {
-            if self.was_played(sequence) {
+            if self.played.contains(self.next_sequence - sequence) {
                 self.figures.duplicates += 1;
                 return;
             }
@@ -220,7 +220,7 @@ impl JitterBuffer {
         let first = self.packets.first()?;
         let due = self.delay.due(first.timestamp).max(nanos(now));
         (self.next_sequence, self.next_timestamp) = (first.sequence, first.timestamp);
-        self.played = 0;
+        self.played = Played::default();
         if self.figures.emitted > 0 {
             let leap = due.saturating_sub(self.playhead);
             self.leap += Duration::from_nanos(u64::try_from(leap).unwrap_or(0));
@@ -377,21 +377,14 @@ impl JitterBuffer {
     /// The packet after `held` is next.
     fn pass(&mut self, held: &Held) {
         self.turn_to(held.sequence + 1);
-        self.played |= 1;
+        self.played.note();
         self.next_timestamp = held.timestamp + i64::from(held.packet.samples);
     }
 
     /// The packet of this number is next; those passed over were not played.
     fn turn_to(&mut self, sequence: i64) {
-        let passed = u32::try_from(sequence - self.next_sequence).unwrap_or(u32::MAX);
-        self.played = self.played.checked_shl(passed).unwrap_or(0);
+        self.played.shift(sequence - self.next_sequence);
         self.next_sequence = sequence;
-    }
-
-    /// Whether a packet before the next one was played, as far back as is remembered.
-    fn was_played(&self, sequence: i64) -> bool {
-        let back = u32::try_from(self.next_sequence - 1 - sequence).unwrap_or(u32::MAX);
-        self.played.checked_shr(back).unwrap_or(0) & 1 == 1
     }
 
     fn advance(&mut self, units: i64) {
@@ -401,14 +394,4 @@ impl JitterBuffer {
     fn may_release(&self, now: Timestamp) -> bool {
         nanos(now).saturating_add(duration_nanos(self.settings.early)) >= self.playhead
     }
-}
-
-/// How a pause of the sender ends.
-enum Pause {
-    /// The first packet after it is next.
-    Over,
-    /// So many clock units of silence come before it.
-    Fill(u32),
-    /// It is too early to say.
-    Wait,
 }

@@ -141,6 +141,29 @@ impl Packets {
     }
 }
 
+/// Which of the last 128 packets before the next one were played.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Played(u128);
+
+impl Played {
+    /// The next packet lies so many further on; those passed over were not played.
+    pub(super) fn shift(&mut self, packets: i64) {
+        let passed = u32::try_from(packets).unwrap_or(u32::MAX);
+        self.0 = self.0.checked_shl(passed).unwrap_or(0);
+    }
+
+    /// The packet right before the next one was played.
+    pub(super) const fn note(&mut self) {
+        self.0 |= 1;
+    }
+
+    /// Whether the packet so many before the next one was played.
+    pub(super) fn contains(self, back: i64) -> bool {
+        let back = u32::try_from(back - 1).unwrap_or(u32::MAX);
+        self.0.checked_shr(back).unwrap_or(0) & 1 == 1
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +189,18 @@ mod tests {
             unwrapper.unwrap(rtp(2, start.wrapping_add(2_880))),
             Numbers::Known(3, 2_880)
         );
+    }
+
+    #[test]
+    fn packets_played_are_remembered_for_a_while() {
+        let mut played = Played::default();
+        played.shift(1);
+        played.note();
+        played.shift(3);
+        played.note();
+        assert!(played.contains(1) && played.contains(4) && !played.contains(2));
+        played.shift(200);
+        assert!(!played.contains(201) && !played.contains(1_000_000));
     }
 
     #[test]

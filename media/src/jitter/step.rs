@@ -59,3 +59,13 @@ pub enum Correction {
     /// It is too short by this.
     Grow(Duration),
 }
+
+/// How a pause of the sender ends.
+pub(super) enum Pause {
+    /// The first packet after it is next.
+    Over,
+    /// So many clock units of silence come before it.
+    Fill(u32),
+    /// It is too early to say.
+    Wait,
+}

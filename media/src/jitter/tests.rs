@@ -119,16 +119,16 @@ fn run(
         };
         // Timers that fire before this packet comes.
         while let Some(due) = decoder.poll_timeout().filter(|&due| due < at) {
-            let due = due.max(started.unwrap_or(due));
             while let Some(frame) = decoder.poll(due) {
                 ended = frame.meta.media_time + frame.duration();
                 if keep {
                     run.frames.push(frame);
                 }
             }
-            if decoder.poll_timeout() == Some(due) {
-                break;
-            }
+            assert!(
+                decoder.poll_timeout().is_none_or(|next| next > due),
+                "no progress"
+            );
         }
         started.get_or_insert(at);
         decoder
@@ -136,6 +136,8 @@ fn run(
             .expect("RTP");
         run.longest_queue = run.longest_queue.max(decoder.waiting());
         while let Some(frame) = decoder.poll(at) {
+            let slip = frame.meta.media_time.as_micros() - ended.as_micros();
+            assert!(slip.abs() <= 1 || slip > 1_900_000, "a hole of {slip} µs");
             ended = frame.meta.media_time + frame.duration();
             run.held_max = run.held_max.max(frame.age(at));
             if keep {
@@ -368,6 +370,44 @@ fn a_sender_with_a_fast_clock_is_absorbed_for_an_hour() {
 #[test]
 fn a_sender_with_a_slow_clock_is_absorbed_for_an_hour() {
     drift(-200);
+}
+
+#[test]
+fn whatever_the_network_does_the_output_is_whole_and_in_time() {
+    for seed in 100..160 {
+        let mut rng = Rng::new(seed);
+        let mut up_to = |ms: u64| Duration::from_millis(rng.below(ms));
+        let network = Network {
+            seed,
+            packets: 700,
+            transit: up_to(300),
+            jitter: up_to(120),
+            stall: Some((37 + seed, up_to(600))),
+            loss: up_to(200).as_secs_f64(),
+            duplicates: up_to(100).as_secs_f64(),
+            ppm: i64::try_from(up_to(1_000).as_millis()).expect("small") - 500,
+            first: (u16::MAX - 300, u32::MAX - 50_000),
+        };
+        let run = telephone(&network, JitterSettings::default());
+        let figures = run.figures;
+        let told = format!("seed {seed}: {network:?}: {figures:?}");
+        assert!(run.delay_max < Duration::from_millis(900), "{told}");
+        assert!(figures.delay < Duration::from_millis(520), "{told}");
+        assert!(
+            run.longest_queue < 40,
+            "{told}: {} packets",
+            run.longest_queue
+        );
+        assert!(
+            run.lead.1 < 900 && run.lead.0 > -900,
+            "{told}: {:?}",
+            run.lead
+        );
+        let made_up = share(figures.concealed_samples, figures.samples);
+        assert!(made_up < 1.5 * network.loss + 0.08, "{told}: {made_up}");
+        let ten_seconds = figures.samples as i64 - 14 * 8_000;
+        assert!(ten_seconds.abs() < 16_000, "{told}: {ten_seconds}");
+    }
 }
 
 #[test]

@@ -36,8 +36,8 @@ impl DropReason {
             Self::QueueFull => "queue_full",
             Self::Age => "age",
             Self::Deadline => "deadline",
-            Self::NoKeyFrame => "no_key_frame",
-            Self::Flushed => "flushed",
+            Self::NoKeyFrame => "awaiting_key_frame",
+            Self::Flushed => "interrupted",
         }
     }
 }
