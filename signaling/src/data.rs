@@ -6,6 +6,10 @@
 //! channels negotiated outside the protocol, and messages in pieces.
 
 mod handshake;
+mod message;
+
+pub(crate) use message::DataEvent;
+pub use message::{ChannelId, ChannelMessage};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -27,46 +31,6 @@ const PLACEHOLDER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST),
 /// The offerer starts the association in most stacks, both in browsers; only if nobody does for
 /// this long do we (an offerer built on this library waits when it is the DTLS server).
 const INITIATE_AFTER: Duration = Duration::from_millis(200);
-
-/// A data channel of one peer: its SCTP stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ChannelId(pub(crate) u16);
-
-/// One message of a data channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ChannelMessage {
-    /// UTF-8 by the protocol; not checked here.
-    Text(Bytes),
-    /// Bytes.
-    Binary(Bytes),
-}
-
-impl ChannelMessage {
-    /// The payload, whatever its type.
-    #[must_use]
-    pub fn payload(&self) -> &Bytes {
-        match self {
-            Self::Text(bytes) | Self::Binary(bytes) => bytes,
-        }
-    }
-}
-
-/// What happened on the channels.
-#[derive(Debug)]
-pub(crate) enum DataEvent {
-    Open {
-        id: ChannelId,
-        label: String,
-        protocol: String,
-    },
-    Message {
-        id: ChannelId,
-        message: ChannelMessage,
-    },
-    Closed {
-        id: ChannelId,
-    },
-}
 
 struct Channel {
     open: bool,

@@ -13,6 +13,8 @@
 mod certificate;
 #[cfg(any(test, feature = "client"))]
 mod client;
+#[cfg(test)]
+mod clock;
 mod codec;
 mod config;
 mod connection;

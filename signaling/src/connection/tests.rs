@@ -1,5 +1,4 @@
 //! A peer that keeps to the encryption and not to the protocols inside it.
-#![expect(clippy::disallowed_methods, reason = "virtual time starts somewhere")]
 
 use proptest::prelude::*;
 
@@ -8,6 +7,7 @@ use crate::{
 };
 
 use super::*;
+use bytes::Bytes;
 
 fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
@@ -83,7 +83,7 @@ proptest! {
             static CONFIG: PeerConfig =
                 PeerConfig::new(Certificate::generate().unwrap(), vec![address(2)]);
         }
-        let mut now = Instant::now();
+        let mut now = crate::clock::start();
         let (mut client, mut server) = CONFIG.with(|config| connected(config, now));
         let id = client.open_channel(now, "x", "").unwrap();
         exchange(now, &mut client, &mut server);
@@ -120,7 +120,7 @@ proptest! {
 #[test]
 fn every_byte_of_a_handshake_may_be_wrong_and_the_next_client_still_connects() {
     let config = PeerConfig::new(Certificate::generate().unwrap(), vec![address(2)]);
-    let now = Instant::now();
+    let now = crate::clock::start();
     for offset in 0..400 {
         let client = ClientPeer::offer(&config, &Offer::voice());
         let capabilities = Capabilities::voice();

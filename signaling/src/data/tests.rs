@@ -1,5 +1,4 @@
 //! Two ends without DTLS: opening, limits, and an owner that does not read.
-#![expect(clippy::disallowed_methods, reason = "virtual time starts somewhere")]
 
 use super::*;
 
@@ -43,7 +42,7 @@ fn events(end: &mut Data) -> Vec<DataEvent> {
 
 #[test]
 fn if_nobody_starts_the_association_we_do() {
-    let now = Instant::now();
+    let now = crate::clock::start();
     let mut ends = [Data::new(true, limits(), 0), Data::new(false, limits(), 0)];
     ends[0].start(now, false);
     assert!(ends[0].poll_transmit(now).is_none());
@@ -56,7 +55,7 @@ fn if_nobody_starts_the_association_we_do() {
 
 #[test]
 fn channels_over_the_limit_are_refused_and_counted() {
-    let now = Instant::now();
+    let now = crate::clock::start();
     let mut ends = connected(now);
     for _ in 0..5 {
         ends[0].open(now, "x", "");
@@ -76,7 +75,7 @@ fn channels_over_the_limit_are_refused_and_counted() {
 
 #[test]
 fn a_full_buffer_refuses_whole_messages_and_a_long_one_is_too_large() {
-    let now = Instant::now();
+    let now = crate::clock::start();
     let mut ends = connected(now);
     let id = ends[0].open(now, "x", "");
     exchange(now, &mut ends);
@@ -110,7 +109,7 @@ fn a_full_buffer_refuses_whole_messages_and_a_long_one_is_too_large() {
 
 #[test]
 fn an_owner_that_does_not_read_stops_the_sender_and_loses_nothing() {
-    let mut now = Instant::now();
+    let mut now = crate::clock::start();
     let mut ends = connected(now);
     let id = ends[0].open(now, "x", "");
     exchange(now, &mut ends);

@@ -216,7 +216,6 @@ impl ReceiveStream {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_methods, reason = "virtual time starts somewhere")]
     use super::*;
 
     fn header(sequence: u16, timestamp: u32) -> RtpHeader {
@@ -224,7 +223,7 @@ mod tests {
     }
 
     fn run(sequences: &[u16]) -> ReceiveStream {
-        let now = Instant::now();
+        let now = crate::clock::start();
         let mut stream = ReceiveStream::new(now, 1, 8000, true);
         for (index, sequence) in (0u32..).zip(sequences) {
             stream.on_packet(
@@ -238,7 +237,7 @@ mod tests {
 
     #[test]
     fn sequence_numbers_go_on_over_a_wrap_and_reordering_around_it() {
-        let now = Instant::now();
+        let now = crate::clock::start();
         let mut stream = ReceiveStream::new(now, 1, 8000, false);
         let extended: Vec<u64> = [65_534, 0, 65_535, 1]
             .map(|sequence| stream.on_packet(now, &header(sequence, 0), 1))
@@ -255,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_report_tells_the_loss_since_the_one_before() {
-        let now = Instant::now();
+        let now = crate::clock::start();
         let mut stream = run(&[1, 2, 4, 5]);
         let block = stream.report(now).unwrap();
         assert_eq!((block.lost, block.fraction_lost), (1, 51));
@@ -275,7 +274,7 @@ mod tests {
     #[test]
     fn an_even_sender_has_no_jitter_and_an_uneven_one_has() {
         assert_eq!(run(&[1, 2, 3, 4, 5]).jitter(), Duration::ZERO);
-        let now = Instant::now();
+        let now = crate::clock::start();
         let mut uneven = ReceiveStream::new(now, 1, 8000, false);
         for index in 0..50u16 {
             let late = Duration::from_millis(if index % 2 == 0 { 0 } else { 10 });
@@ -291,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_lost_packet_is_asked_for_a_bounded_number_of_times() {
-        let now = Instant::now();
+        let now = crate::clock::start();
         let mut stream = ReceiveStream::new(now, 1, 90_000, true);
         stream.on_packet(now, &header(1, 0), 1);
         stream.on_packet(now, &header(3, 0), 1);
@@ -304,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_packet_that_comes_after_all_is_not_asked_for() {
-        let now = Instant::now();
+        let now = crate::clock::start();
         let mut stream = ReceiveStream::new(now, 1, 90_000, true);
         for sequence in [1, 3, 2] {
             stream.on_packet(now, &header(sequence, 0), 1);

@@ -136,12 +136,11 @@ impl SendStream {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_methods, reason = "virtual time starts somewhere")]
     use super::*;
 
     #[test]
     fn packets_are_numbered_one_by_one_and_media_time_keeps_its_steps() {
-        let now = Instant::now();
+        let now = crate::clock::start();
         let mut stream = SendStream::new(1, 111, 48_000, 0);
         let one = stream.next(now, 960, false, 10);
         let two = stream.next(now, 1920, false, 10);
@@ -151,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_kept_packet_is_sent_again_a_bounded_number_of_times_and_old_ones_are_forgotten() {
-        let now = Instant::now();
+        let now = crate::clock::start();
         let mut stream = SendStream::new(1, 96, 90_000, 4);
         let sequences: Vec<u16> = (0..6u8)
             .map(|index| {

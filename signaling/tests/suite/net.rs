@@ -8,6 +8,7 @@ use tidegate_signaling::{
     Capabilities, Certificate, ClientPeer, Offer, Peer, PeerConfig, PeerEvent, Role,
 };
 
+use crate::clock;
 /// One way through the network.
 pub(crate) const LATENCY: Duration = Duration::from_millis(1);
 
@@ -41,7 +42,7 @@ pub(crate) fn config(port: u16) -> PeerConfig {
 
 impl Net {
     pub(crate) fn new(offer: &Offer, capabilities: &Capabilities, drops: fn(u64) -> bool) -> Self {
-        let now = Instant::now();
+        let now = clock::start();
         let client = ClientPeer::offer(&config(1000), offer);
         let (server, answer) =
             Peer::accept(&config(2000), client.sdp(), Role::Whip, capabilities, now).unwrap();

@@ -3,14 +3,13 @@
 //! Those of Chromium 156 and aiortc 1.16 were recorded, the others follow what the stacks' sources
 //! write.
 
-use std::time::Instant;
-
 use proptest::prelude::*;
 use tidegate_signaling::{
     AudioCodec, Capabilities, Certificate, Codec, Peer, PeerConfig, Role, SignalingError,
     VideoCodec,
 };
 
+use crate::clock;
 const CHROMIUM_VOICE: &str = include_str!("offers/chromium_voice.sdp");
 const CHROMIUM_VIDEO: &str = include_str!("offers/chromium_video.sdp");
 const FIREFOX: &str = include_str!("offers/firefox.sdp");
@@ -29,7 +28,7 @@ fn answer(
     role: Role,
     capabilities: &Capabilities,
 ) -> Result<(Peer, String), SignalingError> {
-    Peer::accept(&config(), offer, role, capabilities, Instant::now())
+    Peer::accept(&config(), offer, role, capabilities, clock::start())
 }
 
 /// Media sections as `kind port direction`.
@@ -309,7 +308,7 @@ proptest! {
         let offer = apply(ALL[index], &damages);
         let role = if whep { Role::Whep } else { Role::Whip };
         let result = CONFIG.with(|config| {
-            Peer::accept(config, &offer, role, &Capabilities::everything(), Instant::now())
+            Peer::accept(config, &offer, role, &Capabilities::everything(), clock::start())
         });
         match result {
             Ok((_, text)) => {

@@ -1,12 +1,13 @@
 //! What two peers do: connect, carry media and data, lose packets, fall silent, say goodbye.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_signaling::{
     Capabilities, ChannelMessage, ClientPeer, Offer, Peer, PeerEvent, Role, Timing,
 };
 
+use crate::clock;
 use crate::net::{LATENCY, Net, Side, config, none};
 
 #[test]
@@ -145,7 +146,7 @@ fn a_peer_that_vanishes_is_first_disconnected_then_failed_in_the_configured_time
 
 #[test]
 fn a_client_that_never_comes_ends_in_bounded_time() {
-    let now = Instant::now();
+    let now = clock::start();
     let client = ClientPeer::offer(&config(1000), &Offer::voice());
     let (mut server, _) = Peer::accept(
         &config(2000),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tidegate_signaling::whip::{Fragment, Patch, PatchRefusal, etag, judge_patch};
 use tidegate_signaling::{Capabilities, ClientPeer, Offer, Peer, PeerEvent, Role, SignalingError};
 
+use crate::clock;
 use crate::net::{LATENCY, Net, Side, config, none};
 
 const RESTART: &str = "a=ice-ufrag:newfrag1\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n\
@@ -64,7 +65,7 @@ fn a_restart_gives_new_credentials_and_media_goes_on_meanwhile() {
 
 #[test]
 fn candidates_that_come_later_are_taken_up_to_a_bound_and_restart_nothing() {
-    let now = Instant::now();
+    let now = clock::start();
     let client = ClientPeer::offer(&config(1000), &Offer::voice());
     let (mut server, _) = Peer::accept(
         &config(2000),

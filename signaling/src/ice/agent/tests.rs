@@ -1,5 +1,4 @@
 //! Two agents and forged messages, in virtual time.
-#![expect(clippy::disallowed_methods, reason = "virtual time starts somewhere")]
 
 use super::*;
 use crate::ice::stun::{Binding, Kind};
@@ -77,7 +76,7 @@ fn client_check(server: &Agent, remote: &Credentials, nominate: bool) -> Vec<u8>
 
 #[test]
 fn one_candidate_is_enough_and_the_server_learns_the_client_from_its_check() {
-    let now = Instant::now();
+    let now = crate::clock::start();
     let (client, server) = connected(now);
     assert_eq!(client.selected(), Some(address(2)));
     assert_eq!(server.selected(), Some(address(1)));
@@ -86,7 +85,7 @@ fn one_candidate_is_enough_and_the_server_learns_the_client_from_its_check() {
 
 #[test]
 fn a_peer_that_nominates_in_its_first_check_is_answered_and_selected_at_once() {
-    let now = Instant::now();
+    let now = crate::clock::start();
     let (client, mut server) = pair(now);
     server.handle(
         now,
@@ -100,7 +99,7 @@ fn a_peer_that_nominates_in_its_first_check_is_answered_and_selected_at_once() {
 
 #[test]
 fn a_later_nomination_is_followed_only_when_the_new_address_answers_a_check() {
-    let now = Instant::now();
+    let now = crate::clock::start();
     let (client, mut server) = connected(now);
     server.handle(
         now,
@@ -126,7 +125,7 @@ fn a_later_nomination_is_followed_only_when_the_new_address_answers_a_check() {
 
 #[test]
 fn forged_and_foreign_checks_change_nothing_and_are_not_answered() {
-    let now = Instant::now();
+    let now = crate::clock::start();
     let (client, mut server) = pair(now);
     let forged = Credentials {
         password: "x".repeat(32),
@@ -151,7 +150,7 @@ fn forged_and_foreign_checks_change_nothing_and_are_not_answered() {
 
 #[test]
 fn addresses_are_bounded_and_the_selected_one_is_never_evicted() {
-    let now = Instant::now();
+    let now = crate::clock::start();
     let (client, mut server) = connected(now);
     for port in 10..200 {
         server.handle(
@@ -167,7 +166,7 @@ fn addresses_are_bounded_and_the_selected_one_is_never_evicted() {
 
 #[test]
 fn checks_to_an_address_that_never_answers_are_bounded() {
-    let now = Instant::now();
+    let now = crate::clock::start();
     let (mut client, _) = pair(now);
     client.add_remote(now, address(2));
     let mut sent = 0;
@@ -183,7 +182,7 @@ fn checks_to_an_address_that_never_answers_are_bounded() {
 
 #[test]
 fn silence_is_told_once_healed_by_any_traffic_and_ends_the_agent_at_last() {
-    let now = Instant::now();
+    let now = crate::clock::start();
     let (_, mut server) = connected(now);
     let mut seen = Vec::new();
     let at = |seconds| now + Duration::from_secs(seconds);
@@ -210,7 +209,7 @@ fn silence_is_told_once_healed_by_any_traffic_and_ends_the_agent_at_last() {
 #[test]
 fn two_agents_of_one_role_sort_it_out() {
     for role in [IceRole::Controlling, IceRole::Controlled] {
-        let now = Instant::now();
+        let now = crate::clock::start();
         let (mut client, mut server) = (agent(now, role), agent(now, role));
         client.set_remote(now, server.local().clone());
         server.set_remote(now, client.local().clone());
@@ -232,7 +231,7 @@ fn two_agents_of_one_role_sort_it_out() {
 
 #[test]
 fn a_restart_selects_anew_and_the_old_generation_is_answered_until_then() {
-    let now = Instant::now();
+    let now = crate::clock::start();
     let (mut client, mut server) = connected(now);
     let old = (client.local().clone(), server.local().clone());
     let (new_client, new_server) = (Credentials::generate(), Credentials::generate());

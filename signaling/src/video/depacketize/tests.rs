@@ -1,5 +1,4 @@
 //! Pictures through packetizer, a bad network and depacketizer.
-#![expect(clippy::disallowed_methods, reason = "virtual time starts somewhere")]
 
 use proptest::prelude::*;
 
@@ -58,7 +57,7 @@ fn drain(depacketizer: &mut VideoDepacketizer, now: Instant) -> Vec<Depacketized
 }
 
 fn run(codec: VideoCodec, packets: &[MediaPacket]) -> Vec<Depacketized> {
-    let now = Instant::now();
+    let now = crate::clock::start();
     let mut depacketizer = VideoDepacketizer::new(codec, VideoLimits::default());
     for packet in packets {
         depacketizer.push(now, packet);
@@ -157,7 +156,7 @@ fn a_lost_packet_costs_its_picture_which_is_reported_once() {
 
 #[test]
 fn a_lost_packet_is_waited_for_a_bounded_time() {
-    let now = Instant::now();
+    let now = crate::clock::start();
     let all = packets(VideoCodec::Vp8, &samples(VideoCodec::Vp8));
     let mut depacketizer = VideoDepacketizer::new(VideoCodec::Vp8, VideoLimits::default());
     for packet in all.iter().filter(|packet| packet.sequence != 70_001) {
@@ -174,7 +173,7 @@ fn a_lost_packet_is_waited_for_a_bounded_time() {
 
 #[test]
 fn a_picture_over_the_limit_is_dropped_and_the_next_comes_through() {
-    let now = Instant::now();
+    let now = crate::clock::start();
     let limits = VideoLimits {
         max_picture: 3000,
         ..VideoLimits::default()
@@ -190,7 +189,7 @@ fn a_picture_over_the_limit_is_dropped_and_the_next_comes_through() {
 
 #[test]
 fn held_packets_are_bounded_when_a_lost_one_never_comes() {
-    let now = Instant::now();
+    let now = crate::clock::start();
     let limits = VideoLimits {
         max_packets: 8,
         ..VideoLimits::default()

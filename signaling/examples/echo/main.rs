@@ -2,11 +2,9 @@
 //! what it took: offer to first packet back, and CPU of the server per packet.
 //!
 //! `cargo run --release -p tidegate-signaling --features client --example echo -- [sessions] [seconds]`
-#![expect(
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "a program with a clock"
-)]
+#![expect(clippy::print_stdout, reason = "a program that prints its result")]
+
+mod clock;
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -38,11 +36,11 @@ fn main() -> Result<()> {
         let stop = Arc::clone(&stop);
         thread::spawn(move || serve(&socket, &config, &offers, &stop))
     };
-    let until = Instant::now() + Duration::from_secs(seconds) + PACKET * u32::try_from(sessions)?;
+    let until = clock::now() + Duration::from_secs(seconds) + PACKET * u32::try_from(sessions)?;
     let clients: Vec<_> = (0..sessions)
         .map(|_| {
             // Spread over a packet's time, as callers are.
-            thread::sleep(PACKET);
+            clock::sleep(PACKET);
             let requests = requests.clone();
             thread::spawn(move || call(&requests, until))
         })
@@ -86,10 +84,10 @@ fn serve(
     let mut peers: HashMap<usize, Peer> = HashMap::new();
     let mut buffer = [0; 2048];
     let (mut packets, mut counted_from) = (0, None);
-    let mut next_timeouts = Instant::now();
+    let mut next_timeouts = clock::now();
     while !stop.load(Ordering::Relaxed) {
         while let Ok((offer, reply)) = offers.try_recv() {
-            let now = Instant::now();
+            let now = clock::now();
             let (peer, answer) =
                 Peer::accept(config, &offer, Role::Whip, &Capabilities::voice(), now)?;
             let key = peers.len();
@@ -99,7 +97,7 @@ fn serve(
             }
         }
         if let Ok((length, from)) = socket.recv_from(&mut buffer) {
-            let now = Instant::now();
+            let now = clock::now();
             let packet = &buffer[..length];
             if let Some(peer) = demux
                 .route(from, packet)
@@ -109,7 +107,7 @@ fn serve(
                 packets += echo(now, peer, socket)?;
             }
         }
-        let now = Instant::now();
+        let now = clock::now();
         if now >= next_timeouts {
             next_timeouts = now + Duration::from_millis(5);
             for peer in peers.values_mut() {
@@ -152,17 +150,17 @@ fn echo(now: Instant, peer: &mut Peer, socket: &UdpSocket) -> Result<u64> {
 fn call(requests: &Sender<Request>, until: Instant) -> Result<(Duration, Vec<Duration>)> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     let config = PeerConfig::new(Certificate::generate()?, vec![socket.local_addr()?]);
-    let start = Instant::now();
+    let start = clock::now();
     let client = ClientPeer::offer(&config, &Offer::voice());
     let (reply, answer) = channel();
     requests.send((client.sdp().to_owned(), reply))?;
-    let mut peer = client.set_answer(Instant::now(), &answer.recv()?)?;
+    let mut peer = client.set_answer(clock::now(), &answer.recv()?)?;
     let track = peer.tracks().next().ok_or("no track")?.id;
     let (mut first, mut trips, mut sent) = (None, Vec::new(), Vec::new());
-    let mut next_packet = Instant::now();
+    let mut next_packet = clock::now();
     let mut buffer = [0; 2048];
-    while Instant::now() < until {
-        let now = Instant::now();
+    while clock::now() < until {
+        let now = clock::now();
         if peer.is_connected() && now >= next_packet {
             next_packet = now.max(next_packet + PACKET);
             let index = u32::try_from(sent.len())?;
@@ -182,11 +180,11 @@ fn call(requests: &Sender<Request>, until: Instant) -> Result<(Duration, Vec<Dur
             wake
         };
         let wait = wake
-            .saturating_duration_since(Instant::now())
+            .saturating_duration_since(clock::now())
             .max(Duration::from_micros(50));
         socket.set_read_timeout(Some(wait))?;
         if let Ok((length, from)) = socket.recv_from(&mut buffer) {
-            peer.handle_datagram(Instant::now(), from, &buffer[..length]);
+            peer.handle_datagram(clock::now(), from, &buffer[..length]);
         }
     }
     Ok((first.ok_or("no packet came back")? - start, trips))
