@@ -18,14 +18,14 @@ pub(super) struct Decode;
 pub(super) struct Params {
     /// Rate of what comes out, in Hz. Opus decodes straight to 8000, 12000, 16000, 24000 or 48000 (the default); the other
     /// codecs have the rate that they have.
-    sample_rate: Option<u32>,
+    pub(super) sample_rate: Option<u32>,
     /// Channels of what comes out. Opus decodes straight to 1 or 2; by default what the input says.
-    channels: Option<u8>,
+    pub(super) channels: Option<u8>,
 }
 
 impl Params {
     /// The format that comes out for an input format.
-    fn output(&self, input: AudioFormat) -> Result<AudioFormat, ParamError> {
+    pub(super) fn output(&self, input: AudioFormat) -> Result<AudioFormat, ParamError> {
         let rate = self.sample_rate.unwrap_or(input.sample_rate);
         let channels = self.channels.unwrap_or(input.channels);
         let output = decoder_of(input, rate, channels)?.map_or_else(
@@ -53,7 +53,7 @@ impl Params {
 }
 
 /// A decoder, or `None` for what is PCM already.
-pub(super) fn decoder_of(
+fn decoder_of(
     input: AudioFormat,
     rate: u32,
     channels: u8,

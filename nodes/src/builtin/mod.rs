@@ -6,6 +6,7 @@
 mod adapt;
 mod channels;
 mod decode;
+mod dejitter;
 mod denoise;
 mod encode;
 mod gain;
@@ -38,6 +39,7 @@ impl Registry {
         typed::add(&mut registry, denoise::Denoise);
         typed::add(&mut registry, tone::Tone);
         typed::add(&mut registry, vad::Vad);
+        typed::add(&mut registry, dejitter::Dejitter);
         registry
     }
 }

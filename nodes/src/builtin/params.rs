@@ -101,6 +101,11 @@ impl JsonSchema for Span {
     }
 }
 
+/// Refuses a length of time outside of a range in milliseconds.
+pub(super) fn within_span(path: &str, span: Span, from: u64, to: u64) -> Result<(), ParamError> {
+    span.within(path, Span::millis(from)..=Span::millis(to))
+}
+
 /// Refuses a number outside of a range.
 pub(super) fn within<N: PartialOrd + fmt::Display>(
     path: &str,

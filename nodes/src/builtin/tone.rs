@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tidegate_media::{Audio, AudioFormat, Frame, Kind, MediaTime, Payload, Timestamp};
 
-use super::params::{Span, within};
+use super::params::{Span, within, within_span};
 use super::typed::{Inputs, Typed};
 use crate::node::{Context, DropReason, Node, NodeError};
 use crate::registry::{ParamError, Port, Ports};
@@ -73,17 +73,11 @@ impl Typed for Tone {
         )?;
         within("level_db", params.level_db, -120.0..=0.0)?;
         within("channels", params.channels, 1..=8)?;
+        within_span("frame", params.frame, 5, 100)?;
+        let longest = if params.triggered { 60_000 } else { 3_600_000 };
         params
-            .frame
-            .within("frame", Span::millis(5)..=Span::millis(100))?;
-        let hour = Span::millis(3_600_000);
-        match params.duration {
-            Some(span) if params.triggered => {
-                span.within("duration", Span::millis(5)..=Span::millis(60_000))
-            }
-            Some(span) => span.within("duration", Span::millis(5)..=hour),
-            None => Ok(()),
-        }
+            .duration
+            .map_or(Ok(()), |span| within_span("duration", span, 5, longest))
     }
 
     fn ports(&self, params: &Params) -> Ports {

@@ -19,7 +19,7 @@ use tidegate_media::Kind;
 
 use self::endpoint::Rules;
 use self::listener::Listener;
-use super::params::{Span, within};
+use super::params::{Span, within, within_span};
 use super::pcm::any_pcm;
 use super::typed::{Inputs, Typed, audio_input};
 use crate::node::Node;
@@ -93,9 +93,9 @@ impl Typed for Vad {
             ("hangover", params.hangover, 100, 10_000),
             ("pre_roll", params.pre_roll, 0, 3_000),
         ];
-        times.into_iter().try_for_each(|(path, span, from, to)| {
-            span.within(path, Span::millis(from)..=Span::millis(to))
-        })
+        times
+            .into_iter()
+            .try_for_each(|(path, span, from, to)| within_span(path, span, from, to))
     }
 
     fn ports(&self, params: &Params) -> Ports {
