@@ -153,3 +153,22 @@ fn parameters_are_checked_at_binding() {
     let wrong = bind(json!({"voice": 7})).unwrap_err();
     assert_eq!(wrong.code, Code::BadRequest);
 }
+
+#[test]
+fn a_cycle_through_a_queue_is_allowed() {
+    let pipeline = compile(
+        "{version: tidegate/v1, name: feedback, inputs: [{name: mic, kind: audio}], \
+         outputs: [{name: speaker, kind: audio}], \
+         nodes: [{id: m, type: audio.mix}, {id: s, type: audio.slow}], \
+         edges: [mic -> m -> speaker, {from: m, to: s, queue: {when_full: drop_oldest}}, s -> m]}",
+    );
+    let plan = pipeline.bind(&live(&[OPUS_PACKETS])).unwrap();
+    assert_eq!(
+        hops(&plan),
+        [
+            "m pcm_f32/48000/1 -> pcm_f32/48000/1",
+            "s pcm_f32/48000/1 -> pcm_f32/48000/1",
+        ]
+    );
+    assert_eq!(plan.edges.len(), 4);
+}

@@ -50,7 +50,7 @@ pub(super) fn plan(
         values,
         grants,
     };
-    let mut nodes = draft::nodes(&scope, registry, &binding.remote_ports, report);
+    let mut nodes = draft::nodes(&scope, &names, registry, &binding.remote_ports, report);
     resolve::infer_ports(manifest, &mut nodes);
     let (edges, interrupt, seats) = {
         let resolver = resolve::Resolver {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::grants::Grants;
+use super::params::report_error;
 use super::remote::RemoteParams;
 use super::values::{Resolved, Scope};
 use crate::manifest::diagnostic::nearest;
 use crate::manifest::{Located, Manifest, NodeDecl, Report};
 use crate::plan::{Placement, Source, Target};
-use crate::registry::{NodeType, ParamError, Port, Ports, Registry};
+use crate::registry::{NodeType, Port, Ports, Registry};
 use crate::stream::{Accepts, StreamFormat};
 
 /// The type of nodes that another process serves.
@@ -38,7 +39,7 @@ impl Name {
 /// The one namespace of inputs, outputs and nodes.
 pub(super) type Names<'a> = HashMap<&'a str, Name>;
 
-/// Collects the names; a name that is taken goes to the report.
+/// Collects the names; a name that is taken goes to the report. What bears it has no edges: it cannot be named.
 pub(super) fn names<'a>(manifest: &'a Manifest, report: &mut Report) -> Names<'a> {
     let mut names = Names::new();
     let mut add = |located: &'a Located<String>, name: Name, report: &mut Report| {
@@ -121,6 +122,7 @@ pub(super) struct DraftEdge {
 /// Makes the draft's nodes.
 pub(super) fn nodes(
     scope: &Scope<'_>,
+    names: &Names<'_>,
     registry: &Registry,
     remote_ports: &BTreeMap<String, Ports>,
     report: &mut Report,
@@ -129,9 +131,11 @@ pub(super) fn nodes(
         .manifest
         .nodes
         .iter()
-        .map(|decl| {
+        .enumerate()
+        .map(|(index, decl)| {
             let resolved = scope.resolve(decl.params.as_ref(), report);
-            let Some(named) = &decl.node_type else {
+            let nameable = names.get(decl.id.value.as_str()) == Some(&Name::Node(index));
+            let Some(named) = decl.node_type.as_ref().filter(|_| nameable) else {
                 return broken(resolved);
             };
             if named.value == REMOTE {
@@ -186,34 +190,11 @@ fn local(
         Err(error) => {
             // A sample value proves nothing; the real one is checked when a session is opened.
             if !resolved.open {
-                param_error(decl, node_type.name(), &error, report);
+                report_error(decl, node_type.name(), &error, report);
             }
             broken(resolved)
         }
     }
-}
-
-/// Reports a parameter at its own position.
-pub(super) fn param_error(
-    decl: &NodeDecl,
-    node_type: &str,
-    error: &ParamError,
-    report: &mut Report,
-) {
-    let place = if error.path.is_empty() {
-        format!("'{}'", decl.id.value)
-    } else {
-        format!("'{}' of '{}'", error.path, decl.id.value)
-    };
-    let (message, mend) = match error.message.split_once(": ") {
-        Some((message, mend)) => (message, mend.to_owned()),
-        None => (
-            error.message.as_str(),
-            format!("'tidegate nodes {node_type}' lists the parameters"),
-        ),
-    };
-    let at = decl.locate(&error.path);
-    report.error(at, "params", format!("{place}: {message}"), mend);
 }
 
 fn remote(
@@ -227,7 +208,7 @@ fn remote(
         Ok(params) => params,
         Err(problems) => {
             for error in problems.iter().filter(|_| !resolved.open) {
-                param_error(decl, REMOTE, error, report);
+                report_error(decl, REMOTE, error, report);
             }
             return broken(resolved);
         }

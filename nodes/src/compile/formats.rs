@@ -1,7 +1,7 @@
 //! Formats flow from the inputs through the nodes; where one does not fit, conversions are inserted.
 //!
-//! Nodes are visited in topological order. A cycle (which goes through an offloaded or remote hop) is entered at such a hop,
-//! with the formats that are known there. Each port has one exact format: the first edge into it sets the format, and what
+//! Nodes are visited in topological order. A cycle (which goes through an offloaded or remote hop) is entered where formats
+//! are known already. Each port has one exact format: the first edge into it sets the format, and what
 //! the others bring is converted to that.
 
 use std::collections::HashMap;
@@ -10,7 +10,8 @@ use std::sync::Arc;
 use tidegate_media::{AudioFormat, Kind, VideoCodec, VideoFormat};
 
 use super::conversions::{Conversion, conversions};
-use super::draft::{Body, DraftEdge, DraftNode, param_error};
+use super::draft::{Body, DraftEdge, DraftNode};
+use super::params::report_error;
 use crate::manifest::{Manifest, Report};
 use crate::plan::{Placement, PlanEdge, PlanHop, PlanPort, Queue, Source, Target};
 use crate::registry::{NodeType, Port, Registry};
@@ -147,34 +148,61 @@ impl<'a> Flow<'a> {
 
     /// Carries formats through all nodes and joins all edges.
     pub(super) fn run(&mut self, report: &mut Report) {
+        let between: Vec<(usize, usize)> = self
+            .draft
+            .iter()
+            .filter_map(|edge| match (edge.from, edge.to) {
+                (Source::Hop { hop: from, .. }, Target::Hop { hop: to, .. }) => Some((from, to)),
+                _ => None,
+            })
+            .collect();
+        let mut waits_for = vec![0_usize; self.nodes.len()];
+        for (_, to) in &between {
+            waits_for[*to] += 1;
+        }
         let mut visited = vec![false; self.nodes.len()];
         let mut joined = vec![false; self.draft.len()];
-        while let Some(node) = self.next(&visited) {
+        while let Some(node) = self.next(&visited, &waits_for) {
             visited[node] = true;
+            for (_, to) in between.iter().filter(|(from, _)| *from == node) {
+                waits_for[*to] -= 1;
+            }
             self.join_where(
                 &mut joined,
                 report,
                 |to| matches!(to, Target::Hop { hop, .. } if hop == node),
             );
-            self.outputs_of(node, report);
+            self.outputs_of(node, &visited, report);
         }
         // What closes a cycle, and the pipeline's outputs.
         self.join_where(&mut joined, report, |_| true);
     }
 
-    /// The next node all of whose sources are visited; in a cycle, one that stands behind a queue.
-    fn next(&self, visited: &[bool]) -> Option<usize> {
-        let waits = |node: usize| {
-            self.draft.iter().any(|edge| {
-                matches!((edge.from, edge.to), (Source::Hop { hop: from, .. }, Target::Hop { hop, .. })
-                    if hop == node && !visited[from])
-            })
-        };
+    /// The next node all of whose sources are visited; in a cycle, one of which each port has a visited source, else one that
+    /// stands behind a queue.
+    fn next(&self, visited: &[bool], waits_for: &[usize]) -> Option<usize> {
         let open = || (0..visited.len()).filter(|node| !visited[*node]);
         open()
-            .find(|node| !waits(*node))
+            .find(|node| waits_for[*node] == 0)
+            .or_else(|| open().find(|node| self.reached_on_each_port(*node, visited)))
             .or_else(|| open().find(|node| self.nodes[*node].placement != Placement::InPlace))
             .or_else(|| open().next())
+    }
+
+    fn reached_on_each_port(&self, node: usize, visited: &[bool]) -> bool {
+        (0..self.nodes[node].ports.inputs.len()).all(|port| {
+            let target = Target::Hop { hop: node, port };
+            let mut edges = self
+                .draft
+                .iter()
+                .filter(|edge| edge.to == target)
+                .peekable();
+            edges.peek().is_none()
+                || edges.any(|edge| match edge.from {
+                    Source::Input(_) => true,
+                    Source::Hop { hop, .. } => visited[hop],
+                })
+        })
     }
 
     /// Joins the edges into the chosen targets whose source's format is known.
@@ -357,7 +385,7 @@ impl<'a> Flow<'a> {
     }
 
     /// Asks a node what it gives for the formats that reach it.
-    fn outputs_of(&mut self, node: usize, report: &mut Report) {
+    fn outputs_of(&mut self, node: usize, visited: &[bool], report: &mut Report) {
         let draft = &self.nodes[node];
         let decl = &self.manifest.nodes[node];
         let given: Vec<Option<StreamFormat>> = match &draft.body {
@@ -370,13 +398,13 @@ impl<'a> Flow<'a> {
                 .collect(),
             Body::Local(node_type) => {
                 let inputs: Vec<_> = self.hops[node].inputs.iter().map(|p| p.format).collect();
-                if self.lacks_source(node, &inputs) {
+                if self.lacks_source(node, visited) {
                     return;
                 }
                 match node_type.outputs(&draft.params, &inputs) {
                     Ok(outputs) => outputs.into_iter().map(Some).collect(),
                     Err(error) => {
-                        param_error(decl, node_type.name(), &error, report);
+                        report_error(decl, node_type.name(), &error, report);
                         return;
                     }
                 }
@@ -389,16 +417,27 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Whether a port that is joined has no format because of an error before it; that error is already reported.
-    fn lacks_source(&self, node: usize, inputs: &[Option<StreamFormat>]) -> bool {
-        inputs.iter().enumerate().any(|(port, format)| {
-            format.is_none()
-                && self.nodes[node].placement == Placement::InPlace
-                && self
+    /// Whether a port has no format because of an error that is already reported. A port into which a cycle leads has none
+    /// yet, which is no error.
+    fn lacks_source(&self, node: usize, visited: &[bool]) -> bool {
+        let ports = self.hops[node].inputs.iter().enumerate();
+        ports
+            .filter(|(_, input)| input.format.is_none())
+            .any(|(port, _)| {
+                let target = Target::Hop { hop: node, port };
+                let mut edges = self
                     .draft
                     .iter()
-                    .any(|edge| edge.to == Target::Hop { hop: node, port })
-        })
+                    .filter(|edge| edge.to == target)
+                    .peekable();
+                let joined = edges.peek().is_some();
+                let later = |source| matches!(source, Source::Hop { hop, .. } if !visited[hop]);
+                if joined {
+                    !edges.any(|edge| later(edge.from))
+                } else {
+                    self.nodes[node].ports.inputs[port].required
+                }
+            })
     }
 
     /// The format that reaches an output.

@@ -14,6 +14,7 @@ mod draft;
 mod formats;
 mod grants;
 mod live;
+mod params;
 mod pipeline;
 pub mod remote;
 mod resolve;

@@ -6,9 +6,11 @@
 //! [`PlanHop::params`]: crate::plan::PlanHop::params
 
 use std::borrow::Cow;
+use std::fmt;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, IntoDeserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use tidegate_media::Kind;
 
@@ -95,16 +97,35 @@ impl Transport {
 }
 
 /// Longest waits for a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(
-    untagged,
-    expecting = "write a time such as 30s, or {connect, first_output, gap, call}"
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
 pub enum Timeout {
     /// The same for each wait.
     All(Span),
     /// Each by its name.
     Each(Timeouts),
+}
+
+impl<'de> Deserialize<'de> for Timeout {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Timeout;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a time such as 30s, or {connect, first_output, gap, call}")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Timeout, E> {
+                Span::deserialize(text.into_deserializer()).map(Timeout::All)
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Timeout, A::Error> {
+                Timeouts::deserialize(de::value::MapAccessDeserializer::new(map)).map(Timeout::Each)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
 }
 
 /// Longest waits by name; what is absent has the gateway's default.
@@ -191,8 +212,8 @@ pub struct Auth {
     pub bearer: String,
 }
 
-impl std::fmt::Debug for Auth {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Auth { bearer: <hidden> }")
     }
 }

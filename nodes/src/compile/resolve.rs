@@ -82,8 +82,9 @@ impl Resolver<'_> {
 
     fn name(&self, end: &EndDecl, report: &mut Report) -> Option<Name> {
         let found = self.names.get(end.node.as_str()).copied();
-        if found.is_none() {
+        if found.is_none() && !self.manifest.unusable.contains(&end.node) {
             let mut known: Vec<_> = self.names.keys().copied().collect();
+            known.extend(self.manifest.unusable.iter().map(String::as_str));
             known.sort_unstable();
             report.error(
                 end.at,

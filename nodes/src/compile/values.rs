@@ -78,7 +78,7 @@ impl Values {
                 (None, Some(default)) => default,
                 (None, None) => {
                     return Err(bad(format!(
-                        "parameter '{name}' has no default: give it a {}",
+                        "parameter '{name}' has no default: give it a value of type {}",
                         parameter.kind.as_str()
                     )));
                 }

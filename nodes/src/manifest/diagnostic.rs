@@ -187,6 +187,11 @@ impl Report {
 
     /// The findings by position; errors and warnings together.
     pub(crate) fn finish(mut self) -> Diagnostics {
+        // What is unused or waits because an edge could not be read is no finding of its own.
+        if self.has_errors() {
+            self.items
+                .retain(|d| !matches!(d.rule, "unused" | "live-block"));
+        }
         self.items
             .sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
         Diagnostics(self.items)
@@ -203,7 +208,7 @@ pub(crate) fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a 
         .min_by_key(|(distance, _)| *distance);
     match best {
         None => "there are none".to_owned(),
-        Some((distance, name)) if distance <= (name.chars().count() / 3).max(1) => {
+        Some((distance, name)) if close(&short, name, distance) => {
             format!("did you mean '{name}'?")
         }
         Some(_) => {
@@ -221,12 +226,23 @@ pub(crate) fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a 
     }
 }
 
-/// A text of unknown origin, short enough for a message.
+/// Whether one was probably written for the other: few letters differ, or one is the other's beginning.
+fn close(given: &str, name: &str, distance: usize) -> bool {
+    let length = name.chars().count();
+    let begins = given.len() > 2 && (name.starts_with(given) || given.starts_with(name));
+    begins || (distance <= (length / 3).max(1) && distance < length)
+}
+
+/// A text of unknown origin, short enough for a message and on one line.
 pub(crate) fn shown(text: &str) -> String {
-    const LONGEST: usize = 60;
-    if text.chars().count() <= LONGEST {
-        return text.escape_debug().to_string();
+    const LONGEST: usize = 120;
+    let mut shown: String = text
+        .chars()
+        .take(LONGEST)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
     }
-    let head: String = text.chars().take(LONGEST).collect();
-    format!("{}…", head.escape_debug())
+    shown
 }

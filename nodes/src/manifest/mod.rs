@@ -44,6 +44,8 @@ pub struct Manifest {
     pub(crate) parameters: Vec<ParameterDecl>,
     pub(crate) inputs: Vec<InputDecl>,
     pub(crate) outputs: Vec<OutputDecl>,
+    /// Names of inputs and outputs that are declared, but not so that they can be used: already reported.
+    pub(crate) unusable: Vec<String>,
     pub(crate) nodes: Vec<NodeDecl>,
     pub(crate) edges: Vec<EdgeDecl>,
     pub(crate) interrupt: Option<InterruptDecl>,

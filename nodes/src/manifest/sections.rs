@@ -123,6 +123,13 @@ pub(crate) struct NodeDecl {
 }
 
 impl NodeDecl {
+    /// As [`NodeDecl::locate`], but the position of the parameter's key.
+    pub(crate) fn locate_key(&self, path: &str) -> At {
+        self.params
+            .as_ref()
+            .map_or(self.id.at, |params| params.locate_key(path))
+    }
+
     /// The position of a parameter, or of the node if it has none.
     pub(crate) fn locate(&self, path: &str) -> At {
         self.params
@@ -147,13 +154,14 @@ pub(super) fn manifest(source: Arc<str>, tree: &Tree, report: &mut Report) -> Op
         .and_then(|name| read_id(name, "a pipeline's name", report));
     let description = description(&fields, report);
     let parameters = parameters(fields.get("parameters"), report);
+    let mut unusable = Vec::new();
     let inputs = read_list(fields.get("inputs"), "'inputs'", PORTS_MAX, report)
         .iter()
-        .filter_map(|tree| input(tree, report))
+        .filter_map(|tree| input(tree, &mut unusable, report))
         .collect();
     let outputs = read_list(fields.get("outputs"), "'outputs'", PORTS_MAX, report)
         .iter()
-        .filter_map(|tree| output(tree, report))
+        .filter_map(|tree| output(tree, &mut unusable, report))
         .collect();
     let nodes = read_list(fields.get("nodes"), "'nodes'", NODES_MAX, report)
         .iter()
@@ -189,6 +197,7 @@ pub(super) fn manifest(source: Arc<str>, tree: &Tree, report: &mut Report) -> Op
         parameters,
         inputs,
         outputs,
+        unusable,
         nodes,
         edges,
         interrupt,
@@ -291,11 +300,13 @@ fn parameter(name: Located<String>, tree: &Tree, report: &mut Report) -> Option<
     }
     // A value is checked against what is already declared: the choices by type and bounds, the default by all.
     let known_type = kind.is_some();
+    let mut choices = Vec::new();
     for tree in read_list(fields.get("enum"), "'enum'", CHOICES_MAX, report) {
         let value = tree.to_json();
         check_default(&declared, known_type, tree.at, &value, report);
-        declared.choices.push(value);
+        choices.push(value);
     }
+    declared.choices = choices;
     if declared.choices.is_empty()
         && let Some(tree) = fields.get("enum")
         && matches!(tree.data, Data::List(_))
@@ -309,8 +320,10 @@ fn parameter(name: Located<String>, tree: &Tree, report: &mut Report) -> Option<
     }
     if let Some(tree) = fields.get("default") {
         let value = tree.to_json();
-        check_default(&declared, known_type, tree.at, &value, report);
-        declared.default = Some(value);
+        // A default that does not do is left out, so that nodes are not checked with it.
+        if check_default(&declared, known_type, tree.at, &value, report) {
+            declared.default = Some(value);
+        }
     }
     Some(declared)
 }
@@ -321,15 +334,20 @@ fn check_default(
     at: At,
     value: &Value,
     report: &mut Report,
-) {
-    if known_type && let Err((message, mend)) = declared.check(value) {
-        report.error(at, "parameter", message, mend);
+) -> bool {
+    if !known_type {
+        return false;
     }
+    if let Err((message, mend)) = declared.check(value) {
+        report.error(at, "parameter", message, mend);
+        return false;
+    }
+    true
 }
 
-fn input(tree: &Tree, report: &mut Report) -> Option<InputDecl> {
+fn input(tree: &Tree, unusable: &mut Vec<String>, report: &mut Report) -> Option<InputDecl> {
     let fields = Fields::read(tree, "an input", INPUT_KEYS, report)?;
-    let (name, kind) = name_and_kind(&fields, report);
+    let (name, kind) = name_and_kind(&fields, unusable, report);
     Some(InputDecl {
         format: formats::read(fields.get("format"), kind, report),
         name: name?,
@@ -337,9 +355,9 @@ fn input(tree: &Tree, report: &mut Report) -> Option<InputDecl> {
     })
 }
 
-fn output(tree: &Tree, report: &mut Report) -> Option<OutputDecl> {
+fn output(tree: &Tree, unusable: &mut Vec<String>, report: &mut Report) -> Option<OutputDecl> {
     let fields = Fields::read(tree, "an output", OUTPUT_KEYS, report)?;
-    let (name, kind) = name_and_kind(&fields, report);
+    let (name, kind) = name_and_kind(&fields, unusable, report);
     let seat = fields
         .get("for")
         .and_then(|tree| read_text(tree, "'for'", report));
@@ -357,6 +375,7 @@ fn output(tree: &Tree, report: &mut Report) -> Option<OutputDecl> {
 
 fn name_and_kind(
     fields: &Fields<'_>,
+    unusable: &mut Vec<String>,
     report: &mut Report,
 ) -> (Option<Located<String>>, Option<Kind>) {
     let name = fields
@@ -369,6 +388,9 @@ fn name_and_kind(
             report,
         )
         .and_then(|tree| read_choice(tree, "'kind'", &KINDS, report));
+    if let (Some(name), None) = (&name, kind) {
+        unusable.push(name.value.clone());
+    }
     (name, kind)
 }
 
@@ -429,7 +451,7 @@ impl ParameterDecl {
         if !fits {
             return Err((
                 format!("parameter '{name}' is {shown}"),
-                format!("give it a {}", self.kind.as_str()),
+                format!("give it a value of type {}", self.kind.as_str()),
             ));
         }
         let number = value.as_f64();

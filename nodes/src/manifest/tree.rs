@@ -7,10 +7,11 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::options::DuplicateKeyPolicy;
 use serde_saphyr::{Location, Options, Spanned};
 
-use super::diagnostic::{At, Report};
+use super::diagnostic::{At, Report, shown};
 
 /// Longest text that is read, in bytes: 256 nodes with long parameters fit a few times over.
 pub const TEXT_BYTES_MAX: usize = 512 * 1024;
@@ -88,18 +89,29 @@ impl Tree {
 
     /// The position of what `path` (such as `queue.frames` or `items[2].name`) names, or of the nearest value around it.
     pub(crate) fn locate(&self, path: &str) -> At {
-        let mut here = self;
+        self.follow(path).1
+    }
+
+    /// As [`Tree::locate`], but the position of the last key rather than of its value.
+    pub(crate) fn locate_key(&self, path: &str) -> At {
+        self.follow(path).0
+    }
+
+    /// The positions of the key and of the value to which a path leads.
+    fn follow(&self, path: &str) -> (At, At) {
+        let mut here = (self.at, self);
         for step in path.split(['.', '[']).filter(|step| !step.is_empty()) {
-            let next = match &here.data {
+            let next = match &here.1.data {
                 Data::Map(entries) => entries
                     .iter()
                     .find(|(key, _)| key.name == step)
-                    .map(|(_, value)| value),
+                    .map(|(key, value)| (key.at, value)),
                 Data::List(items) => step
                     .trim_end_matches(']')
                     .parse::<usize>()
                     .ok()
-                    .and_then(|index| items.get(index)),
+                    .and_then(|index| items.get(index))
+                    .map(|item| (item.at, item)),
                 _ => None,
             };
             match next {
@@ -107,13 +119,13 @@ impl Tree {
                 None => break,
             }
         }
-        here.at
+        (here.0, here.1.at)
     }
 
     /// What the value is, for messages.
     pub(crate) const fn what(&self) -> &'static str {
         match &self.data {
-            Data::Null => "nothing",
+            Data::Null => "empty",
             Data::Bool(_) => "a boolean",
             Data::Number(_) => "a number",
             Data::Text(_) => "text",
@@ -150,7 +162,14 @@ fn options() -> Options {
     }
 }
 
-const SMALLER: &str = "write it with less nesting and fewer repeated aliases";
+fn too_much(at: At, report: &mut Report) {
+    report.error(
+        at,
+        "too-large",
+        "the text nests or repeats more than is read",
+        "write it with less nesting and fewer repeated aliases",
+    );
+}
 
 fn syntax(error: &serde_saphyr::Error, report: &mut Report) {
     use serde_saphyr::Error as E;
@@ -160,17 +179,33 @@ fn syntax(error: &serde_saphyr::Error, report: &mut Report) {
     let text = text.lines().next().unwrap_or_default();
     let text = text.split(" at line ").next().unwrap_or(text);
     let (rule, mend) = match error.without_snippet() {
-        E::DuplicateMappingKey { .. } => ("duplicate-key", "keep one of the two"),
+        E::DuplicateMappingKey { key, .. } => {
+            let key = key.as_deref().unwrap_or_default();
+            let message = format!("key '{}' is already there", shown(key));
+            report.error(at, "duplicate-key", message, "keep one of the two");
+            return;
+        }
+        E::Budget {
+            breach: BudgetBreach::Documents { .. },
+            ..
+        }
+        | E::MultipleDocuments { .. } => {
+            let message = "a second document begins";
+            report.error(at, "syntax", message, "keep one document to a file");
+            return;
+        }
         E::Budget { .. }
         | E::AliasReplayLimitExceeded { .. }
         | E::AliasExpansionLimitExceeded { .. }
         | E::AliasReplayStackDepthExceeded { .. }
-        | E::AliasReplayCounterOverflow { .. } => ("too-large", SMALLER),
-        // Inside an alias the breach comes wrapped, and only its text tells.
-        E::AliasError { .. } if text.contains("limits breached") => ("too-large", SMALLER),
+        | E::AliasReplayCounterOverflow { .. } => return too_much(at, report),
+        // Some breaches come wrapped, and only their text tells.
+        _ if text.contains("limits breached") || text.contains("limit exceeded") => {
+            return too_much(at, report);
+        }
         _ => ("syntax", "write valid YAML 1.2 or JSON, one document"),
     };
-    report.error(at, rule, super::diagnostic::shown(text), mend);
+    report.error(at, rule, shown(text), mend);
 }
 
 fn position(location: Location) -> At {

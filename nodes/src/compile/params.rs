@@ -1,0 +1,66 @@
+//! What a node type says of its parameters, as a diagnostic at the parameter's own position.
+
+use super::draft::REMOTE;
+use crate::manifest::diagnostic::nearest;
+use crate::manifest::{NodeDecl, Report};
+use crate::registry::ParamError;
+
+/// Reports a parameter that does not do.
+pub(super) fn report_error(
+    decl: &NodeDecl,
+    node_type: &str,
+    error: &ParamError,
+    report: &mut Report,
+) {
+    let id = &decl.id.value;
+    let at = match unknown_field(&error.message) {
+        Some(_) => decl.locate_key(&error.path),
+        None => decl.locate(&error.path),
+    };
+    let (message, mend) = told(&error.message, node_type);
+    let message = match (unknown_field(&error.message), error.path.as_str()) {
+        (Some(_), _) => format!("'{id}' has {message}"),
+        (None, "") => format!("'{id}': {message}"),
+        (None, path) => format!("'{path}' of '{id}': {message}"),
+    };
+    report.error(at, "params", message, mend);
+}
+
+fn unknown_field(text: &str) -> Option<&str> {
+    text.strip_prefix("unknown field `")?.split('`').next()
+}
+
+/// Message and mend. Texts of serde (`unknown field …, expected …`) are put in the words of other diagnostics; others hold the
+/// mend after a colon.
+fn told(text: &str, node_type: &str) -> (String, String) {
+    let (what, expected) = text.split_once(", expected ").unwrap_or((text, ""));
+    // serde writes names in backticks: every second part of what is split at them.
+    let names = || expected.split('`').skip(1).step_by(2);
+    let quoted = |prefix: &str| what.strip_prefix(prefix)?.split('`').next();
+    if let Some(name) = unknown_field(text) {
+        let mend = nearest(name, names());
+        return (format!("no parameter '{name}'"), mend);
+    }
+    if let Some(name) = quoted("unknown variant `") {
+        return (format!("'{name}' is not known"), nearest(name, names()));
+    }
+    if let Some(name) = quoted("missing field `") {
+        return (
+            format!("parameter '{name}' is missing"),
+            "add it".to_owned(),
+        );
+    }
+    if !expected.is_empty() {
+        return (what.to_owned(), format!("{expected} is expected"));
+    }
+    match text.rsplit_once(": ") {
+        Some((message, mend)) => (message.to_owned(), mend.to_owned()),
+        None if node_type == REMOTE => (text.to_owned(), SCHEMA.to_owned()),
+        None => (
+            text.to_owned(),
+            format!("'tidegate nodes {node_type}' lists the parameters"),
+        ),
+    }
+}
+
+const SCHEMA: &str = "'tidegate check --schema' lists the parameters";
