@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
@@ -52,7 +53,11 @@ impl<R: Read + Seek + Send + Sync + 'static> AudioFile<R> {
     ///
     /// # Errors
     /// The format is not known, nothing in it can be decoded, it is damaged or exceeds the limits.
-    pub fn open(
+    pub fn open(source: R, extension: Option<&str>, limits: FileLimits) -> Result<Self, FileError> {
+        contained(|| Self::open_it(source, extension, limits))
+    }
+
+    fn open_it(
         mut source: R,
         extension: Option<&str>,
         limits: FileLimits,
@@ -125,7 +130,7 @@ impl<R: Read + Seek + Send + Sync + 'static> Iterator for AudioFile<R> {
     type Item = Result<Frame, FileError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Err(error) = self.fill() {
+        if let Err(error) = contained(|| self.fill()) {
             self.done = true;
             return Some(Err(error));
         }
@@ -261,6 +266,13 @@ impl Demuxed {
             }
         }
     }
+}
+
+/// Runs a parser of foreign bytes. Symphonia's have invariants that damaged files break (shifts and indices in the WAV and
+/// MP4 readers); a panic there is the file's fault and ends the file, not the session that reads it.
+fn contained<T>(parse: impl FnOnce() -> Result<T, FileError>) -> Result<T, FileError> {
+    catch_unwind(AssertUnwindSafe(parse))
+        .unwrap_or_else(|_| Err(FileError::Malformed("its reader gave up on it".into())))
 }
 
 /// Whether the first page holds an Opus header (RFC 7845 §3); the source stands at its beginning again afterwards.
