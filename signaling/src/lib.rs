@@ -8,6 +8,26 @@
 //! * [`video`] turns packets into pictures and back;
 //! * with the feature `client`, [`ClientPeer`] offers, for load generators and tests.
 //!
+//! A task that owns a peer runs, for every datagram, timer or packet to send:
+//!
+//! ```no_run
+//! # use std::{net::{SocketAddr, UdpSocket}, time::Instant};
+//! # use tidegate_signaling::{Peer, PeerEvent};
+//! fn on_datagram(peer: &mut Peer, socket: &UdpSocket, now: Instant, from: SocketAddr, data: &[u8]) {
+//!     peer.handle_datagram(now, from, data);
+//!     while let Some(event) = peer.poll_event() {
+//!         if let PeerEvent::Media(media) = event {
+//!             // An echo; `media.payload` is not copied on the way here.
+//!             let _ = peer.send_rtp(now, media.track, media.timestamp, media.marker, &media.payload);
+//!         }
+//!     }
+//!     while let Some(transmit) = peer.poll_transmit() {
+//!         let _ = socket.send_to(&transmit.data, transmit.to);
+//!     }
+//!     // Then sleep until `peer.poll_timeout()`, and call `peer.handle_timeout(now)`.
+//! }
+//! ```
+//!
 //! Absent: sockets, timers, tasks, HTTP, pipelines, codecs of audio and video.
 
 mod certificate;

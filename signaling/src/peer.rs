@@ -148,6 +148,9 @@ impl Peer {
     }
 
     /// Takes one datagram that [`Demux`](crate::Demux) assigned to this peer.
+    ///
+    /// `from` must be canonical: on a socket for both families, an IPv4 address as such and not mapped
+    /// into IPv6; [`Transmit::to`] is canonical too.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
         self.contained((), |core| core.handle_datagram(now, from, data));
     }
@@ -157,7 +160,8 @@ impl Peer {
         self.contained((), |core| core.handle_timeout(now));
     }
 
-    /// When to call [`Self::handle_timeout`]. Changes with every other call; `None` once ended.
+    /// When to call [`Self::handle_timeout`]; `None` once ended. Every other call may change it, most
+    /// only to a later time: a timer that is armed too early does no harm and need not be moved.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.core.poll_timeout()

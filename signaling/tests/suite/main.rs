@@ -6,4 +6,5 @@ mod net;
 mod offers;
 mod peers;
 mod restart;
+mod shared;
 mod video;

@@ -1,0 +1,159 @@
+//! Many clients on one server socket: everybody gets their own, strangers get nothing.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tidegate_signaling::{
+    Capabilities, ClientPeer, Demux, Offer, Peer, PeerConfig, PeerEvent, Role, Transmit,
+};
+
+use crate::clock;
+use crate::net::config;
+
+/// A server behind one socket that echoes media.
+struct Server {
+    config: PeerConfig,
+    demux: Demux<u32>,
+    peers: HashMap<u32, Peer>,
+    next: u32,
+}
+
+impl Server {
+    fn new() -> Self {
+        Self {
+            config: config(2000),
+            demux: Demux::new(100),
+            peers: HashMap::new(),
+            next: 0,
+        }
+    }
+
+    fn accept(&mut self, now: Instant, offer: &str) -> String {
+        let (peer, answer) =
+            Peer::accept(&self.config, offer, Role::Whip, &Capabilities::voice(), now).unwrap();
+        self.next += 1;
+        assert!(self.demux.insert(self.next, peer.local_ufrag()));
+        self.peers.insert(self.next, peer);
+        answer
+    }
+
+    /// Takes a datagram and gives what is to be sent for it.
+    fn handle(&mut self, now: Instant, from: SocketAddr, data: &[u8]) -> Vec<Transmit> {
+        let Some(key) = self.demux.route(from, data) else {
+            return Vec::new();
+        };
+        let peer = self.peers.get_mut(&key).unwrap();
+        peer.handle_datagram(now, from, data);
+        while let Some(event) = peer.poll_event() {
+            if let PeerEvent::Media(media) = event {
+                peer.send_rtp(now, media.track, media.timestamp, false, &media.payload)
+                    .unwrap();
+            }
+        }
+        let out = std::iter::from_fn(|| peer.poll_transmit()).collect();
+        if peer.has_ended() {
+            self.demux.remove(key);
+            self.peers.remove(&key);
+        }
+        out
+    }
+}
+
+/// Carries datagrams of one client, at `from`, until there are none.
+fn exchange(now: Instant, from: SocketAddr, client: &mut Peer, server: &mut Server) {
+    while let Some(transmit) = client.poll_transmit() {
+        for back in server.handle(now, from, &transmit.data) {
+            assert_eq!(
+                back.to, from,
+                "what is meant for one client goes to no other"
+            );
+            client.handle_datagram(now, SocketAddr::from(([127, 0, 0, 1], 2000)), &back.data);
+        }
+    }
+}
+
+fn call(now: Instant, from: SocketAddr, server: &mut Server, config: &PeerConfig) -> Peer {
+    let client = ClientPeer::offer(config, &Offer::voice());
+    let answer = server.accept(now, client.sdp());
+    let mut client = client.set_answer(now, &answer).unwrap();
+    exchange(now, from, &mut client, server);
+    assert!(client.is_connected());
+    client
+}
+
+/// A client that tells no address: the server learns it from its checks.
+fn nowhere() -> PeerConfig {
+    PeerConfig {
+        candidates: Vec::new(),
+        ..config(1)
+    }
+}
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], port))
+}
+
+#[test]
+fn each_of_fifty_clients_hears_its_own_echo() {
+    let (mut now, mut server, client_config) = (clock::start(), Server::new(), nowhere());
+    let mut clients: Vec<(SocketAddr, Peer)> = (1..=50)
+        .map(|port| {
+            (
+                address(port),
+                call(now, address(port), &mut server, &client_config),
+            )
+        })
+        .collect();
+    for round in 0..5u32 {
+        now += Duration::from_millis(20);
+        for (from, client) in &mut clients {
+            let track = client.tracks().next().unwrap().id;
+            let payload = from.port().to_be_bytes();
+            client
+                .send_rtp(now, track, round * 960, false, &payload)
+                .unwrap();
+            exchange(now, *from, client, &mut server);
+        }
+    }
+    for (from, client) in &mut clients {
+        let echoes: Vec<_> = std::iter::from_fn(|| client.poll_event())
+            .filter_map(|event| match event {
+                PeerEvent::Media(media) => Some(media.payload),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(echoes, [&from.port().to_be_bytes()[..]; 5]);
+    }
+}
+
+#[test]
+fn a_flood_of_strangers_is_counted_and_changes_nothing() {
+    let (now, mut server, client_config) = (clock::start(), Server::new(), nowhere());
+    let mut client = call(now, address(1), &mut server, &client_config);
+    for port in 100..60_000 {
+        for first in [0x00, 0x16, 0x80, 0xC8, 0xFF] {
+            assert!(server.handle(now, address(port), &[first; 40]).is_empty());
+        }
+    }
+    assert_eq!(server.demux.addresses(), 1);
+    assert_eq!(server.demux.counters().unknown_address, 59_900 * 5);
+    let track = client.tracks().next().unwrap().id;
+    client
+        .send_rtp(now, track, 0, false, b"still here")
+        .unwrap();
+    exchange(now, address(1), &mut client, &mut server);
+    assert!(std::iter::from_fn(|| client.poll_event()).any(|e| matches!(e, PeerEvent::Media(_))));
+}
+
+#[test]
+fn three_hundred_calls_come_and_go_and_leave_nothing_behind() {
+    let (now, mut server, client_config) = (clock::start(), Server::new(), nowhere());
+    for port in 1..=300 {
+        let mut client = call(now, address(port), &mut server, &client_config);
+        client.close(now);
+        exchange(now, address(port), &mut client, &mut server);
+        assert!(server.peers.is_empty());
+    }
+    assert_eq!((server.demux.len(), server.demux.addresses()), (0, 0));
+}
