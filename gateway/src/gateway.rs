@@ -79,7 +79,7 @@ impl Gateway {
             sessions: Table::new(config.limits.sessions, Arc::clone(&metrics)),
             metrics,
             pipelines,
-            remotes: crate::remote::Connector::default(),
+            remotes: crate::remote::Connector,
             webrtc,
             config,
         }))

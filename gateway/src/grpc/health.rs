@@ -1,42 +1,79 @@
 //! `grpc.health.v1.Health`: serving until the drain begins.
+//!
+//! Written out because the library's answers `Watch` of an unknown service with `NOT_FOUND`, where the protocol asks for a stream
+//! that says `SERVICE_UNKNOWN` and goes on.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tonic_health::ServingStatus;
+use futures_core::Stream;
+use futures_util::StreamExt as _;
+use tokio_stream::wrappers::WatchStream;
+use tonic::{Request, Response, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
-use tonic_health::server::HealthReporter;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::gateway::Gateway;
 
-/// Services that are reported besides the whole server.
-const SERVICES: [&str; 3] = [
+/// Services that are reported; the empty name is the whole server.
+const SERVICES: [&str; 5] = [
+    "",
     "tidegate.v1.Gateway",
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
 ];
-/// How soon a drain shows; the drain itself waits for nothing.
-const REFRESH: Duration = Duration::from_millis(100);
 
-/// The service, with a task that follows the gateway's state.
-pub(crate) fn server(gateway: &Arc<Gateway>) -> HealthServer<impl Health> {
-    let (reporter, server) = tonic_health::server::health_reporter();
-    let sessions = Arc::clone(&gateway.sessions);
-    // Ends with the drain.
-    drop(gateway.tasks.spawn(async move {
-        report(&reporter, ServingStatus::Serving).await;
-        let mut ticks = tokio::time::interval(REFRESH);
-        while !sessions.draining() {
-            ticks.tick().await;
-        }
-        report(&reporter, ServingStatus::NotServing).await;
-    }));
-    server
+/// The service.
+pub(crate) struct Service {
+    gateway: Arc<Gateway>,
 }
 
-async fn report(reporter: &HealthReporter, status: ServingStatus) {
-    reporter.set_service_status("", status).await;
-    for service in SERVICES {
-        reporter.set_service_status(service, status).await;
+/// The service for a gateway.
+pub(crate) fn server(gateway: &Arc<Gateway>) -> HealthServer<Service> {
+    HealthServer::new(Service {
+        gateway: Arc::clone(gateway),
+    })
+}
+
+fn answer(known: bool, draining: bool) -> HealthCheckResponse {
+    let status = match (known, draining) {
+        (false, _) => ServingStatus::ServiceUnknown,
+        (true, true) => ServingStatus::NotServing,
+        (true, false) => ServingStatus::Serving,
+    };
+    HealthCheckResponse {
+        status: status.into(),
+    }
+}
+
+#[tonic::async_trait]
+impl Health for Service {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        let service = request.into_inner().service;
+        if !SERVICES.contains(&service.as_str()) {
+            return Err(Status::not_found("no such service"));
+        }
+        Ok(Response::new(answer(
+            true,
+            self.gateway.sessions.draining(),
+        )))
+    }
+
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let known = SERVICES.contains(&request.into_inner().service.as_str());
+        // The current state comes at once.
+        let states = WatchStream::new(self.gateway.sessions.watch_drain());
+        let answers = states.map(move |draining| Ok(answer(known, draining)));
+        Ok(Response::new(Box::pin(answers)))
     }
 }

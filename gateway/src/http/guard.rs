@@ -44,7 +44,7 @@ pub(crate) async fn refuse_foreign(
         return next.run(request).await;
     };
     let own = origin_host(&origin).is_some_and(|name| name.eq_ignore_ascii_case(&host));
-    let configured = config.origins.iter().any(|allowed| *allowed == origin);
+    let configured = config.origins.contains(&origin);
     if !own && !configured {
         let text = format!(
             "origin '{}' may not use this gateway: add it to origins",

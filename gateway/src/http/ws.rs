@@ -140,10 +140,10 @@ async fn start(gateway: &Arc<Gateway>, open: Open, socket: WebSocket, subprotoco
             refused,
         )),
     };
-    if let Err(error) = gateway.open(request).await {
-        if let Ok(socket) = returned.await {
-            refuse(gateway, socket, subprotocol, error).await;
-        }
+    if let Err(error) = gateway.open(request).await
+        && let Ok(socket) = returned.await
+    {
+        refuse(gateway, socket, subprotocol, error).await;
     }
 }
 

@@ -190,7 +190,7 @@ impl WebrtcLink {
                 };
                 self.events = Some((id, subprotocol));
                 if let Some(opened) = self.opened.take() {
-                    self.send(now, opened);
+                    self.send_event(now, opened);
                 }
                 None
             }

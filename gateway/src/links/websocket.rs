@@ -150,7 +150,7 @@ impl WebSocketLink {
         let format = self.formats.audio(&port);
         if let Some(sample) = format.codec.sample_bytes() {
             let whole = sample * usize::from(format.channels.max(1));
-            if bytes.len() % whole != 0 {
+            if !bytes.len().is_multiple_of(whole) {
                 let text = format!(
                     "raw message of {} bytes is not whole samples of {format}: a sample of all channels has {whole} bytes",
                     bytes.len()

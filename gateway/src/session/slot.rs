@@ -1,5 +1,6 @@
 //! A client's place in a running session: its link, its ports, and what it may still send and take.
 
+use metrics::Gauge;
 use tidegate_media::Timestamp;
 use tidegate_nodes::graph::EgressId;
 
@@ -24,6 +25,24 @@ pub(super) struct Slot {
     pub(super) reported: WebrtcStats,
     /// It has been told `ended`; only flushing is left.
     pub(super) closing: bool,
+    /// Counts it in `tidegate_sessions_active` for as long as it is there.
+    pub(super) _active: Active,
+}
+
+/// Counts one up for as long as it lives, whatever ends it.
+pub(super) struct Active(Gauge);
+
+impl Active {
+    pub(super) fn new(gauge: Gauge) -> Self {
+        gauge.increment(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
 }
 
 /// An input that the client feeds.

@@ -7,10 +7,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use metrics::Gauge;
 use rand::Rng as _;
 use tidegate_nodes::{Code, Error};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::control::{Control, End, Snapshot};
 use super::link::Link;
@@ -26,6 +25,8 @@ pub(crate) struct Table {
     inner: Mutex<Inner>,
     metrics: Arc<Metrics>,
     limit: usize,
+    /// Turns true when the drain begins.
+    drain: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -82,6 +83,7 @@ impl Table {
             inner: Mutex::default(),
             metrics,
             limit,
+            drain: watch::Sender::new(false),
         })
     }
 
@@ -139,10 +141,10 @@ impl Table {
         let mut inner = self.lock();
         if let Some(key) = key {
             let place = (pipeline.to_owned(), key.to_owned());
-            if let Some(id) = inner.shared.get(&place) {
-                if let Some(entry) = inner.sessions.get(id).filter(|e| !e.control.is_closed()) {
-                    return Err(entry.handle(id));
-                }
+            if let Some(id) = inner.shared.get(&place)
+                && let Some(entry) = inner.sessions.get(id).filter(|e| !e.control.is_closed())
+            {
+                return Err(entry.handle(id));
             }
             inner.shared.insert(place, slot.id.clone());
         }
@@ -218,9 +220,15 @@ impl Table {
         self.lock().draining.is_some()
     }
 
+    /// Follows [`Table::draining`].
+    pub(crate) fn watch_drain(&self) -> watch::Receiver<bool> {
+        self.drain.subscribe()
+    }
+
     /// Refuses new sessions and tells the running ones how long they have.
     pub(crate) fn drain(&self, grace: Duration) {
         self.lock().draining = Some(grace);
+        self.drain.send_replace(true);
         for handle in self.all() {
             drop(handle.control.try_send(Control::Drain { grace }));
         }
@@ -253,12 +261,12 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut inner = self.table.lock();
         inner.taken -= 1;
-        if let Some(entry) = inner.sessions.remove(&self.id) {
-            if let Some(key) = entry.key {
-                let place = (entry.pipeline, key);
-                if inner.shared.get(&place) == Some(&self.id) {
-                    inner.shared.remove(&place);
-                }
+        if let Some(entry) = inner.sessions.remove(&self.id)
+            && let Some(key) = entry.key
+        {
+            let place = (entry.pipeline, key);
+            if inner.shared.get(&place) == Some(&self.id) {
+                inner.shared.remove(&place);
             }
         }
     }
@@ -311,22 +319,4 @@ fn ended() -> Error {
 /// An id that cannot be guessed: 128 random bits.
 pub(crate) fn new_id() -> String {
     format!("{:032x}", rand::rng().random::<u128>())
-}
-
-/// Counts a level up for as long as it lives.
-#[derive(Debug)]
-pub(crate) struct Level(Gauge);
-
-impl Level {
-    /// Counts one up.
-    pub(crate) fn up(gauge: Gauge) -> Self {
-        gauge.increment(1);
-        Self(gauge)
-    }
-}
-
-impl Drop for Level {
-    fn drop(&mut self) {
-        self.0.decrement(1);
-    }
 }

@@ -12,7 +12,7 @@ use crate::session::control::{Control, End, Snapshot};
 use crate::session::link::{Link, LinkEvent, LinkMessage, OpenedInfo};
 use crate::session::ports::{PortFacts, SessionPorts};
 use crate::session::shape::shape;
-use crate::session::slot::{INPUT_BYTES, INPUT_FRAMES, Slot, SlotInput, SlotOutput};
+use crate::session::slot::{Active, INPUT_BYTES, INPUT_FRAMES, Slot, SlotInput, SlotOutput};
 
 /// How often `stats` are sent to clients that asked for them.
 const STATS: Duration = Duration::from_secs(1);
@@ -194,6 +194,11 @@ impl Driver {
             stats_at: now + STATS,
             reported: crate::session::link::WebrtcStats::default(),
             closing: false,
+            _active: Active::new(
+                self.parts
+                    .metrics
+                    .gauge("tidegate_sessions_active", transport_label(transport)),
+            ),
         };
         let key = self.slots.insert(slot);
         for (_, egress, _) in outputs {
@@ -208,10 +213,6 @@ impl Driver {
             hop.endpoint().map(str::to_owned)
         });
         self.vacant_since = None;
-        self.parts
-            .metrics
-            .gauge("tidegate_sessions_active", transport_label(transport))
-            .increment(1);
     }
 
     pub(super) fn poll_links(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
@@ -333,15 +334,7 @@ impl Driver {
     /// A client is gone. A session of its own ends with it; a shared one goes on for the others.
     pub(super) fn leave(&mut self, now: Timestamp, key: usize) {
         self.detach(now, key);
-        if self.slots.contains(key) {
-            let slot = self.slots.remove(key);
-            let transport = slot.link.transport().as_str();
-            let gauge = self
-                .parts
-                .metrics
-                .gauge("tidegate_sessions_active", transport_label(transport));
-            gauge.decrement(1);
-        }
+        drop(self.slots.try_remove(key));
         if self.slots.is_empty() {
             if self.parts.shared {
                 self.vacant_since.get_or_insert(now);
