@@ -182,7 +182,8 @@ impl Core {
     fn handle_dtls(&mut self, now: Instant, data: &[u8]) {
         let input = match self.dtls.handle(now, data) {
             Ok(input) => input,
-            Err(error) if self.state == State::Connecting => {
+            // A handshake that still waits has only met a datagram that is none of it.
+            Err(error) if self.state == State::Connecting && self.dtls.poll_timeout().is_none() => {
                 self.flush_dtls();
                 return self.fail(Failure::Handshake(error.to_string()));
             }

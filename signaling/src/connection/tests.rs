@@ -147,3 +147,31 @@ fn every_byte_of_a_handshake_may_be_wrong_and_the_next_client_still_connects() {
     }
     connected(&config, now);
 }
+
+#[test]
+fn garbage_in_the_middle_of_a_handshake_does_not_end_it() {
+    let config = PeerConfig::new(Certificate::generate().unwrap(), vec![address(2)]);
+    let now = crate::clock::start();
+    let client = ClientPeer::offer(&config, &Offer::voice());
+    let capabilities = Capabilities::voice();
+    let (mut server, answer) =
+        Peer::accept(&config, client.sdp(), Role::Whip, &capabilities, now).unwrap();
+    let mut client = client.set_answer(now, &answer).unwrap();
+    while !server.is_connected() {
+        assert!(!server.has_ended());
+        while let Some(transmit) = client.poll_transmit() {
+            for garbage in [
+                &[22; 5][..],
+                &[22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 7],
+                &[20; 100],
+            ] {
+                server.handle_datagram(now, address(1), garbage);
+            }
+            server.handle_datagram(now, address(1), &transmit.data);
+        }
+        while let Some(transmit) = server.poll_transmit() {
+            client.handle_datagram(now, address(2), &transmit.data);
+        }
+    }
+    assert!(server.stats().drops.forged > 0);
+}

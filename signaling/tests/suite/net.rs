@@ -42,10 +42,23 @@ pub(crate) fn config(port: u16) -> PeerConfig {
 
 impl Net {
     pub(crate) fn new(offer: &Offer, capabilities: &Capabilities, drops: fn(u64) -> bool) -> Self {
-        let now = clock::start();
         let client = ClientPeer::offer(&config(1000), offer);
+        Self {
+            drops,
+            ..Self::between(client, capabilities, str::to_owned)
+        }
+    }
+
+    /// A client and the server that got its offer as `sdp` has made it.
+    pub(crate) fn between(
+        client: ClientPeer,
+        capabilities: &Capabilities,
+        sdp: impl Fn(&str) -> String,
+    ) -> Self {
+        let now = clock::start();
+        let offer = sdp(client.sdp());
         let (server, answer) =
-            Peer::accept(&config(2000), client.sdp(), Role::Whip, capabilities, now).unwrap();
+            Peer::accept(&config(2000), &offer, Role::Whip, capabilities, now).unwrap();
         let client = client.set_answer(now, &answer).unwrap();
         let side = |peer, port| Side {
             peer,
@@ -59,7 +72,7 @@ impl Net {
             flying: Vec::new(),
             count: 0,
             misdirected: 0,
-            drops,
+            drops: none,
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_signaling::{
-    Capabilities, ChannelMessage, ClientPeer, Offer, Peer, PeerEvent, Role, Timing,
+    Capabilities, ChannelMessage, ClientPeer, Failure, Offer, Peer, PeerEvent, Role, Timing,
 };
 
 use crate::clock;
@@ -175,4 +175,21 @@ fn a_goodbye_ends_the_other_side_at_once() {
         sides.iter().all(|side| side.peer.has_ended())
     }));
     assert_eq!(net.sides[1].events.last(), Some(&PeerEvent::Closed));
+}
+
+#[test]
+fn a_client_with_another_certificate_than_it_said_is_refused() {
+    let honest = config(1000);
+    let other = config(1000);
+    let offer = ClientPeer::offer(&honest, &Offer::voice());
+    let (said, is) = (
+        other.certificate.fingerprint(),
+        honest.certificate.fingerprint(),
+    );
+    let mut net = Net::between(offer, &Capabilities::voice(), |sdp| sdp.replace(is, said));
+    let ended = |sides: &[Side; 2]| sides[1].peer.has_ended();
+    assert!(net.run(LATENCY * 20, ended));
+    let failed = |event: &PeerEvent| matches!(event, PeerEvent::Failed(Failure::Handshake(_)));
+    assert!(net.sides[1].events.iter().any(failed));
+    assert!(!net.sides[1].events.contains(&PeerEvent::Connected));
 }
