@@ -132,7 +132,6 @@ struct ManifestForm {
 
 /// A name: a to z, then a to z, 0 to 9, _ or -.
 #[derive(JsonSchema, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(dead_code, reason = "only its schema is used")]
 struct Id(#[schemars(regex(pattern = "^[a-z][a-z0-9_-]{0,63}$"))] String);
 
 /// A value from elsewhere: `${param:name}` or `${env:NAME}`, alone or within text.
