@@ -12,6 +12,7 @@ mod encode;
 mod gain;
 mod gather;
 mod identity;
+mod mix;
 mod params;
 mod pcm;
 mod resample;
@@ -40,6 +41,7 @@ impl Registry {
         typed::add(&mut registry, tone::Tone);
         typed::add(&mut registry, vad::Vad);
         typed::add(&mut registry, dejitter::Dejitter);
+        typed::add(&mut registry, mix::Mix);
         registry
     }
 }
