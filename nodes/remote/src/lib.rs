@@ -1,1 +1,34 @@
-//! placeholder
+//! Remote hops: what sends part of a pipeline to another process and brings back what it makes.
+//!
+//! A stack of small layers, one a file, each knowing only the one below:
+//!
+//! | layer | does |
+//! | --- | --- |
+//! | [`RemoteHop`] | what a session's driver sends commands to and polls for events |
+//! | `exchange` | the native protocol of one open hop as a state machine without I/O: ports, credit, interrupts, ends, waits |
+//! | `link` | carries native messages to one worker and back; one implementation per transport (`grpc`) |
+//! | [`Connector`] | connections shared by all sessions |
+//!
+//! No task stands between the driver and the transport: polling a hop polls the transport's stream in place, and sending wakes
+//! the transport's own task. Nothing here reads a clock; the connect limit alone is the runtime's timer.
+//!
+//! Absent: pools with health, breakers, retry, replay and failover; they will stand between `RemoteHop` and `link`, which is why
+//! neither knows how many endpoints there are beyond the order in which they are tried at opening.
+
+pub mod config;
+pub mod connector;
+pub mod grpc;
+pub mod hop;
+
+mod compat;
+mod credit;
+mod error;
+mod exchange;
+mod link;
+mod outbox;
+mod watch;
+
+pub use config::{HopPorts, OpenContext, RemoteConfig, Secret, Target, Timeouts};
+pub use connector::{Connector, ConnectorConfig};
+pub use grpc::{Described, describe};
+pub use hop::RemoteHop;

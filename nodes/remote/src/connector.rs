@@ -1,0 +1,192 @@
+//! Connections to workers, shared by all sessions of the process.
+//!
+//! An endpoint has as many HTTP/2 connections as its live streams need: servers commonly admit 100 or 200 streams a connection and
+//! let the next one wait without a word. A connection is made when a stream first needs it and made again when it broke.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+
+use crate::error::{RemoteError, chain};
+
+/// Streams that share one connection. Below the 100 that RFC 9113 §6.5.2 asks servers to admit at least.
+const STREAMS_PER_CONNECTION: usize = 96;
+/// Endpoints whose connections are kept. Only operators name endpoints, and allow-listed strangers.
+const ENDPOINTS_MAX: usize = 1_024;
+
+/// Settings of all connections.
+#[derive(Clone, Debug)]
+pub struct ConnectorConfig {
+    /// Longest time for TCP and TLS to stand.
+    pub connect: Duration,
+    /// Largest message taken from a worker, in bytes.
+    pub message_bytes: usize,
+    /// How often a connection with live streams is probed.
+    pub keepalive_interval: Duration,
+    /// How long a probe may stay unanswered before the connection counts as broken.
+    pub keepalive_timeout: Duration,
+    /// Bytes that a worker may send ahead on one stream (RFC 9113 §6.9); bounds what one hop holds unread.
+    pub stream_window: u32,
+    /// Likewise for one connection.
+    pub connection_window: u32,
+    /// Certificates, as PEM, that are trusted instead of the system's.
+    pub ca_pem: Option<Vec<u8>>,
+}
+
+impl Default for ConnectorConfig {
+    fn default() -> Self {
+        Self {
+            connect: crate::config::Timeouts::CONNECT,
+            message_bytes: 16 << 20,
+            keepalive_interval: Duration::from_secs(10),
+            keepalive_timeout: Duration::from_secs(5),
+            stream_window: 4 << 20,
+            connection_window: 16 << 20,
+            ca_pem: None,
+        }
+    }
+}
+
+/// Hands out connections. Cheap to clone; clones share the connections.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    config: Arc<ConnectorConfig>,
+    endpoints: Arc<Mutex<HashMap<String, Connections>>>,
+}
+
+#[derive(Debug, Default)]
+struct Connections {
+    open: Vec<(Channel, Arc<()>)>,
+    used: u64,
+}
+
+/// A connection, counted as in use while this lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Lease {
+    pub(crate) channel: Channel,
+    _live: Arc<()>,
+}
+
+impl Connector {
+    /// A connector without connections.
+    #[must_use]
+    pub fn new(config: ConnectorConfig) -> Self {
+        Self {
+            config: Arc::new(config),
+            endpoints: Arc::default(),
+        }
+    }
+
+    pub(crate) fn config(&self) -> &ConnectorConfig {
+        &self.config
+    }
+
+    /// A connection for one more stream. Does no I/O: the connection is made by the first call on it.
+    pub(crate) fn lease(&self, endpoint: &str) -> Result<Lease, RemoteError> {
+        let mut endpoints = self
+            .endpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let clock = endpoints.values().map(|c| c.used).max().unwrap_or(0) + 1;
+        if !endpoints.contains_key(endpoint) && endpoints.len() >= ENDPOINTS_MAX {
+            evict(&mut endpoints);
+        }
+        let known = endpoints.entry(endpoint.to_owned()).or_default();
+        known.used = clock;
+        // The cache itself holds one count.
+        let live = |entry: &(Channel, Arc<()>)| Arc::strong_count(&entry.1) - 1;
+        let emptiest = known.open.iter().min_by_key(|entry| live(entry));
+        if let Some(entry) = emptiest.filter(|entry| live(entry) < STREAMS_PER_CONNECTION) {
+            let (channel, _live) = entry.clone();
+            return Ok(Lease { channel, _live });
+        }
+        let channel = self.endpoint(endpoint)?.connect_lazy();
+        let _live = Arc::new(());
+        known.open.push((channel.clone(), Arc::clone(&_live)));
+        Ok(Lease { channel, _live })
+    }
+
+    fn endpoint(&self, address: &str) -> Result<Endpoint, RemoteError> {
+        let bad = |error: tonic::transport::Error| {
+            RemoteError::Config(format!("endpoint cannot be used: {}", chain(&error)))
+        };
+        let config = &*self.config;
+        let endpoint = Endpoint::from_shared(address.to_owned())
+            .map_err(bad)?
+            .connect_timeout(config.connect)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(config.keepalive_interval)
+            .keep_alive_timeout(config.keepalive_timeout)
+            .initial_stream_window_size(config.stream_window)
+            .initial_connection_window_size(config.connection_window)
+            // 16 KiB frames cost a 1 MiB tensor 64 headers and as many wake-ups.
+            .max_frame_size(1 << 20)
+            .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
+            .map_err(bad)?;
+        if endpoint.uri().scheme_str() != Some("https") {
+            return Ok(endpoint);
+        }
+        let tls = ClientTlsConfig::new();
+        let tls = match &config.ca_pem {
+            Some(pem) => tls.ca_certificate(Certificate::from_pem(pem)),
+            None => tls.with_native_roots(),
+        };
+        endpoint.tls_config(tls).map_err(bad)
+    }
+}
+
+/// Forgets the endpoint that was used longest ago; hops that still use it keep their connection.
+fn evict(endpoints: &mut HashMap<String, Connections>) {
+    let oldest = endpoints.iter().min_by_key(|(_, known)| known.used);
+    if let Some(name) = oldest.map(|(name, _)| name.clone()) {
+        endpoints.remove(&name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn streams_share_connections_up_to_what_servers_admit() {
+        let connector = Connector::new(ConnectorConfig::default());
+        let lease = || connector.lease("http://127.0.0.1:1").expect("an address");
+        let count = || {
+            connector.endpoints.lock().expect("not poisoned")["http://127.0.0.1:1"]
+                .open
+                .len()
+        };
+        let mut leases: Vec<_> = (0..STREAMS_PER_CONNECTION).map(|_| lease()).collect();
+        assert_eq!(count(), 1);
+        leases.push(lease());
+        assert_eq!(count(), 2);
+        leases.clear();
+        leases.extend((0..STREAMS_PER_CONNECTION).map(|_| lease()));
+        assert_eq!(count(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_endpoint_used_longest_ago_is_forgotten_first() {
+        let connector = Connector::new(ConnectorConfig::default());
+        for port in 0..=ENDPOINTS_MAX {
+            connector
+                .lease(&format!("http://127.0.0.1:{port}"))
+                .expect("an address");
+        }
+        let endpoints = connector.endpoints.lock().expect("not poisoned");
+        assert_eq!(endpoints.len(), ENDPOINTS_MAX);
+        assert!(!endpoints.contains_key("http://127.0.0.1:0"));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_address_is_refused_before_anything_is_tried() {
+        let connector = Connector::new(ConnectorConfig::default());
+        let error = connector
+            .lease("http://a b")
+            .expect_err("no address")
+            .to_string();
+        assert!(error.starts_with("endpoint cannot be used: "), "{error}");
+    }
+}

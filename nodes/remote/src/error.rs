@@ -1,0 +1,181 @@
+//! What can go wrong with a remote hop, and how it becomes the one error that a client sees.
+//!
+//! The endpoint and the hop are added where the error leaves the crate ([`crate::RemoteHop`]).
+
+use std::time::Duration;
+
+use tidegate_nodes::{Code, Error, Fault, Phase};
+use tidegate_proto::WireMessageError;
+use tidegate_proto::message::WireError;
+
+/// Why a hop could not be opened or cannot go on.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub(crate) enum RemoteError {
+    /// The connection could not be made, or broke.
+    #[error("{0}")]
+    Network(String),
+    /// The worker took longer than it may.
+    #[error("worker {}: raise 'timeout.{}' if it may take longer", what(*phase, *limit), phase.as_str())]
+    Timeout { phase: Phase, limit: Duration },
+    /// The worker sent what the protocol does not allow.
+    #[error("worker sent what the protocol does not allow: {0}")]
+    Protocol(String),
+    /// What runs at the worker does not fit the pipeline here.
+    #[error("{0}")]
+    Incompatible(String),
+    /// A message does not fit the limit that this gateway sets.
+    #[error("message of the worker is too large: {0}")]
+    TooLarge(String),
+    /// The configuration of the hop cannot be used.
+    #[error("{0}")]
+    Config(String),
+    /// The session went through too many gateways.
+    #[error(
+        "the session passed {0} gateways, so a pipeline seems to refer to itself: check which pipelines name which endpoints"
+    )]
+    Circle(u32),
+    /// The worker refused or failed, in its own words.
+    #[error("{}", said(.0))]
+    Worker(Box<WireError>),
+    /// None of several endpoints did.
+    #[error("none of the {count} endpoints could be used; the last one: {last}")]
+    All {
+        count: usize,
+        last: Box<RemoteError>,
+    },
+    /// A broken invariant on this side.
+    #[error("{0}")]
+    Internal(&'static str),
+}
+
+fn what(phase: Phase, limit: Duration) -> String {
+    match phase {
+        Phase::Connect => format!("did not open the pipeline within {limit:?}"),
+        Phase::FirstOutput => format!("gave no first output within {limit:?}"),
+        Phase::Gap => format!("gave no further output within {limit:?}"),
+        Phase::Call => format!("was not done within {limit:?}"),
+    }
+}
+
+fn said(error: &WireError) -> String {
+    let hop = error.hop.as_ref();
+    let hop = hop.map_or_else(String::new, |hop| format!(" (at its hop {hop})"));
+    if error.message.is_empty() {
+        return format!("worker failed with '{}'{hop}", error.code);
+    }
+    format!("worker says: {}{hop}", error.message)
+}
+
+impl From<WireMessageError> for RemoteError {
+    fn from(error: WireMessageError) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+impl From<RemoteError> for Error {
+    fn from(error: RemoteError) -> Self {
+        let message = error.to_string();
+        match error {
+            RemoteError::Network(_) => Self::new(Code::Network, message),
+            RemoteError::Timeout { phase, .. } => Self::new(Code::Timeout, message).in_phase(phase),
+            RemoteError::Protocol(_) | RemoteError::TooLarge(_) => {
+                Self::new(Code::InvalidRemoteData, message)
+            }
+            RemoteError::Incompatible(_) => Self::new(Code::Incompatible, message),
+            RemoteError::Config(_) => Self::new(Code::ManifestInvalid, message),
+            RemoteError::Circle(_) => Self::new(Code::ManifestCycle, message),
+            RemoteError::All { .. } => Self::new(Code::AllEndpointsFailed, message),
+            RemoteError::Internal(_) => Self::new(Code::Internal, message),
+            RemoteError::Worker(error) => from_worker(&error, message),
+        }
+    }
+}
+
+/// What the worker said, as this gateway's client is to hear it. Codes that speak of what this gateway asked for keep their name;
+/// those that speak of the inside of the worker become `remote_execution`.
+fn from_worker(error: &WireError, message: String) -> Error {
+    let code = match Code::from_name(&error.code) {
+        None | Some(Code::BadRequest | Code::NodeFailed | Code::Internal | Code::Cancelled) => {
+            Code::RemoteExecution
+        }
+        Some(code) => code,
+    };
+    let phases = [Phase::Connect, Phase::FirstOutput, Phase::Gap, Phase::Call];
+    Error {
+        // The worker's client is this gateway: what it asked for, it was told by its own manifest.
+        fault: match error.fault.as_str() {
+            "client" => Fault::Gateway,
+            _ => Fault::Worker,
+        },
+        retryable: error.retryable,
+        phase: phases
+            .into_iter()
+            .find(|phase| Some(phase.as_str()) == error.phase.as_deref()),
+        ..Error::new(code, message)
+    }
+}
+
+/// An error with its sources, each said once.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(code: &str, fault: &str) -> Error {
+        RemoteError::Worker(Box::new(WireError {
+            code: code.into(),
+            message: "no such voice".into(),
+            fault: fault.into(),
+            hop: Some("tts".into()),
+            phase: Some("gap".into()),
+            ..WireError::default()
+        }))
+        .into()
+    }
+
+    #[test]
+    fn what_the_worker_says_of_its_inside_is_remote_execution() {
+        let error = wire("node_failed", "gateway");
+        assert_eq!(
+            (error.code, error.fault),
+            (Code::RemoteExecution, Fault::Worker)
+        );
+        assert_eq!(error.message, "worker says: no such voice (at its hop tts)");
+        assert_eq!(wire("a_newer_code", "gateway").code, Code::RemoteExecution);
+    }
+
+    #[test]
+    fn what_the_worker_says_of_the_request_keeps_its_code() {
+        let error = wire("unauthenticated", "client");
+        assert_eq!(
+            (error.code, error.fault),
+            (Code::Unauthenticated, Fault::Gateway)
+        );
+        assert_eq!(wire("timeout", "worker").phase, Some(Phase::Gap));
+    }
+
+    #[test]
+    fn a_timeout_says_which_wait_and_how_to_lengthen_it() {
+        let limit = Duration::from_millis(1500);
+        let phase = Phase::FirstOutput;
+        let error = Error::from(RemoteError::Timeout { phase, limit });
+        assert_eq!(error.phase, Some(Phase::FirstOutput));
+        assert_eq!(
+            error.message,
+            "worker gave no first output within 1.5s: raise 'timeout.first_output' if it may take longer"
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! What a transport must do for a hop: carry native messages to one worker and back.
+
+use std::task::{Context, Poll};
+
+use tidegate_media::Timestamp;
+use tidegate_proto::{ClientMessage, ServerMessage};
+
+use crate::error::RemoteError;
+
+/// An open stream to one worker. Dropping it tells the worker that nobody listens any more.
+pub(crate) trait Link: Send {
+    /// Queues a message; wakes the transport. A frame's place says which input port it is for and how many payload bytes it has.
+    ///
+    /// # Errors
+    /// The worker reads nothing and too much is queued already.
+    fn send(
+        &mut self,
+        message: ClientMessage,
+        frame: Option<FramePlace>,
+        now: Timestamp,
+    ) -> Result<(), RemoteError>;
+
+    /// Takes frames back that the transport has not taken yet; other messages stay.
+    fn discard_frames(&mut self) -> Counts;
+
+    /// Frames that the transport has taken since this was last asked.
+    fn take_sent(&mut self) -> Counts;
+
+    /// Wakes the hop's task when the transport takes the next message.
+    fn wake_when_taken(&mut self, cx: &Context<'_>);
+
+    /// The next message; `None`: the worker closed the stream in order. Cancel safe.
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Timestamp,
+    ) -> Poll<Option<Result<ServerMessage, RemoteError>>>;
+
+    /// Nothing more will be sent.
+    fn close(&mut self);
+}
+
+/// Where a frame belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FramePlace {
+    /// Input port, in the graph's numbering.
+    pub(crate) port: usize,
+    /// Payload bytes.
+    pub(crate) bytes: usize,
+}
+
+/// Frames and payload bytes of each input port, in the graph's numbering.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts(pub(crate) smallvec::SmallVec<[(u64, u64); 2]>);
+
+impl Counts {
+    pub(crate) fn add(&mut self, place: FramePlace) {
+        if self.0.len() <= place.port {
+            self.0.resize(place.port + 1, (0, 0));
+        }
+        let (frames, bytes) = &mut self.0[place.port];
+        *frames += 1;
+        *bytes += place.bytes as u64;
+    }
+
+    /// Ports that have any, with their frames and bytes.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, u64, u64)> {
+        let all = self.0.iter().enumerate();
+        all.filter(|(_, (frames, _))| *frames > 0)
+            .map(|(port, &(frames, bytes))| (port, frames, bytes))
+    }
+}
