@@ -1,26 +1,25 @@
-//! A WebRTC peer as a link: audio as RTP, everything else on the data channel `events`.
+//! A WebRTC peer as a link: audio and video as RTP, everything else on the data channel `events`.
 //!
 //! The peer's state machine lives in the session's task. Datagrams come from the shared socket's reader and leave at once; what the
 //! kernel has no room for is lost, as on any network.
+
+mod tracks;
 
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidegate_media::{
-    Audio, AudioFormat, Codec as MediaCodec, Frame, Kind, MediaTime, Payload, Rtp, Timestamp,
-};
+use tidegate_media::{Codec as MediaCodec, Frame, Kind, Timestamp};
 use tidegate_nodes::graph::Mode;
 use tidegate_nodes::stream::AudioPattern;
 use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
 use tidegate_proto::message::{Open, PortFormats};
 use tidegate_proto::{json, protobuf};
 use tidegate_signaling::whip::{Fragment, IceParameters};
-use tidegate_signaling::{
-    AudioCodec, ChannelId, ChannelMessage, Codec, MediaPacket, Peer, PeerEvent, TrackId,
-};
+use tidegate_signaling::{ChannelId, ChannelMessage, MediaPacket, Peer, PeerEvent};
 use tokio::sync::{mpsc, oneshot};
 
+use self::tracks::{Arrived, Inbound, Outbound, Outgoing};
 use super::native::{Native, malformed};
 use super::websocket::Subprotocol;
 use crate::clock::Clock;
@@ -47,13 +46,6 @@ pub(crate) enum PeerCommand {
 pub(crate) type PatchReply =
     Result<Option<(IceParameters, String)>, tidegate_signaling::whip::PatchRefusal>;
 
-/// A track that carries a port's audio.
-struct Track {
-    id: TrackId,
-    format: AudioFormat,
-    port: Option<usize>,
-}
-
 /// A WebRTC client.
 pub(crate) struct WebrtcLink {
     peer: Peer,
@@ -61,16 +53,13 @@ pub(crate) struct WebrtcLink {
     clock: Clock,
     commands: mpsc::Receiver<PeerCommand>,
     wanted: Vec<String>,
-    receives: Option<Track>,
-    sends: Option<Track>,
+    receives: Vec<Inbound>,
+    sends: Vec<Outbound>,
     native: Native,
     formats: PortFormats,
     events: Option<(ChannelId, Subprotocol)>,
     /// The `opened` message, kept until the client has opened the channel.
     opened: Option<LinkMessage>,
-    first_timestamp: Option<u32>,
-    /// RTP time of media time zero on the track that we send.
-    send_base: u32,
     lost: u64,
     over: bool,
     closing: Option<Timestamp>,
@@ -85,20 +74,16 @@ impl WebrtcLink {
         commands: mpsc::Receiver<PeerCommand>,
         open: Open,
     ) -> Self {
-        let audio = |wanted: fn(&tidegate_signaling::TrackInfo) -> bool| {
-            peer.tracks().find(|track| wanted(track)).and_then(|track| {
-                let Codec::Audio(codec) = track.codec else {
-                    return None;
-                };
-                Some(Track {
-                    id: track.id,
-                    format: format_of(codec),
-                    port: None,
-                })
-            })
-        };
-        let receives = audio(|track| track.receives);
-        let sends = audio(|track| track.sends);
+        let receives = peer
+            .tracks()
+            .filter(|track| track.receives)
+            .map(Inbound::new)
+            .collect();
+        let sends = peer
+            .tracks()
+            .filter(|track| track.sends)
+            .map(Outbound::new)
+            .collect();
         let native = Native::new(open);
         Self {
             receives,
@@ -112,8 +97,6 @@ impl WebrtcLink {
             commands,
             events: None,
             opened: None,
-            first_timestamp: None,
-            send_base: rand::random(),
             lost: 0,
             over: false,
             closing: None,
@@ -176,7 +159,7 @@ impl WebrtcLink {
 
     fn event(&mut self, now: Timestamp, event: PeerEvent) -> Option<LinkEvent> {
         match event {
-            PeerEvent::Media(packet) => self.media(packet),
+            PeerEvent::Media(packet) => self.media(now, packet),
             PeerEvent::ChannelOpen {
                 id,
                 label,
@@ -202,11 +185,7 @@ impl WebrtcLink {
             }
             PeerEvent::ChannelMessage { id, message } => self.channel_message(now, id, &message),
             PeerEvent::KeyFrameRequested(track) => {
-                let port = self
-                    .sends
-                    .as_ref()
-                    .filter(|sends| sends.id == track)?
-                    .port?;
+                let port = self.sends.iter().find(|sends| sends.id == track)?.port?;
                 Some(LinkEvent::KeyFrameWanted { output: port })
             }
             PeerEvent::Failed(failure) => {
@@ -222,33 +201,45 @@ impl WebrtcLink {
         }
     }
 
-    fn media(&mut self, packet: MediaPacket) -> Option<LinkEvent> {
-        let track = self
+    fn media(&mut self, now: Timestamp, packet: MediaPacket) -> Option<LinkEvent> {
+        let at = self.clock.instant(now);
+        let index = self
             .receives
-            .as_ref()
-            .filter(|track| track.id == packet.track)?;
-        let input = track.port?;
-        let first = *self.first_timestamp.get_or_insert(packet.timestamp);
-        let ticks = packet.timestamp.wrapping_sub(first);
-        let audio = Audio {
-            format: track.format,
-            samples: 0,
-            data: packet.payload,
-            rtp: Some(Rtp {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "RTP's own number is its low 16 bits"
-                )]
-                sequence: packet.sequence as u16,
-                timestamp: packet.timestamp,
-                marker: packet.marker,
+            .iter()
+            .position(|track| track.id == packet.track)?;
+        let arrived = self.receives[index].push(at, packet)?;
+        self.arrived(now, index, arrived)
+    }
+
+    /// Pictures that are whole now.
+    fn pictures(&mut self, now: Timestamp) -> Option<LinkEvent> {
+        let at = self.clock.instant(now);
+        for index in 0..self.receives.len() {
+            while let Some(arrived) = self.receives[index].poll(at) {
+                if let Some(event) = self.arrived(now, index, arrived) {
+                    return Some(event);
+                }
+            }
+        }
+        None
+    }
+
+    fn arrived(&mut self, now: Timestamp, index: usize, arrived: Arrived) -> Option<LinkEvent> {
+        let track = &self.receives[index];
+        match arrived {
+            Arrived::Frame(frame) => Some(LinkEvent::Frame {
+                input: track.port?,
+                frame,
             }),
-        };
-        let at = MediaTime::from_samples(u64::from(ticks), track.format.sample_rate);
-        Some(LinkEvent::Frame {
-            input,
-            frame: Frame::new(at, Payload::Audio(audio)),
-        })
+            Arrived::PictureLost => {
+                // At most one request in 200 ms goes out; an error means that the peer has ended.
+                let asked = self
+                    .peer
+                    .request_key_frame(self.clock.instant(now), track.id);
+                self.lost += u64::from(asked.is_err());
+                None
+            }
+        }
     }
 
     fn channel_message(
@@ -275,42 +266,36 @@ impl WebrtcLink {
         Some(event.unwrap_or_else(LinkEvent::Failed))
     }
 
-    fn send_audio(&mut self, now: Timestamp, output: usize, frame: &Frame) -> bool {
+    /// Sends a frame on the track of its output; false if no track carries that.
+    fn send_media(&mut self, now: Timestamp, output: usize, frame: &Frame) -> bool {
         let Some(track) = self
             .sends
-            .as_ref()
-            .filter(|track| track.port == Some(output))
+            .iter_mut()
+            .find(|track| track.port == Some(output))
         else {
             return false;
         };
-        let Payload::Audio(audio) = &frame.payload else {
-            return false;
-        };
-        let (timestamp, marker) = match audio.rtp {
-            Some(rtp) => (rtp.timestamp, rtp.marker),
-            None => (
-                self.rtp_time(frame.meta.media_time, track.format.sample_rate),
-                false,
-            ),
-        };
         let at = self.clock.instant(now);
-        // Before the connection stands there is nobody to hear it.
-        if self
-            .peer
-            .send_rtp(at, track.id, timestamp, marker, &audio.data)
-            .is_err()
-        {
+        let Some(packets) = track.packets(frame) else {
             self.lost += 1;
+            return true;
+        };
+        for Outgoing {
+            timestamp,
+            marker,
+            payload,
+        } in packets
+        {
+            // Before the connection stands there is nobody to hear it.
+            if self
+                .peer
+                .send_rtp(at, track.id, timestamp, marker, &payload)
+                .is_err()
+            {
+                self.lost += 1;
+            }
         }
         true
-    }
-
-    /// Media time on the RTP clock of the track that we send.
-    fn rtp_time(&self, at: MediaTime, rate: u32) -> u32 {
-        let ticks = i128::from(at.as_micros()) * i128::from(rate) / 1_000_000;
-        let wrapped = ticks.rem_euclid(1 << 32);
-        self.send_base
-            .wrapping_add(u32::try_from(wrapped).unwrap_or(0))
     }
 
     fn send_event(&mut self, now: Timestamp, message: LinkMessage) {
@@ -347,14 +332,11 @@ impl Link for WebrtcLink {
 
     fn feeds(&self, port: &PortFacts) -> Option<StreamFormat> {
         match port.kind {
-            Kind::Audio => {
-                let format = self.receives.as_ref()?.format;
-                Some(StreamFormat::Audio {
-                    format,
-                    packets: true,
-                })
-            }
-            Kind::Video => None,
+            kind @ (Kind::Audio | Kind::Video) => self
+                .receives
+                .iter()
+                .find(|track| track.kind() == kind)
+                .map(Inbound::format),
             // By the data channel, which a client that offers one may open.
             _ => self.native.feeds(port),
         }
@@ -363,7 +345,7 @@ impl Link for WebrtcLink {
     fn listens(&self, port: &PortFacts) -> Option<Accepts> {
         match port.kind {
             Kind::Audio => {
-                let format = self.sends.as_ref()?.format;
+                let format = self.sends.iter().find_map(Outbound::audio_format)?;
                 let opus = format.codec == MediaCodec::Opus;
                 Some(Accepts::Audio(AudioPattern {
                     codecs: vec![format.codec],
@@ -376,7 +358,10 @@ impl Link for WebrtcLink {
                     packets: true,
                 }))
             }
-            Kind::Video => None,
+            Kind::Video => {
+                let sends = self.sends.iter().any(|track| track.kind() == Kind::Video);
+                sends.then_some(Accepts::Kind(Kind::Video))
+            }
             kind => Some(Accepts::Kind(kind)),
         }
     }
@@ -395,6 +380,9 @@ impl Link for WebrtcLink {
                 return Poll::Ready(event);
             }
         }
+        if let Some(event) = self.pictures(now) {
+            return Poll::Ready(event);
+        }
         self.transmit();
         if self.lost > 0 {
             let count = std::mem::take(&mut self.lost);
@@ -408,24 +396,34 @@ impl Link for WebrtcLink {
 
     fn send(&mut self, now: Timestamp, message: LinkMessage) {
         match message {
-            LinkMessage::Frame { output, ref frame } if self.send_audio(now, output, frame) => {}
+            LinkMessage::Frame { output, ref frame } if self.send_media(now, output, frame) => {}
             LinkMessage::Opened(ref info) => {
-                let audio = |format: &StreamFormat| format.kind() == Kind::Audio;
-                if let Some(track) = &mut self.receives {
-                    track.port = info
+                // Each track carries the first port of its kind.
+                for track in &mut self.receives {
+                    let kind = track.kind();
+                    let port = info
                         .inputs
                         .iter()
-                        .find(|(.., f)| audio(f))
-                        .map(|(i, ..)| *i);
+                        .find(|(.., format)| format.kind() == kind);
+                    track.port = port.map(|(input, ..)| *input);
                 }
-                if let Some(track) = &mut self.sends {
-                    track.port = info
+                for track in &mut self.sends {
+                    let kind = track.kind();
+                    let port = info
                         .outputs
                         .iter()
-                        .find(|(.., f)| audio(f))
-                        .map(|(o, ..)| *o);
+                        .find(|(.., format)| format.kind() == kind);
+                    track.port = port.map(|(output, ..)| *output);
                 }
                 self.opened = Some(message);
+            }
+            LinkMessage::KeyFrameWanted { input } => {
+                let at = self.clock.instant(now);
+                let track = self.receives.iter().find(|track| track.port == Some(input));
+                if let Some(id) = track.map(|track| track.id) {
+                    let asked = self.peer.request_key_frame(at, id);
+                    self.lost += u64::from(asked.is_err());
+                }
             }
             LinkMessage::Ended { .. } => {
                 self.send_event(now, message);
@@ -458,12 +456,18 @@ impl Link for WebrtcLink {
 
     fn timeout(&self) -> Option<Timestamp> {
         let peer = self.peer.poll_timeout().map(|at| self.clock.timestamp(at));
-        [peer, self.closing].into_iter().flatten().min()
+        let pictures = self.receives.iter().filter_map(Inbound::poll_timeout);
+        let pictures = pictures.map(|at| self.clock.timestamp(at)).min();
+        [peer, self.closing, pictures].into_iter().flatten().min()
     }
 
     fn webrtc_stats(&self) -> Option<WebrtcStats> {
         let stats = self.peer.stats();
-        let track = self.receives.as_ref().map(|track| track.id);
+        let audio = self
+            .receives
+            .iter()
+            .find(|track| track.kind() == Kind::Audio);
+        let track = audio.or(self.receives.first()).map(|track| track.id);
         let received = stats.tracks.iter().find(|stats| Some(stats.id) == track);
         Some(WebrtcStats {
             round_trip: stats.round_trip,
@@ -471,19 +475,5 @@ impl Link for WebrtcLink {
             packets_received: received.map_or(0, |stats| stats.packets_received),
             packets_lost: received.map_or(0, |s| u64::try_from(s.packets_lost).unwrap_or(0)),
         })
-    }
-}
-
-/// The format that a codec's packets have in the graph.
-fn format_of(codec: AudioCodec) -> AudioFormat {
-    let g711 = |codec| AudioFormat {
-        codec,
-        sample_rate: 8_000,
-        channels: 1,
-    };
-    match codec {
-        AudioCodec::Opus => AudioFormat::WEBRTC_OPUS,
-        AudioCodec::Pcmu => g711(MediaCodec::Pcmu),
-        AudioCodec::Pcma => g711(MediaCodec::Pcma),
     }
 }

@@ -1,0 +1,269 @@
+//! A peer's tracks as ports: audio packets pass as they are, video is put together into pictures and cut up again.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use tidegate_media::{
+    Audio, AudioFormat, Codec as MediaCodec, Frame, Kind, MediaTime, Payload, Rtp, Video,
+    VideoCodec as MediaVideoCodec, VideoFormat,
+};
+use tidegate_nodes::StreamFormat;
+use tidegate_signaling::video::{Depacketized, VideoDepacketizer, VideoLimits, VideoPacketizer};
+use tidegate_signaling::{AudioCodec, Codec, MediaPacket, TrackId, TrackInfo, VideoCodec};
+
+/// The clock of RTP video (RFC 6184 §8.2.1, RFC 7741 §6.1).
+const VIDEO_CLOCK: u32 = 90_000;
+
+/// What the peer sends on a track.
+pub(super) struct Inbound {
+    pub(super) id: TrackId,
+    /// The pipeline's input that it feeds.
+    pub(super) port: Option<usize>,
+    /// RTP time of the first packet, which is media time zero; then how far the clock has come, unwrapped.
+    clock: Option<(u32, u64)>,
+    form: InForm,
+}
+
+enum InForm {
+    Audio(AudioFormat),
+    Video {
+        format: VideoFormat,
+        pictures: Box<VideoDepacketizer>,
+    },
+}
+
+/// What came of a track's packets.
+pub(super) enum Arrived {
+    /// A frame for the track's port.
+    Frame(Frame),
+    /// A picture is gone; the next key frame mends it.
+    PictureLost,
+}
+
+/// What we send on a track.
+pub(super) struct Outbound {
+    pub(super) id: TrackId,
+    /// The pipeline's output that it carries.
+    pub(super) port: Option<usize>,
+    /// RTP time of media time zero.
+    base: u32,
+    form: OutForm,
+}
+
+enum OutForm {
+    Audio(AudioFormat),
+    Video {
+        format: VideoFormat,
+        packets: Box<VideoPacketizer>,
+    },
+}
+
+/// One RTP packet to send.
+pub(super) struct Outgoing {
+    pub(super) timestamp: u32,
+    pub(super) marker: bool,
+    pub(super) payload: Bytes,
+}
+
+impl Inbound {
+    /// The receiving side of a track.
+    pub(super) fn new(track: &TrackInfo) -> Self {
+        let form = match track.codec {
+            Codec::Audio(codec) => InForm::Audio(audio_format(codec)),
+            Codec::Video(codec) => InForm::Video {
+                format: video_format(codec),
+                pictures: Box::new(VideoDepacketizer::new(codec, VideoLimits::default())),
+            },
+        };
+        Self {
+            id: track.id,
+            port: None,
+            clock: None,
+            form,
+        }
+    }
+
+    /// What flows from it into the pipeline.
+    pub(super) const fn format(&self) -> StreamFormat {
+        match &self.form {
+            InForm::Audio(format) => StreamFormat::Audio {
+                format: *format,
+                packets: true,
+            },
+            InForm::Video { format, .. } => StreamFormat::Video(*format),
+        }
+    }
+
+    pub(super) const fn kind(&self) -> Kind {
+        self.format().kind()
+    }
+
+    /// Takes a packet. Audio is a frame at once; pictures come by [`Inbound::poll`].
+    pub(super) fn push(&mut self, now: Instant, packet: MediaPacket) -> Option<Arrived> {
+        match &mut self.form {
+            InForm::Video { pictures, .. } => {
+                pictures.push(now, &packet);
+                None
+            }
+            InForm::Audio(format) => {
+                let format = *format;
+                let audio = Audio {
+                    format,
+                    samples: 0,
+                    data: packet.payload,
+                    rtp: Some(Rtp {
+                        #[expect(
+                            clippy::cast_possible_truncation,
+                            reason = "RTP's own number is its low 16 bits"
+                        )]
+                        sequence: packet.sequence as u16,
+                        timestamp: packet.timestamp,
+                        marker: packet.marker,
+                    }),
+                };
+                let at = self.media_time(packet.timestamp, format.sample_rate);
+                Some(Arrived::Frame(Frame::new(at, Payload::Audio(audio))))
+            }
+        }
+    }
+
+    /// The next picture or loss of a video track.
+    pub(super) fn poll(&mut self, now: Instant) -> Option<Arrived> {
+        let InForm::Video { format, pictures } = &mut self.form else {
+            return None;
+        };
+        let format = *format;
+        match pictures.poll(now)? {
+            Depacketized::Lost(_) => Some(Arrived::PictureLost),
+            Depacketized::Picture(picture) => {
+                let at = self.media_time(picture.timestamp, VIDEO_CLOCK);
+                let video = Video {
+                    format,
+                    key: picture.key,
+                    data: picture.data,
+                };
+                Some(Arrived::Frame(Frame::new(at, Payload::Video(video))))
+            }
+        }
+    }
+
+    /// When [`Inbound::poll`] must be called again.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match &self.form {
+            InForm::Audio(_) => None,
+            InForm::Video { pictures, .. } => pictures.poll_timeout(),
+        }
+    }
+
+    /// Media time of an RTP timestamp, which wraps every 13 hours of video; packets may come out of order.
+    fn media_time(&mut self, timestamp: u32, rate: u32) -> MediaTime {
+        let (newest, ticks) = self.clock.get_or_insert((timestamp, 0));
+        #[expect(
+            clippy::cast_possible_wrap,
+            reason = "the difference of wrapping clocks is signed"
+        )]
+        let step = timestamp.wrapping_sub(*newest) as i32;
+        let here = ticks.saturating_add_signed(i64::from(step));
+        if step > 0 {
+            (*newest, *ticks) = (timestamp, here);
+        }
+        MediaTime::from_samples(here, rate)
+    }
+}
+
+impl Outbound {
+    /// The sending side of a track.
+    pub(super) fn new(track: &TrackInfo) -> Self {
+        let form = match track.codec {
+            Codec::Audio(codec) => OutForm::Audio(audio_format(codec)),
+            Codec::Video(codec) => OutForm::Video {
+                format: video_format(codec),
+                packets: Box::new(VideoPacketizer::new(codec)),
+            },
+        };
+        Self {
+            id: track.id,
+            port: None,
+            base: rand::random(),
+            form,
+        }
+    }
+
+    pub(super) const fn kind(&self) -> Kind {
+        match &self.form {
+            OutForm::Audio(_) => Kind::Audio,
+            OutForm::Video { .. } => Kind::Video,
+        }
+    }
+
+    /// The audio format that it carries, if it is audio.
+    pub(super) const fn audio_format(&self) -> Option<AudioFormat> {
+        match &self.form {
+            OutForm::Audio(format) => Some(*format),
+            OutForm::Video { .. } => None,
+        }
+    }
+
+    /// The packets of a frame; `None` for a frame that the track cannot carry.
+    pub(super) fn packets(&mut self, frame: &Frame) -> Option<Vec<Outgoing>> {
+        match (&mut self.form, &frame.payload) {
+            (OutForm::Audio(format), Payload::Audio(audio)) => {
+                let rate = format.sample_rate;
+                let (timestamp, marker) = match audio.rtp {
+                    // Passed through unopened: the sender's own clock.
+                    Some(rtp) => (rtp.timestamp, rtp.marker),
+                    None => (self.rtp_time(frame.meta.media_time, rate), false),
+                };
+                Some(vec![Outgoing {
+                    timestamp,
+                    marker,
+                    payload: audio.data.clone(),
+                }])
+            }
+            (OutForm::Video { format, packets }, Payload::Video(video))
+                if *format == video.format =>
+            {
+                let payloads = packets.packetize(&video.data).ok()?;
+                let timestamp = self.rtp_time(frame.meta.media_time, VIDEO_CLOCK);
+                let last = payloads.len().saturating_sub(1);
+                let packets = payloads.into_iter().enumerate();
+                let packet = |(i, payload)| Outgoing {
+                    timestamp,
+                    marker: i == last,
+                    payload,
+                };
+                Some(packets.map(packet).collect())
+            }
+            _ => None,
+        }
+    }
+
+    /// Media time on the track's RTP clock.
+    fn rtp_time(&self, at: MediaTime, rate: u32) -> u32 {
+        let ticks = i128::from(at.as_micros()) * i128::from(rate) / 1_000_000;
+        let wrapped = ticks.rem_euclid(1 << 32);
+        self.base.wrapping_add(u32::try_from(wrapped).unwrap_or(0))
+    }
+}
+
+/// The format that an audio codec's packets have in the graph.
+fn audio_format(codec: AudioCodec) -> AudioFormat {
+    let g711 = |codec| AudioFormat {
+        codec,
+        sample_rate: 8_000,
+        channels: 1,
+    };
+    match codec {
+        AudioCodec::Opus => AudioFormat::WEBRTC_OPUS,
+        AudioCodec::Pcmu => g711(MediaCodec::Pcmu),
+        AudioCodec::Pcma => g711(MediaCodec::Pcma),
+    }
+}
+
+fn video_format(codec: VideoCodec) -> VideoFormat {
+    let codec = match codec {
+        VideoCodec::Vp8 => MediaVideoCodec::Vp8,
+        VideoCodec::H264 => MediaVideoCodec::H264,
+    };
+    VideoFormat { codec }
+}
