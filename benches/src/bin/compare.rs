@@ -9,7 +9,7 @@ use clap::Parser;
 use tidegate_benches::figures::{self, Figures};
 use tidegate_benches::load::grpc::{self, Kind};
 use tidegate_benches::load::webrtc::{self, Callers, Speech};
-use tidegate_benches::load::{Load, ws};
+use tidegate_benches::load::{Load, chain, ws};
 use tidegate_benches::server::{Server, beside};
 use tidegate_benches::{Failure, machine};
 
@@ -37,6 +37,11 @@ struct Scenario {
 }
 
 const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "chain",
+        about: "A frame of 640 B through 16 identity nodes, in this process",
+        subjects: &["graph, metrics on", "tokio tasks and bounded channels"],
+    },
     Scenario {
         name: "webrtc-echo",
         about: "WebRTC echo without decoding, 50 sessions of 50 packets/s",
@@ -132,6 +137,8 @@ async fn measure(scenario: &Scenario, options: &Options) -> String {
 async fn run(scenario: &str, subject: &str, seconds: u64) -> Result<Figures, Failure> {
     let load = Load::ping_pong(seconds);
     match scenario {
+        "chain" if subject.starts_with("graph") => chain::graph(),
+        "chain" => chain::channels().await,
         "webrtc-echo" => callers(subject, "echo", 50, Speech::Numbered, load).await,
         "webrtc-gain" => callers(subject, "gain", 10, Speech::Bursts, load).await,
         "grpc" => grpc_echo(subject, load).await,

@@ -1,6 +1,7 @@
 //! Loads: what a client does to a server while its times are taken. They run in this process, on
 //! [`crate::server::LOAD_CORE`].
 
+pub mod chain;
 pub mod grpc;
 pub mod webrtc;
 pub mod ws;
