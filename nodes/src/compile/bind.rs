@@ -9,7 +9,7 @@ use super::draft::{self, DraftEdge};
 use super::formats::Flow;
 use super::grants::Grants;
 use super::values::{Scope, Values};
-use super::{cycles, live, resolve};
+use super::{cycles, infer, live, resolve};
 use crate::manifest::{Manifest, Report};
 use crate::plan::{Mode, Placement, Plan, PlanInput, PlanInterrupt, PlanOutput, Queue, Target};
 use crate::registry::{Ports, Registry};
@@ -51,7 +51,7 @@ pub(super) fn plan(
         grants,
     };
     let mut nodes = draft::nodes(&scope, &names, registry, &binding.remote_ports, report);
-    resolve::infer_ports(manifest, &mut nodes);
+    infer::infer_ports(manifest, &mut nodes);
     let (edges, interrupt, seats) = {
         let resolver = resolve::Resolver {
             manifest,
@@ -65,7 +65,7 @@ pub(super) fn plan(
         });
         (edges, interrupt, resolver.seats(report))
     };
-    resolve::infer_kinds(manifest, &mut nodes, &edges, report);
+    infer::infer_kinds(manifest, &mut nodes, &edges, report);
     let on = interrupt.as_ref().and_then(|interrupt| interrupt.on);
     resolve::completeness(manifest, &nodes, &edges, on, report);
     let open = cycles::check(manifest, &nodes, &edges, report);

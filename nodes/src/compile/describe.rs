@@ -8,7 +8,8 @@ use serde_json::Value;
 use tidegate_media::{AudioFormat, Kind};
 
 use super::conversions::{Conversion, conversions};
-use super::formats::{conversion_hop, usual};
+use super::formats::usual;
+use super::joins::conversion_hop;
 use crate::manifest::Manifest;
 use crate::plan::{Placement, Plan, PlanEdge, PlanHop, PlanPort, Source, Target, WhenFull};
 use crate::registry::Registry;

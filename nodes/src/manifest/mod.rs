@@ -6,6 +6,7 @@
 pub mod diagnostic;
 mod edges;
 pub(crate) mod formats;
+mod parameters;
 pub(crate) mod read;
 pub(crate) mod reference;
 mod schema;
@@ -21,11 +22,10 @@ use sha2::{Digest, Sha256};
 pub(crate) use diagnostic::{At, Report};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub(crate) use edges::{EdgeDecl, EndDecl};
+pub(crate) use parameters::{ParameterDecl, ParameterType};
 pub(crate) use read::Located;
 pub use schema::schema;
-pub(crate) use sections::{
-    InputDecl, InterruptDecl, NodeDecl, OutputDecl, ParameterDecl, ParameterType,
-};
+pub(crate) use sections::{InputDecl, InterruptDecl, NodeDecl, OutputDecl};
 pub use tree::TEXT_BYTES_MAX;
 
 use tree::Tree;

@@ -320,7 +320,7 @@ struct InterruptForm {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{edges, formats, sections};
+    use super::super::{edges, formats, parameters, sections};
     use super::*;
 
     fn keys(schema: &Value) -> Vec<String> {
@@ -341,7 +341,7 @@ mod tests {
         };
         let defs = &schema["$defs"];
         check(&schema, sections::MANIFEST_KEYS);
-        check(&defs["ParameterForm"], sections::PARAMETER_KEYS);
+        check(&defs["ParameterForm"], parameters::PARAMETER_KEYS);
         check(&defs["InputForm"], sections::INPUT_KEYS);
         check(&defs["OutputForm"], sections::OUTPUT_KEYS);
         check(&defs["InterruptForm"], sections::INTERRUPT_KEYS);

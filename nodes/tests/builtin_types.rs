@@ -1,0 +1,78 @@
+//! The compiler and the node types that come with Tidegate: what the one relies on, the others do.
+
+use tidegate_media::{AudioFormat, Codec};
+use tidegate_nodes::compile::conversions;
+use tidegate_nodes::{Accepts, Binding, Grants, Pipeline, Registry, StreamFormat};
+
+/// Formats that clients send and ask for.
+fn formats() -> Vec<AudioFormat> {
+    let mut formats = Vec::new();
+    for codec in Codec::ALL {
+        for sample_rate in [8_000, 16_000, 22_050, 24_000, 44_100, 48_000] {
+            for channels in [1, 2] {
+                let exists = match codec {
+                    Codec::Opus => sample_rate == 48_000,
+                    Codec::Pcmu | Codec::Pcma => sample_rate == 8_000 && channels == 1,
+                    Codec::PcmS16 | Codec::PcmF32 => true,
+                };
+                if exists {
+                    formats.push(AudioFormat {
+                        codec,
+                        sample_rate,
+                        channels,
+                    });
+                }
+            }
+        }
+    }
+    formats
+}
+
+#[test]
+fn every_conversion_is_done_by_its_node_type_as_expected() {
+    let registry = Registry::builtin();
+    for from in formats() {
+        for packets in [false, true] {
+            if packets && from.codec.is_pcm() {
+                continue; // WebRTC carries no plain samples.
+            }
+            let from = StreamFormat::Audio {
+                format: from,
+                packets,
+            };
+            for to in formats() {
+                let chain = conversions(from, &Accepts::exactly(to)).expect("a chain");
+                let mut format = from;
+                for step in chain {
+                    let place = format!("{} of {from} -> {to}", step.name);
+                    let node_type = registry.get(step.node_type).expect(&place);
+                    let ports = node_type.ports(&step.params).expect(&place);
+                    assert!(ports.inputs[0].accepts.admits(&format), "{place}: {format}");
+                    let outputs = node_type.outputs(&step.params, &[Some(format)]);
+                    assert_eq!(outputs.expect(&place), [step.output], "{place}");
+                    format = step.output;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_shipped_pipelines_compile_without_warnings_and_bind() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../pipelines");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|n| n.to_str()).expect("a name");
+        let text = std::fs::read_to_string(&path).expect("a manifest");
+        let grants = Grants::operator([]);
+        let pipeline = Pipeline::from_text(name, &text, &Registry::builtin(), &grants);
+        let pipeline = pipeline.unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+        assert_eq!(pipeline.warnings().to_string(), "");
+        if let Err(error) = pipeline.bind(&Binding::default()) {
+            panic!("{name}: {error}");
+        }
+        count += 1;
+    }
+    assert!(count > 0, "no pipelines");
+}
