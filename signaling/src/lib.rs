@@ -48,6 +48,7 @@ mod peer;
 mod rtp;
 mod sdp;
 mod srtp;
+mod token;
 pub mod turn;
 pub mod video;
 pub mod whip;
@@ -65,3 +66,4 @@ pub use event::{
     TrackStats, Transmit,
 };
 pub use peer::Peer;
+pub use token::{BearerToken, TokenRefusal};

@@ -1,7 +1,7 @@
 //! Offers as Chromium, Firefox, aiortc and OBS write them, and everything that is almost one.
 //!
-//! Those of Chromium 156 and aiortc 1.16 were recorded, the others follow what the stacks' sources
-//! write.
+//! Those of Chromium 156, aiortc 1.16 and libdatachannel (which is OBS's stack, told to offer what OBS
+//! does) were recorded; Firefox's follows what its source writes.
 
 use proptest::prelude::*;
 use tidegate_signaling::{

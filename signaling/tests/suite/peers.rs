@@ -193,3 +193,17 @@ fn a_client_with_another_certificate_than_it_said_is_refused() {
     assert!(net.sides[1].events.iter().any(failed));
     assert!(!net.sides[1].events.contains(&PeerEvent::Connected));
 }
+
+#[test]
+fn an_offer_that_insists_on_its_dtls_role_gets_it() {
+    let offer = ClientPeer::offer(&config(1000), &Offer::voice());
+    let insist = |sdp: &str| sdp.replace("a=setup:actpass", "a=setup:active");
+    Net::between(offer, &Capabilities::voice(), insist).connect();
+}
+
+#[test]
+fn a_lite_offerer_is_checked_and_nominated_by_us() {
+    let offer = ClientPeer::offer(&config(1000), &Offer::voice());
+    let lite = |sdp: &str| sdp.replace("t=0 0\r\n", "t=0 0\r\na=ice-lite\r\n");
+    Net::between(offer, &Capabilities::voice(), lite).connect();
+}
