@@ -104,6 +104,23 @@ impl Pipelines {
     }
 }
 
+/// A shipped pipeline's file name and text, by its name.
+pub(crate) fn shipped(name: &str) -> Option<(String, String)> {
+    let file = format!("{name}.yaml");
+    let found = Shipped::get(&file)?;
+    let text = String::from_utf8_lossy(&found.data).into_owned();
+    Some((format!("pipelines/{file}"), text))
+}
+
+/// Names of the shipped pipelines.
+pub(crate) fn shipped_names() -> Vec<String> {
+    let mut names: Vec<_> = Shipped::iter()
+        .filter_map(|path| path.strip_suffix(".yaml").map(str::to_owned))
+        .collect();
+    names.sort();
+    names
+}
+
 fn read(folder: &Path, registry: &Registry) -> Result<Set, LoadError> {
     let grants = Grants::operator(std::env::vars());
     let mut set = Set::new();

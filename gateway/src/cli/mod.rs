@@ -2,7 +2,12 @@
 //!
 //! Exit codes: 0 done, 1 the work failed, 2 wrong usage. Output for people goes to standard error, results to standard output.
 
+mod check;
+mod graph;
+mod nodes;
 mod serve;
+mod source;
+mod table;
 
 use std::process::ExitCode;
 
@@ -20,6 +25,12 @@ struct Cli {
 enum Command {
     /// Runs the gateway.
     Serve(serve::Serve),
+    /// Finds every error of manifests at once.
+    Check(check::Check),
+    /// Lists node types: their ports, formats, parameters and cost.
+    Nodes(nodes::Nodes),
+    /// Draws a pipeline.
+    Graph(graph::Draw),
 }
 
 /// Runs the program; the exit code of the process.
@@ -28,6 +39,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Serve(serve) => serve.run(),
+        Command::Check(check) => check.run(),
+        Command::Nodes(nodes) => nodes.run(),
+        Command::Graph(draw) => draw.run(),
     };
     result.unwrap_or_else(|failure| {
         report(failure.error.as_ref());
@@ -68,6 +82,11 @@ fn report(error: &dyn std::error::Error) {
         eprintln!("  because: {cause}");
         source = cause.source();
     }
+}
+
+/// Writes a result as JSON that people can read too.
+pub(crate) fn print_json(value: &serde_json::Value) {
+    print(&format!("{value:#}\n"));
 }
 
 /// Writes a result. A reader that went away (`| head`) is no failure of ours.

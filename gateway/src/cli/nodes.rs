@@ -1,0 +1,242 @@
+//! `tidegate nodes`.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+use tidegate_nodes::Registry;
+use tidegate_nodes::registry::NodeType;
+
+use super::Failure;
+use super::table::Table;
+use crate::http::api::describe_type;
+
+const EXAMPLES: &str = "\
+Examples:
+  tidegate nodes                         all types, one a line
+  tidegate nodes audio.gain              ports, formats, parameters and cost of one
+  tidegate nodes --json | jq '.nodes[].type'";
+
+/// Lists node types: their ports, formats, parameters and cost.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Nodes {
+    /// Show this type alone, with everything about it.
+    #[arg(value_name = "TYPE")]
+    node_type: Option<String>,
+    /// Print JSON, parameters as JSON Schema.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A type that is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no node type '{0}': `tidegate nodes` lists what there is")]
+struct Unknown(String);
+
+impl Nodes {
+    /// Prints on standard output.
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let registry = Registry::builtin();
+        let all = || registry.iter().map(|node| describe_type(node.as_ref()));
+        match self.node_type {
+            Some(name) => {
+                let Some(found) = registry.iter().find(|node| node.name() == name) else {
+                    return Err(Failure::usage(Unknown(name)));
+                };
+                if self.json {
+                    super::print_json(&describe_type(found.as_ref()));
+                } else {
+                    super::print(&page(found.as_ref()));
+                }
+            }
+            None if self.json => {
+                super::print_json(&json!({ "nodes": all().collect::<Vec<_>>() }));
+            }
+            None => super::print(&listing(all())),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// All types, one a line.
+fn listing(types: impl Iterator<Item = Value>) -> String {
+    let mut table = Table::new(["TYPE", "IN", "OUT", "PLACE", "WHAT IT DOES"]);
+    for node in types {
+        let (inputs, outputs) = (ports(&node["inputs"]), ports(&node["outputs"]));
+        let by_parameters = inputs.is_empty() && outputs.is_empty();
+        let shown = |names: String| match names.as_str() {
+            "" if by_parameters => "(params)".to_owned(),
+            "" => "-".to_owned(),
+            _ => names,
+        };
+        table.row([
+            word(&node["type"]),
+            shown(inputs),
+            shown(outputs),
+            word(&node["placement"]),
+            first_sentence(&word(&node["summary"])),
+        ]);
+    }
+    table.to_string()
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// What fits on a line.
+fn first_sentence(text: &str) -> String {
+    text.split_inclusive(". ").next().unwrap_or_default().trim_end().to_owned()
+}
+
+/// Names of ports. None on either side means that parameters decide.
+fn ports(list: &Value) -> String {
+    let names: Vec<_> = list
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|port| port["name"].as_str())
+        .collect();
+    names.join(",")
+}
+
+/// Everything about one type.
+fn page(node: &dyn NodeType) -> String {
+    let about = describe_type(node);
+    let mut text = format!(
+        "{}\n  {}\n\nplacement  {}\ncost       {}\n",
+        node.name(),
+        node.summary(),
+        word(&about["placement"]),
+        node.cost(),
+    );
+    for (title, key) in [("inputs", "inputs"), ("outputs", "outputs")] {
+        let _ = write!(text, "\n{title}\n{}", port_rows(&about[key]));
+    }
+    let _ = write!(text, "\nparameters\n{}", parameter_rows(&node.schema()));
+    text
+}
+
+fn port_rows(list: &Value) -> String {
+    let mut table = Table::indented(["PORT", "ACCEPTS", "JOINED", "MEANING"]);
+    for port in list.as_array().into_iter().flatten() {
+        let required = port["required"].as_bool().unwrap_or_default();
+        table.row([
+            word(&port["name"]),
+            word(&port["accepts"]),
+            if required { "must be" } else { "may be" }.to_owned(),
+            word(&port["doc"]),
+        ]);
+    }
+    if table.is_empty() {
+        return "  none, or the parameters decide\n".to_owned();
+    }
+    table.to_string()
+}
+
+fn parameter_rows(schema: &Value) -> String {
+    let required: Vec<_> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let mut table = Table::indented(["NAME", "TYPE", "DEFAULT", "MEANING"]);
+    for (name, value) in schema["properties"].as_object().into_iter().flatten() {
+        let default = match &value["default"] {
+            Value::Null if required.contains(&name.as_str()) => "(required)".to_owned(),
+            Value::Null => "-".to_owned(),
+            default => default.to_string(),
+        };
+        table.row([
+            name.clone(),
+            type_of(value),
+            default,
+            meaning(value),
+        ]);
+    }
+    if table.is_empty() {
+        return "  none\n".to_owned();
+    }
+    table.to_string()
+}
+
+/// The type as people write it: `string`, `number 0..1`, `one of a, b`.
+fn type_of(value: &Value) -> String {
+    let list = |values: &Value| -> Option<String> {
+        let values: Vec<_> = values.as_array()?.iter().map(plain).collect();
+        Some(values.join(", "))
+    };
+    if let Some(choices) = list(&value["enum"]) {
+        return format!("one of {choices}");
+    }
+    let alternatives = value["oneOf"].as_array().or(value["anyOf"].as_array());
+    if let Some(alternatives) = alternatives {
+        let parts: Vec<_> = alternatives
+            .iter()
+            .map(|part| match &part["const"] {
+                Value::Null => type_of(part),
+                constant => plain(constant),
+            })
+            .filter(|part| part != "null")
+            .collect();
+        return parts.join(" or ");
+    }
+    let mut text = match &value["type"] {
+        Value::Array(_) => list(&value["type"]).unwrap_or_default(),
+        Value::String(name) => name.clone(),
+        _ => "any".to_owned(),
+    };
+    let (least, most) = (&value["minimum"], &value["maximum"]);
+    // Every unsigned number has the bound 0, which says nothing by itself.
+    let bounded = !most.is_null() || least.as_f64().is_some_and(|least| least != 0.0);
+    if bounded {
+        let bound = |bound: &Value| if bound.is_null() { String::new() } else { bound.to_string() };
+        let _ = write!(text, " {}..{}", bound(least), bound(most));
+    }
+    text
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The description in one line.
+fn meaning(value: &Value) -> String {
+    let text = word(&value["description"]);
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_is_listed_and_has_a_page() {
+        let registry = Registry::builtin();
+        let types = registry.iter().map(|node| describe_type(node.as_ref()));
+        let all = listing(types);
+        for node in registry.iter() {
+            assert!(all.contains(node.name()), "{}", node.name());
+            let page = page(node.as_ref());
+            assert!(page.contains(node.cost()) && page.contains("parameters"), "{page}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_says_its_type_range_and_default() {
+        let schema = json!({
+            "required": ["mode"],
+            "properties": {
+                "gain": {"type": "number", "minimum": -60, "maximum": 20, "default": 0, "description": "In dB."},
+                "mode": {"enum": ["a", "b"]},
+            },
+        });
+        let rows = parameter_rows(&schema);
+        assert!(rows.contains("number -60..20"), "{rows}");
+        assert!(rows.contains("one of a, b"), "{rows}");
+        assert!(rows.contains("(required)"), "{rows}");
+    }
+}

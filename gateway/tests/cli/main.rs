@@ -1,0 +1,4 @@
+//! The command line as a shell sees it: the built binary, its exit codes, and what it prints where.
+
+mod look;
+mod support;
