@@ -63,10 +63,22 @@ impl Gateway {
     /// # Errors
     /// A pipeline has errors, or the media address cannot be bound or advertised.
     pub(crate) fn new(config: Config, webrtc: bool) -> Result<Arc<Self>, StartError> {
-        let metrics = Arc::new(Metrics::new()?);
-        let clock = Clock::start();
         let registry = tidegate_nodes::Registry::builtin();
         let pipelines = Pipelines::load(&config.pipelines, registry)?;
+        Self::with(config, pipelines, webrtc)
+    }
+
+    /// A gateway with these pipelines, whatever folder is configured.
+    ///
+    /// # Errors
+    /// The media address cannot be bound or advertised.
+    pub(crate) fn with(
+        config: Config,
+        pipelines: Pipelines,
+        webrtc: bool,
+    ) -> Result<Arc<Self>, StartError> {
+        let metrics = Arc::new(Metrics::new()?);
+        let clock = Clock::start();
         let webrtc = if webrtc {
             Some(WebrtcParts::new(&config, &metrics)?)
         } else {

@@ -50,6 +50,16 @@ impl Pipelines {
         })
     }
 
+    /// One pipeline and no other.
+    pub(crate) fn only(pipeline: Pipeline, registry: Registry) -> Self {
+        let name = pipeline.name().to_owned();
+        Self {
+            folder: PathBuf::new(),
+            registry,
+            current: ArcSwap::from_pointee(Set::from([(name, Arc::new(pipeline))])),
+        }
+    }
+
     /// Reads everything again; what runs keeps what it has. Gives the number of pipelines.
     ///
     /// # Errors

@@ -72,7 +72,10 @@ fn check(source: &source::Source, registry: &Registry) -> Checked {
     let grants = Grants::offline();
     let (name, findings) = match Pipeline::from_text(&source.name, &source.text, registry, &grants)
     {
-        Ok(pipeline) => (Some(pipeline.name().to_owned()), pipeline.warnings().clone()),
+        Ok(pipeline) => (
+            Some(pipeline.name().to_owned()),
+            pipeline.warnings().clone(),
+        ),
         Err(findings) => (None, findings),
     };
     Checked {
@@ -139,7 +142,10 @@ mod tests {
                         edges: [i -> c, c -> o]\n";
         let checked = of(manifest);
         let said = text(std::slice::from_ref(&checked));
-        let unset = checked.findings.iter().any(|finding| finding.rule.contains("env"));
+        let unset = checked
+            .findings
+            .iter()
+            .any(|finding| finding.rule.contains("env"));
         assert!(!unset, "{said}");
     }
 }

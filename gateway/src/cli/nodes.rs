@@ -88,7 +88,11 @@ fn word(value: &Value) -> String {
 
 /// What fits on a line.
 fn first_sentence(text: &str) -> String {
-    text.split_inclusive(". ").next().unwrap_or_default().trim_end().to_owned()
+    text.split_inclusive(". ")
+        .next()
+        .unwrap_or_default()
+        .trim_end()
+        .to_owned()
 }
 
 /// Names of ports. None on either side means that parameters decide.
@@ -150,12 +154,7 @@ fn parameter_rows(schema: &Value) -> String {
             Value::Null => "-".to_owned(),
             default => default.to_string(),
         };
-        table.row([
-            name.clone(),
-            type_of(value),
-            default,
-            meaning(value),
-        ]);
+        table.row([name.clone(), type_of(value), default, meaning(value)]);
     }
     if table.is_empty() {
         return "  none\n".to_owned();
@@ -193,14 +192,22 @@ fn type_of(value: &Value) -> String {
     // Every unsigned number has the bound 0, which says nothing by itself.
     let bounded = !most.is_null() || least.as_f64().is_some_and(|least| least != 0.0);
     if bounded {
-        let bound = |bound: &Value| if bound.is_null() { String::new() } else { bound.to_string() };
+        let bound = |bound: &Value| {
+            if bound.is_null() {
+                String::new()
+            } else {
+                bound.to_string()
+            }
+        };
         let _ = write!(text, " {}..{}", bound(least), bound(most));
     }
     text
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// The description in one line.
@@ -221,7 +228,10 @@ mod tests {
         for node in registry.iter() {
             assert!(all.contains(node.name()), "{}", node.name());
             let page = page(node.as_ref());
-            assert!(page.contains(node.cost()) && page.contains("parameters"), "{page}");
+            assert!(
+                page.contains(node.cost()) && page.contains("parameters"),
+                "{page}"
+            );
         }
     }
 

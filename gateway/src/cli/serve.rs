@@ -13,8 +13,19 @@ use crate::config::layers::Layered;
 use crate::config::{Log, LogFormat};
 use crate::serve::Server;
 
+const EXAMPLES: &str = "\
+Examples:
+  tidegate serve                                 http://127.0.0.1:8080, with the pipelines that ship
+  tidegate serve --pipelines ./pipelines         with your own beside them
+  TIDEGATE_LIMITS_SESSIONS=50 tidegate serve     any setting as a variable
+  tidegate serve --config gateway.yaml --print-config
+                                                 what is set, and where each value came from
+
+SIGHUP and changed files reload pipelines, SIGTERM drains.";
+
 /// Runs the gateway. No option is needed.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Serve {
     /// Settings, as YAML or JSON.
     #[arg(long, env = "TIDEGATE_CONFIG", value_name = "FILE")]

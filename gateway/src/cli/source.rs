@@ -18,14 +18,18 @@ pub(crate) struct Source {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum SourceError {
-    #[error("there is no file '{argument}', and no shipped pipeline has this name: those are {shipped}")]
+    #[error(
+        "there is no file '{argument}', and no shipped pipeline has this name: those are {shipped}"
+    )]
     Unknown { argument: String, shipped: String },
     #[error("manifest '{name}' cannot be read")]
     Read {
         name: String,
         source: std::io::Error,
     },
-    #[error("manifest '{name}' is larger than {TEXT_BYTES_MAX} bytes; split the pipeline by remote hops")]
+    #[error(
+        "manifest '{name}' is larger than {TEXT_BYTES_MAX} bytes; split the pipeline by remote hops"
+    )]
     TooLarge { name: String },
 }
 
@@ -86,13 +90,21 @@ mod tests {
 
     #[test]
     fn an_unknown_name_lists_what_ships() {
-        let error = read("no-such").expect_err("nothing is named so").to_string();
-        assert!(error.contains("'no-such'") && error.contains("echo"), "{error}");
+        let error = read("no-such")
+            .expect_err("nothing is named so")
+            .to_string();
+        assert!(
+            error.contains("'no-such'") && error.contains("echo"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_text_over_the_limit_is_refused() {
         let long = std::io::repeat(b'#');
-        assert!(matches!(text("long", long), Err(SourceError::TooLarge { .. })));
+        assert!(matches!(
+            text("long", long),
+            Err(SourceError::TooLarge { .. })
+        ));
     }
 }

@@ -4,6 +4,7 @@
 //! or with `Accept: application/x-ndjson` the native messages as they come, one a line.
 
 use std::collections::BTreeMap;
+use std::io::Cursor;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 use super::Shared;
 use crate::errors::HttpError;
 use crate::gateway::Gateway;
+use crate::links::file::{Feed, Feeds};
 use crate::links::memory::{CHANNEL, MemoryEvent, MemoryLink, Source};
 use crate::links::native::malformed;
 use crate::session::link::Transport;
@@ -47,22 +49,21 @@ pub(crate) async fn execute(
         .next()
         .unwrap_or_default()
         .trim();
-    let execute = if kind == "application/json" || kind.is_empty() {
+    let job = if kind == "application/json" || kind.is_empty() {
         let text = std::str::from_utf8(&body)
             .map_err(|_| Error::new(Code::BadRequest, "the body is not UTF-8 text"))?;
         let source = Wanted::Pipeline(name);
-        json::decode_execute(text, source, gateway.clock.now()).map_err(|e| malformed(&e))?
+        let execute = json::decode_execute(text, source, gateway.clock.now());
+        Job::new(execute.map_err(|e| malformed(&e))?)
+    } else if kind.starts_with("audio/") || kind.starts_with("video/") || kind == "application/ogg"
+    {
+        Job::of_file(&gateway, name, body)?
     } else {
         let text =
             format!("content type '{kind}': send application/json or a media file as audio/*");
         return Err(Error::new(Code::UnsupportedMedia, text).into());
     };
-    answer(
-        &gateway,
-        Job::new(execute),
-        text(header::ACCEPT).contains(NDJSON),
-    )
-    .await
+    answer(&gateway, job, text(header::ACCEPT).contains(NDJSON)).await
 }
 
 async fn answer(gateway: &Arc<Gateway>, job: Job, stream: bool) -> Result<Response, HttpError> {
@@ -118,6 +119,30 @@ impl Job {
         }
     }
 
+    /// A run of a media file through a pipeline with one audio input.
+    ///
+    /// # Errors
+    /// There is no such pipeline, it has another number of audio inputs, or the file is none.
+    fn of_file(gateway: &Gateway, name: String, body: Bytes) -> Result<Self, Error> {
+        let pipeline = gateway.pipelines.get(&name)?;
+        let inputs = &pipeline.outline().inputs;
+        let mut audio = inputs.iter().filter(|input| input.kind == Kind::Audio);
+        let (Some(input), None) = (audio.next(), audio.next()) else {
+            let text = format!(
+                "pipeline '{name}' has not exactly one audio input: send its frames as application/json"
+            );
+            return Err(Error::new(Code::BadRequest, text));
+        };
+        let feed = Feed::media(&input.name, Cursor::new(body), None)?;
+        Ok(Self {
+            source: Wanted::Pipeline(name),
+            parameters: Map::new(),
+            formats: BTreeMap::from([(input.name.clone(), feed.format)]),
+            frames: Box::new(Feeds::new(vec![feed], Vec::new())),
+            wanted: Vec::new(),
+        })
+    }
+
     /// Opens the session that runs it.
     ///
     /// # Errors
@@ -155,7 +180,7 @@ impl Job {
 }
 
 /// The format of an input that gets no frames.
-fn untouched(kind: Kind) -> Option<StreamFormat> {
+pub(crate) fn untouched(kind: Kind) -> Option<StreamFormat> {
     Some(match kind {
         Kind::Audio => StreamFormat::audio(StreamSpec::DEFAULT_AUDIO),
         Kind::Video => return None,
@@ -220,6 +245,7 @@ pub(crate) async fn collect(
                     frames.push(frame);
                 }
             }
+            MemoryEvent::Stats(_) => {}
             MemoryEvent::Failed(error) => return Err(error),
             MemoryEvent::Ended => return Ok(outputs),
         }
@@ -238,7 +264,7 @@ fn streamed(gateway: &Arc<Gateway>, mut events: mpsc::Receiver<MemoryEvent>) -> 
             let event = std::task::ready!(events.poll_recv(cx));
             let message = match event {
                 None => return std::task::Poll::Ready(None),
-                Some(MemoryEvent::Opened(_)) => continue,
+                Some(MemoryEvent::Opened(_) | MemoryEvent::Stats(_)) => continue,
                 Some(MemoryEvent::Frame { output, frame }) => match PortName::new(output) {
                     Ok(port) => ServerMessage::Frame { port, frame },
                     Err(_) => continue,

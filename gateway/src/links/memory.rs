@@ -10,7 +10,9 @@ use tidegate_nodes::{Accepts, Error, StreamFormat};
 use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 
-use crate::session::link::{Link, LinkEvent, LinkMessage, OpenedInfo, Transport};
+use crate::session::link::{
+    Features, HopFigures, Link, LinkEvent, LinkMessage, OpenedInfo, Transport,
+};
 use crate::session::ports::PortFacts;
 
 /// Messages that the reader may be behind by.
@@ -23,16 +25,25 @@ pub(crate) type Listens = Box<dyn Fn(&PortFacts) -> Option<Accepts> + Send>;
 
 /// Where a memory link's frames come from.
 pub(crate) trait Source: Send {
-    /// The next frame with the name of its input; `None` at the end.
+    /// What comes next; `None` at the end, with which all inputs end.
     ///
     /// # Errors
     /// The source is broken; the session ends with the error.
-    fn next(&mut self) -> Result<Option<(String, Frame)>, Error>;
+    fn next(&mut self) -> Result<Option<Fed>, Error>;
+}
+
+/// What a source gives to an input, by its name.
+#[derive(Debug)]
+pub(crate) enum Fed {
+    /// A frame.
+    Frame { port: String, frame: Frame },
+    /// No more will come for this input.
+    End { port: String },
 }
 
 impl Source for std::vec::IntoIter<(String, Frame)> {
-    fn next(&mut self) -> Result<Option<(String, Frame)>, Error> {
-        Ok(Iterator::next(self))
+    fn next(&mut self) -> Result<Option<Fed>, Error> {
+        Ok(Iterator::next(self).map(|(port, frame)| Fed::Frame { port, frame }))
     }
 }
 
@@ -43,6 +54,8 @@ pub(crate) enum MemoryEvent {
     Opened(Box<OpenedInfo>),
     /// A frame of an output, by name.
     Frame { output: String, frame: Frame },
+    /// Figures per hop, where the link was made with [`MemoryLink::measured`].
+    Stats(Vec<HopFigures>),
     /// What went wrong.
     Failed(Error),
     /// The end; nothing follows.
@@ -55,6 +68,8 @@ pub(crate) struct MemoryLink {
     source: Box<dyn Source>,
     feeds: Feeds,
     listens: Listens,
+    wanted: Vec<String>,
+    measured: bool,
     inputs: Vec<(usize, String)>,
     outputs: Vec<(usize, String)>,
     drained: bool,
@@ -79,6 +94,8 @@ impl MemoryLink {
             source,
             feeds,
             listens,
+            wanted: Vec::new(),
+            measured: false,
             inputs: Vec::new(),
             outputs: Vec::new(),
             drained: false,
@@ -87,6 +104,23 @@ impl MemoryLink {
             waiting: std::collections::VecDeque::new(),
             dropped: Box::pin(async move { watched.closed().await }),
         }
+    }
+
+    /// With these ports, instead of whatever is free.
+    pub(crate) fn with_ports(mut self, ports: Vec<String>) -> Self {
+        self.wanted = ports;
+        self
+    }
+
+    /// With figures per hop, the last ones of the whole session before its end.
+    pub(crate) const fn measured(mut self) -> Self {
+        self.measured = true;
+        self
+    }
+
+    fn input(&self, port: &str) -> Option<usize> {
+        let found = self.inputs.iter().find(|(_, name)| name == port);
+        found.map(|(input, _)| *input)
     }
 
     fn name(&self, output: usize) -> String {
@@ -98,6 +132,17 @@ impl MemoryLink {
 impl Link for MemoryLink {
     fn transport(&self) -> Transport {
         self.transport
+    }
+
+    fn wanted_ports(&self) -> &[String] {
+        &self.wanted
+    }
+
+    fn features(&self) -> Features {
+        Features {
+            credits: false,
+            stats: self.measured,
+        }
     }
 
     fn feeds(&self, port: &PortFacts) -> Option<StreamFormat> {
@@ -126,13 +171,14 @@ impl Link for MemoryLink {
                     self.drained = true;
                     return Poll::Ready(LinkEvent::End { input: None });
                 }
-                Ok(Some((port, frame))) => {
-                    let found = self.inputs.iter().find(|(_, name)| *name == port);
-                    if let Some((input, _)) = found {
-                        return Poll::Ready(LinkEvent::Frame {
-                            input: *input,
-                            frame,
-                        });
+                Ok(Some(Fed::Frame { port, frame })) => {
+                    if let Some(input) = self.input(&port) {
+                        return Poll::Ready(LinkEvent::Frame { input, frame });
+                    }
+                }
+                Ok(Some(Fed::End { port })) => {
+                    if let Some(input) = self.input(&port) {
+                        return Poll::Ready(LinkEvent::End { input: Some(input) });
                     }
                 }
             }
@@ -158,6 +204,7 @@ impl Link for MemoryLink {
                 output: self.name(output),
                 frame,
             },
+            LinkMessage::Stats(hops) => MemoryEvent::Stats(hops),
             LinkMessage::Error(error) => MemoryEvent::Failed(error),
             LinkMessage::Ended { .. } => MemoryEvent::Ended,
             _ => return,

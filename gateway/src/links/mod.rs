@@ -2,6 +2,7 @@
 //!
 //! [`native`] holds what gRPC, WebSocket and data channels share: the messages of DESIGN §3.3. No link knows graphs or other links.
 
+pub(crate) mod file;
 pub(crate) mod grpc;
 pub(crate) mod memory;
 pub(crate) mod native;

@@ -18,6 +18,7 @@ const BOUNDS_NANOS: (u64, u64) = (64, 60_000_000_000);
 pub(crate) struct Window {
     halves: Option<Box<[Histogram<u16>; 2]>>,
     current_since: Timestamp,
+    endless: bool,
 }
 
 /// What a window says; in microseconds, fractions of one included.
@@ -31,6 +32,14 @@ pub(crate) struct Percentiles {
 }
 
 impl Window {
+    /// A window that forgets nothing: for a session with an end, whose figures are read there.
+    pub(crate) fn endless() -> Self {
+        Self {
+            endless: true,
+            ..Self::default()
+        }
+    }
+
     /// Adds a sample.
     pub(crate) fn record(&mut self, now: Timestamp, value: Duration) {
         self.turn(now);
@@ -71,7 +80,7 @@ impl Window {
             return;
         };
         let since = now.saturating_since(self.current_since);
-        if since < HALF {
+        if since < HALF || self.endless {
             return;
         }
         halves.swap(0, 1);
@@ -104,5 +113,14 @@ mod tests {
         assert!((90.0..=115.0).contains(&seen.p50_us), "{seen:?}");
         assert!(window.percentiles(at(7)).is_some());
         assert_eq!(window.percentiles(at(18)), None);
+    }
+
+    #[test]
+    fn an_endless_window_keeps_every_sample() {
+        let at = |secs: u64| Timestamp::ZERO + Duration::from_secs(secs);
+        let mut window = Window::endless();
+        window.record(at(1), Duration::from_micros(100));
+        window.record(at(3600), Duration::from_micros(100));
+        assert_eq!(window.percentiles(at(7200)).map(|p| p.count), Some(2));
     }
 }

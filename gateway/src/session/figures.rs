@@ -24,6 +24,8 @@ pub(crate) struct Figures {
     metrics: Arc<Metrics>,
     pipeline: String,
     inline: bool,
+    /// Windows that keep all samples of the session.
+    whole: bool,
     state: Arc<Mutex<State>>,
 }
 
@@ -105,8 +107,15 @@ impl Figures {
             metrics,
             pipeline,
             inline,
+            whole: false,
             state: Arc::default(),
         }
+    }
+
+    /// With percentiles over the whole session instead of its last ten seconds: for runs with an end.
+    pub(crate) const fn over_the_whole(mut self, whole: bool) -> Self {
+        self.whole = whole;
+        self
     }
 
     /// The probe for the session's graph.
@@ -136,12 +145,20 @@ impl Figures {
             state.hops.push(Hop {
                 handles: self.metrics.hop(key),
                 endpoint,
-                queue: Window::default(),
-                service: Window::default(),
-                wire: Window::default(),
-                first_output: Window::default(),
+                queue: self.window(),
+                service: self.window(),
+                wire: self.window(),
+                first_output: self.window(),
                 flushed: Totals::default(),
             });
+        }
+    }
+
+    fn window(&self) -> Window {
+        if self.whole {
+            Window::endless()
+        } else {
+            Window::default()
         }
     }
 
@@ -214,6 +231,7 @@ impl Figures {
         reports
             .map(|hop| HopFigures {
                 hop: hop.id,
+                node_type: hop.node_type,
                 frames_in: hop.frames_in,
                 frames_out: hop.frames_out,
                 dropped: hop.dropped.values().sum(),

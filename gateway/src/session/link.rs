@@ -155,6 +155,7 @@ pub(crate) struct OpenedInfo {
 #[derive(Clone, Debug)]
 pub(crate) struct HopFigures {
     pub(crate) hop: String,
+    pub(crate) node_type: String,
     pub(crate) frames_in: u64,
     pub(crate) frames_out: u64,
     pub(crate) dropped: u64,

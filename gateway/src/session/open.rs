@@ -88,6 +88,7 @@ impl Gateway {
             pipeline,
             inline,
             mode: link.mode(),
+            whole: link.transport() == Transport::Local,
             hop_count,
             deadline,
         };
@@ -130,7 +131,8 @@ impl Gateway {
             Arc::clone(&self.metrics),
             pipeline.name(),
             prepared.inline,
-        );
+        )
+        .over_the_whole(prepared.whole);
         let (graph, offloaded) = Graph::new(
             Arc::clone(&plan),
             self.pipelines.registry(),
@@ -181,6 +183,8 @@ pub(crate) struct Prepared {
     pub(crate) pipeline: Arc<Pipeline>,
     inline: bool,
     pub(crate) mode: Mode,
+    /// Figures are kept over the whole session: it is one run of a file.
+    whole: bool,
     pub(crate) hop_count: u32,
     pub(crate) deadline: Option<Duration>,
 }

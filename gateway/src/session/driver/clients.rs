@@ -345,7 +345,7 @@ impl Driver {
     }
 
     pub(super) fn send_stats(&mut self, now: Timestamp) {
-        let due = |slot: &Slot| slot.features.stats && slot.stats_at <= now;
+        let due = |slot: &Slot| !slot.closing && slot.features.stats && slot.stats_at <= now;
         if !self.slots.iter().any(|(_, slot)| due(slot)) {
             return;
         }
@@ -354,6 +354,16 @@ impl Driver {
             slot.stats_at = now + STATS;
             slot.link.send(now, LinkMessage::Stats(figures.clone()));
         }
+    }
+
+    /// The last figures, for clients that asked for them and still listen.
+    pub(super) fn send_last_stats(&mut self, now: Timestamp) {
+        for (_, slot) in &mut self.slots {
+            if !slot.closing && slot.features.stats {
+                slot.stats_at = now;
+            }
+        }
+        self.send_stats(now);
     }
 
     fn ask_for_key_frame(&mut self, now: Timestamp, output: usize) {

@@ -265,6 +265,7 @@ impl Driver {
         if self.end.is_some() {
             return;
         }
+        self.send_last_stats(now);
         for (_, slot) in &mut self.slots {
             slot.farewell(now, &end);
         }
