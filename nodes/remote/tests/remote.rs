@@ -1,0 +1,14 @@
+//! Remote hops over real sockets, against workers that behave and workers that do not.
+
+#![expect(
+    clippy::panic,
+    reason = "a test that meets something else than it expects ends there"
+)]
+
+mod remote {
+    mod driver;
+    mod failures;
+    mod opening;
+    mod streaming;
+    mod worker;
+}

@@ -1,0 +1,133 @@
+//! What a session's driver does with a hop, step by step. Time on its clock stands still unless a test moves it.
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidegate_media::{Frame, MediaTime, Payload, Timestamp};
+use tidegate_nodes::{Error, HopCommand, HopEvent, StreamFormat};
+use tidegate_proto::message::Mode;
+use tidegate_remote::{
+    Connector, ConnectorConfig, HopPorts, OpenContext, RemoteConfig, RemoteHop, Secret, Target,
+    Timeouts,
+};
+
+pub(crate) const NOW: Timestamp = Timestamp::from_nanos(7_000_000_000);
+/// Longer than anything here takes on the slowest machine; only a broken test waits for it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) fn config(endpoints: &[String]) -> RemoteConfig {
+    RemoteConfig {
+        endpoints: endpoints.to_vec(),
+        target: Target::Pipeline("echo".into()),
+        parameters: serde_json::Map::new(),
+        timeouts: Timeouts {
+            connect: PATIENCE,
+            ..Timeouts::default()
+        },
+        bearer: Some(Secret::new("token".into())),
+    }
+}
+
+pub(crate) fn ports() -> HopPorts {
+    HopPorts {
+        hop: "stt".into(),
+        inputs: vec![("in".into(), Some(StreamFormat::Binary))],
+        outputs: vec![("out".into(), Some(StreamFormat::Binary))],
+    }
+}
+
+pub(crate) fn context() -> OpenContext {
+    OpenContext {
+        now: NOW,
+        hop_count: 0,
+        mode: Mode::Waits,
+        deadline: Some(NOW + Duration::from_secs(60)),
+    }
+}
+
+pub(crate) fn connector() -> Connector {
+    Connector::new(ConnectorConfig::default())
+}
+
+pub(crate) async fn open(config: &RemoteConfig) -> Result<RemoteHop, Error> {
+    RemoteHop::open(&connector(), config, &ports(), context()).await
+}
+
+pub(crate) async fn open_at(endpoint: String) -> Driven {
+    Driven::new(open(&config(&[endpoint])).await.expect("it opens"))
+}
+
+/// An open hop with the credit that it gave.
+pub(crate) struct Driven {
+    pub(crate) hop: RemoteHop,
+    pub(crate) now: Timestamp,
+    pub(crate) credit: u32,
+    pub(crate) sent: u64,
+}
+
+impl Driven {
+    pub(crate) fn new(hop: RemoteHop) -> Self {
+        Self {
+            hop,
+            now: NOW,
+            credit: 0,
+            sent: 0,
+        }
+    }
+
+    /// The next event that is not credit.
+    pub(crate) async fn event(&mut self) -> HopEvent {
+        loop {
+            let next = poll_fn(|cx| self.hop.poll_event(cx, self.now));
+            let event = tokio::time::timeout(PATIENCE, next).await;
+            match event.expect("something happens") {
+                HopEvent::Credit { frames, .. } => self.credit += frames,
+                other => return other,
+            }
+        }
+    }
+
+    /// Whether nothing comes without waiting.
+    pub(crate) async fn is_quiet(&mut self) -> bool {
+        poll_fn(|cx| std::task::Poll::Ready(self.hop.poll_event(cx, self.now).is_pending())).await
+    }
+
+    pub(crate) async fn wait_for_credit(&mut self) {
+        while self.credit == 0 {
+            let next = poll_fn(|cx| self.hop.poll_event(cx, self.now));
+            match tokio::time::timeout(PATIENCE, next)
+                .await
+                .expect("credit comes")
+            {
+                HopEvent::Credit { frames, .. } => self.credit += frames,
+                other => panic!("{other:?} instead of credit"),
+            }
+        }
+    }
+
+    /// Sends the next frame; there must be credit.
+    pub(crate) fn send(&mut self, data: Bytes) {
+        self.credit = self.credit.checked_sub(1).expect("credit");
+        self.sent += 1;
+        let mut frame = Frame::new(MediaTime::from_micros(20_000), Payload::Binary(data));
+        frame.meta.seq = self.sent;
+        frame.meta.deadline = Some(self.now + Duration::from_millis(250));
+        let port = 0;
+        self.hop.send(self.now, HopCommand::Frame { port, frame });
+    }
+
+    pub(crate) async fn failure(&mut self) -> Error {
+        match self.event().await {
+            HopEvent::Failed(error) => error,
+            other => panic!("{other:?} instead of a failure"),
+        }
+    }
+
+    pub(crate) async fn frame(&mut self) -> Frame {
+        match self.event().await {
+            HopEvent::Frame { port: 0, frame } => frame,
+            other => panic!("{other:?} instead of a frame"),
+        }
+    }
+}

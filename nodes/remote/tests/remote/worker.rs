@@ -1,0 +1,352 @@
+//! A worker on a socket and a runtime of its own, so that it can be killed as a process is.
+
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::mpsc;
+
+use futures_util::StreamExt as _;
+use tidegate_media::{Kind, Timestamp};
+use tidegate_proto::message::{Credit, Direction, Open, Opened, Port, WireError};
+use tidegate_proto::v1::gateway_server::{Gateway, GatewayServer};
+use tidegate_proto::{ClientMessage, PortFormats, PortName, ServerMessage, protobuf, v1};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc as queue;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+use tonic::{Request, Response, Status, Streaming};
+
+/// The worker's own time for each frame.
+pub(crate) const SERVICE: std::time::Duration = std::time::Duration::from_micros(250);
+/// Frames that the worker takes ahead.
+pub(crate) const CREDIT: u32 = 4;
+
+/// How a worker behaves once it is called.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Manner {
+    /// Sends each frame back; gives credit for [`CREDIT`] frames at a time and notes who oversteps it.
+    Echo,
+    /// The same, but leaves bounds to the transport, and reads only when a permit comes.
+    SlowEcho,
+    /// Refuses the call with a status.
+    Refuse(tonic::Code),
+    /// Answers `open` with an error message.
+    Error,
+    /// Takes the call and says nothing.
+    Mute,
+    /// Opens and then says nothing more.
+    Deaf,
+    /// Opens, then sends this.
+    Says(Vec<ServerMessage>),
+    /// Opens, then closes the stream.
+    Leaves,
+}
+
+/// What a worker saw.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    Open {
+        open: Box<Open>,
+        authorization: Option<String>,
+    },
+    Message(ClientMessage),
+    Overstepped,
+}
+
+pub(crate) struct Worker {
+    pub(crate) address: SocketAddr,
+    pub(crate) seen: mpsc::Receiver<Seen>,
+    /// Each lets a [`Manner::SlowEcho`] read one frame.
+    pub(crate) permits: queue::Sender<()>,
+    runtime: Option<Runtime>,
+}
+
+impl Worker {
+    pub(crate) fn start(manner: Manner) -> Self {
+        Self::start_with(manner, None)
+    }
+
+    pub(crate) fn start_with(manner: Manner, identity: Option<Identity>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("a socket");
+        let address = listener.local_addr().expect("an address");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let (saw, seen) = mpsc::channel();
+        let (permits, permitted) = queue::channel(1_024);
+        let service = Service {
+            manner,
+            saw,
+            permitted: std::sync::Mutex::new(Some(permitted)),
+        };
+        runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+            let mut server = Server::builder();
+            if let Some(identity) = identity {
+                let tls = ServerTlsConfig::new().identity(identity);
+                server = server.tls_config(tls).expect("a certificate");
+            }
+            server
+                .initial_stream_window_size(64 << 10)
+                .add_service(GatewayServer::new(service))
+                .serve_with_incoming(TcpListenerStream::new(listener))
+                .await
+        });
+        Self {
+            address,
+            seen,
+            permits,
+            runtime: Some(runtime),
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Ends it in the middle of whatever it does; its sockets are closed.
+    pub(crate) fn kill(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    /// The `open` that it saw and the token that came with it.
+    pub(crate) fn opened_with(&self) -> (Open, Option<String>) {
+        match self.seen.recv().expect("it was called") {
+            Seen::Open {
+                open,
+                authorization,
+            } => (*open, authorization),
+            other => panic!("{other:?} before open"),
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+struct Service {
+    manner: Manner,
+    saw: mpsc::Sender<Seen>,
+    permitted: std::sync::Mutex<Option<queue::Receiver<()>>>,
+}
+
+type Outgoing = Pin<Box<dyn futures_util::Stream<Item = Result<v1::ServerMessage, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Gateway for Service {
+    type StreamStream = Outgoing;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<v1::ClientMessage>>,
+    ) -> Result<Response<Outgoing>, Status> {
+        if let Manner::Refuse(code) = self.manner {
+            return Err(Status::new(code, "as told"));
+        }
+        let token = request.metadata().get("authorization");
+        let token = token.and_then(|value| value.to_str().ok().map(str::to_owned));
+        let (sender, outgoing) = queue::channel(64);
+        let mut session = Session {
+            incoming: request.into_inner(),
+            sender,
+            saw: self.saw.clone(),
+            credit: 0,
+            taken: 0,
+        };
+        let manner = self.manner.clone();
+        let permitted = self.permitted.lock().expect("not poisoned").take();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends with the worker's runtime, which the test ends"
+        )]
+        tokio::spawn(async move { session.run(manner, token, permitted).await });
+        Ok(Response::new(ReceiverStream::new(outgoing).boxed()))
+    }
+
+    async fn execute(
+        &self,
+        _: Request<v1::ExecuteRequest>,
+    ) -> Result<Response<v1::ExecuteResponse>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn list_pipelines(
+        &self,
+        _: Request<v1::ListPipelinesRequest>,
+    ) -> Result<Response<v1::ListPipelinesResponse>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn describe_pipeline(
+        &self,
+        request: Request<v1::DescribePipelineRequest>,
+    ) -> Result<Response<v1::DescribePipelineResponse>, Status> {
+        let name = request.into_inner().pipeline;
+        if name != "echo" {
+            return Err(Status::not_found(format!("no pipeline '{name}'")));
+        }
+        let ports = ports().into_iter().map(protobuf::encode_port).collect();
+        Ok(Response::new(v1::DescribePipelineResponse {
+            summary: Some(v1::PipelineSummary {
+                name,
+                ports,
+                digest: "d1".into(),
+                ..v1::PipelineSummary::default()
+            }),
+            gateway_id: "w1".into(),
+            ..v1::DescribePipelineResponse::default()
+        }))
+    }
+}
+
+pub(crate) fn name(text: &str) -> PortName {
+    PortName::new(text).expect("a name")
+}
+
+fn ports() -> Vec<Port> {
+    let port = |text, direction| Port {
+        name: name(text),
+        direction,
+        kind: Kind::Binary,
+        format: None,
+    };
+    vec![port("in", Direction::Input), port("out", Direction::Output)]
+}
+
+struct Session {
+    incoming: Streaming<v1::ClientMessage>,
+    sender: queue::Sender<Result<v1::ServerMessage, Status>>,
+    saw: mpsc::Sender<Seen>,
+    credit: u32,
+    taken: u32,
+}
+
+impl Session {
+    async fn send(&self, message: ServerMessage) {
+        let message = protobuf::encode_server(message, Timestamp::ZERO);
+        let _ = self.sender.send(Ok(message)).await;
+    }
+
+    async fn next(&mut self) -> Option<ClientMessage> {
+        let message = self.incoming.message().await.ok()??;
+        let formats = PortFormats::default();
+        Some(protobuf::decode_client(message, Timestamp::ZERO, &formats).expect("ours"))
+    }
+
+    async fn run(
+        &mut self,
+        manner: Manner,
+        authorization: Option<String>,
+        mut permitted: Option<queue::Receiver<()>>,
+    ) {
+        let Some(ClientMessage::Open(open)) = self.next().await else {
+            return;
+        };
+        let _ = self.saw.send(Seen::Open {
+            open,
+            authorization,
+        });
+        let slow = manner == Manner::SlowEcho;
+        match manner {
+            Manner::Mute => return std::future::pending().await,
+            Manner::Error => return self.send(ServerMessage::Error(Box::new(failure()))).await,
+            _ => self.open(!slow).await,
+        }
+        match manner {
+            Manner::Says(messages) => {
+                for message in messages {
+                    self.send(message).await;
+                }
+                std::future::pending().await
+            }
+            Manner::Leaves => {}
+            Manner::Deaf => while self.next().await.is_some() {},
+            _ => loop {
+                if slow
+                    && permitted
+                        .as_mut()
+                        .expect("one stream")
+                        .recv()
+                        .await
+                        .is_none()
+                {
+                    return;
+                }
+                let Some(message) = self.next().await else {
+                    return;
+                };
+                self.echo(message, slow).await;
+            },
+        }
+    }
+
+    async fn open(&mut self, credits: bool) {
+        let opened = Opened {
+            session_id: "s1".into(),
+            ports: ports(),
+            features: credits.then(|| "credits".to_owned()).into_iter().collect(),
+            pipeline: "echo".into(),
+            ..Opened::default()
+        };
+        self.send(ServerMessage::Opened(Box::new(opened))).await;
+        if credits {
+            self.give(CREDIT).await;
+        }
+    }
+
+    async fn give(&mut self, frames: u32) {
+        self.credit += frames;
+        let credit = Credit {
+            port: name("in"),
+            frames,
+            bytes: Credit::UNCOUNTED,
+        };
+        self.send(ServerMessage::Credit(credit)).await;
+    }
+
+    async fn echo(&mut self, message: ClientMessage, slow: bool) {
+        let _ = self.saw.send(Seen::Message(message.clone()));
+        match message {
+            ClientMessage::Frame { mut frame, .. } => {
+                if !slow {
+                    let Some(left) = self.credit.checked_sub(1) else {
+                        let _ = self.saw.send(Seen::Overstepped);
+                        return;
+                    };
+                    self.credit = left;
+                    self.taken += 1;
+                    if self.taken == CREDIT {
+                        self.taken = 0;
+                        self.give(CREDIT).await;
+                    }
+                }
+                frame.meta.caused_by = frame.meta.seq;
+                frame.meta.service = Some(SERVICE);
+                let port = name("out");
+                self.send(ServerMessage::Frame { port, frame }).await;
+            }
+            ClientMessage::End { .. } => {
+                let reason = "done".to_owned();
+                self.send(ServerMessage::Ended { reason }).await;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn failure() -> WireError {
+    WireError {
+        code: "overloaded".into(),
+        message: "all slots are taken".into(),
+        fault: "gateway".into(),
+        retryable: true,
+        ..WireError::default()
+    }
+}
