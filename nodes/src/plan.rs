@@ -2,6 +2,7 @@
 //!
 //! Made by the compiler, run by the graph, drawn by `graph`. Indices are positions in the plan's own lists.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,7 +81,7 @@ pub struct PlanOutput {
 }
 
 /// A hop: a node in its place.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, PartialEq, Serialize)]
 pub struct PlanHop {
     /// Its id, unique in the plan; inserted conversions are named `<node>.<port>:<conversion>`.
     pub id: String,
@@ -91,13 +92,26 @@ pub struct PlanHop {
     pub placement: Placement,
     /// Inserted by the compiler.
     pub inserted: bool,
-    /// Parameters with references resolved; secrets are in here: never serialised.
+    /// Parameters with references resolved; secrets are in here: never serialised, never shown.
     #[serde(skip)]
     pub params: Arc<serde_json::Value>,
     /// Input ports, in the type's order.
     pub inputs: Vec<PlanPort>,
     /// Output ports, in the type's order.
     pub outputs: Vec<PlanPort>,
+}
+
+impl fmt::Debug for PlanHop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlanHop")
+            .field("id", &self.id)
+            .field("node_type", &self.node_type)
+            .field("placement", &self.placement)
+            .field("inserted", &self.inserted)
+            .field("inputs", &self.inputs)
+            .field("outputs", &self.outputs)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A port of a hop with what flows through it.

@@ -3,9 +3,9 @@
 mod types;
 
 use serde_json::json;
-use tidegate_media::{AudioFormat, Codec};
+use tidegate_media::{AudioFormat, Codec, Kind};
 use tidegate_nodes::plan::{Mode, Plan, WhenFull};
-use tidegate_nodes::{Binding, Code, Grants, Pipeline, StreamFormat};
+use tidegate_nodes::{Accepts, Binding, Code, Grants, Pipeline, Port, Ports, StreamFormat};
 
 const OPUS_PACKETS: StreamFormat = StreamFormat::Audio {
     format: AudioFormat::WEBRTC_OPUS,
@@ -171,4 +171,142 @@ fn a_cycle_through_a_queue_is_allowed() {
         ]
     );
     assert_eq!(plan.edges.len(), 4);
+}
+
+#[test]
+fn the_description_is_what_the_page_reads() {
+    let pipeline = compile(
+        "{version: tidegate/v1, name: d, description: Louder., \
+         parameters: {db: {type: number, default: 3, min: 0, max: 9, description: Gain.}}, \
+         inputs: [{name: mic, kind: audio}], \
+         outputs: [{name: speaker, kind: audio, for: mic}], \
+         nodes: [{id: s, type: audio.slow}, {id: g, type: audio.gain, params: {db: '${param:db}'}}], \
+         edges: [{from: mic, to: s, queue: {age: 2s, when_full: drop_newest}}, s -> g -> speaker], \
+         interrupt: {on: g.out, flush: [s]}}",
+    );
+    let format = "pcm_f32/48000/1";
+    let port = |name: &str, format: &str| json!({"name": name, "kind": "audio", "format": format});
+    let hop = |id: &str, kind: &str, placement: &str, inserted: bool, input: &str, output: &str| {
+        json!({"id": id, "type": kind, "placement": placement, "inserted": inserted,
+               "inputs": [port("in", input)], "outputs": [port("out", output)]})
+    };
+    let edge = |from: [&str; 2], to: [&str; 2], queue: serde_json::Value| {
+        json!({"from": {"node": from[0], "port": from[1]},
+               "to": {"node": to[0], "port": to[1]}, "queue": queue})
+    };
+    let none = json!(null);
+    let shed =
+        json!({"frames": 64, "bytes": 4_194_304, "age_ms": 2_000, "when_full": "drop_newest"});
+    let block = json!({"frames": 64, "bytes": 4_194_304, "age_ms": null, "when_full": "block"});
+    assert_eq!(
+        serde_json::to_value(pipeline.describe()).unwrap(),
+        json!({
+            "name": "d",
+            "description": "Louder.",
+            "digest": pipeline.digest(),
+            "parameters": {"db": {"type": "number", "default": 3, "description": "Gain.",
+                                  "min": 0.0, "max": 9.0}},
+            "inputs": [port("mic", format)],
+            "outputs": [{"name": "speaker", "kind": "audio", "format": format, "for": "mic"}],
+            "hops": [
+                hop("s", "audio.slow", "offload", false, format, format),
+                hop("g", "audio.gain", "in_place", false, format, format),
+                hop("mic:dejitter", "audio.dejitter", "in_place", true, "opus/48000/2 packets", format),
+                hop("speaker:encode", "audio.encode", "in_place", true, format, "opus/48000/1"),
+            ],
+            "edges": [
+                edge(["mic", ""], ["mic:dejitter", "in"], none.clone()),
+                edge(["speaker:encode", "out"], ["speaker", ""], block),
+                edge(["mic:dejitter", "out"], ["s", "in"], shed),
+                edge(["s", "out"], ["g", "in"], none.clone()),
+                edge(["g", "out"], ["speaker:encode", "in"], none),
+            ],
+            "interrupt": {"on": "g.out", "flush": ["s"]},
+        })
+    );
+}
+
+#[test]
+fn edges_into_one_port_are_brought_to_one_format() {
+    let pipeline = compile(
+        "{version: tidegate/v1, name: c, inputs: [{name: a, kind: audio, format: pcm_f32/16000/1}, \
+         {name: b, kind: audio, format: pcm_f32/48000/2}, {name: c, kind: audio, format: pcm_f32/8000/1}], \
+         outputs: [{name: x, kind: audio, for: a}, {name: y, kind: audio, for: c}], \
+         nodes: [{id: m, type: audio.mix}], edges: [a -> m, b -> m, c -> m, m -> x, m -> y]}",
+    );
+    let plan = pipeline.bind(&Binding::default()).unwrap();
+    assert_eq!(
+        hops(&plan),
+        [
+            "m pcm_f32/16000/1 -> pcm_f32/16000/1",
+            "m.in:channels pcm_f32/48000/2 -> pcm_f32/48000/1",
+            "m.in:resample pcm_f32/48000/1 -> pcm_f32/16000/1",
+            "m.in:resample-2 pcm_f32/8000/1 -> pcm_f32/16000/1",
+        ]
+    );
+    let seats: Vec<_> = plan.outputs.iter().map(|output| output.seat).collect();
+    assert_eq!(seats, [Some(0), Some(2)]);
+}
+
+#[test]
+fn what_a_worker_says_of_its_ports_is_used_and_held_against_what_is_declared() {
+    let text = |ports: &str| {
+        format!(
+            "{{version: tidegate/v1, name: r, inputs: [{{name: mic, kind: audio}}], \
+             outputs: [{{name: words, kind: text}}], \
+             nodes: [{{id: r, type: remote, params: {{endpoints: ['http://w:1'], pipeline: p{ports}}}}}], \
+             edges: [{{from: mic, to: r, queue: {{when_full: drop_oldest}}}}, r -> words]}}"
+        )
+    };
+    let speech = AudioFormat::pcm_s16(16_000, 1);
+    let worker = Ports {
+        inputs: vec![Port::input("audio", Accepts::exactly(speech), "")],
+        outputs: vec![Port::output("text", Kind::Text, "")],
+    };
+    let binding = Binding {
+        remote_ports: [("r".to_owned(), worker)].into(),
+        ..live(&[OPUS_PACKETS])
+    };
+    let plan = compile(&text("")).bind(&binding).unwrap();
+    assert_eq!(hops(&plan), ["r pcm_s16/16000/1 -> text"]);
+    assert_eq!(plan.hops[0].inputs[0].name, "audio");
+
+    let declared = ", outputs: [{name: words, kind: text}]";
+    let refused = compile(&text(declared)).bind(&binding).unwrap_err();
+    assert_eq!(refused.code, Code::Incompatible);
+    assert!(refused.message.contains("'words'"), "{refused}");
+}
+
+#[test]
+fn secrets_are_in_no_text() {
+    let text = INTERPRETER.replace("timeout: 30s", "timeout: \"${env:STT_TOKEN}\"");
+    let grants = Grants::operator([("STT_TOKEN".to_owned(), "secret-token".to_owned())]);
+    let refused = Pipeline::from_text("t", &text, &types::registry(), &grants).unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("'${env:STT_TOKEN}' is not a duration"),
+        "{refused}"
+    );
+    assert!(!refused.to_string().contains("secret-token"), "{refused}");
+
+    let pipeline = compile(INTERPRETER);
+    let plan = pipeline.bind(&live(&[OPUS_PACKETS])).unwrap();
+    let shown = format!(
+        "{pipeline:?} {plan:?} {}",
+        serde_json::to_string(&plan).unwrap()
+    );
+    assert!(!shown.contains("secret-token"), "{shown}");
+}
+
+#[test]
+fn yaml_and_json_of_the_same_content_have_the_same_digest() {
+    let yaml = compile(
+        "version: tidegate/v1\nname: e\ninputs: [{name: t, kind: text}]\noutputs: [{kind: text, name: u}]\nedges: [t -> u]\n",
+    );
+    let json = compile(
+        r#"{"name": "e", "version": "tidegate/v1", "edges": ["t -> u"], "inputs": [{"kind": "text", "name": "t"}], "outputs": [{"name": "u", "kind": "text"}]}"#,
+    );
+    assert_eq!(yaml.digest(), json.digest());
+    assert_eq!(yaml.digest().len(), 64);
 }

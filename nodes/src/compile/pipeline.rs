@@ -62,6 +62,8 @@ impl Pipeline {
         grants: &Grants,
         mut report: Report,
     ) -> Result<Self, Diagnostics> {
+        let grants = &restricted(grants, &manifest);
+        hide(grants, &mut report);
         unused_parameters(&manifest, &mut report);
         let values = Values::defaults(&manifest.parameters);
         let binding = Binding::default();
@@ -74,7 +76,7 @@ impl Pipeline {
         }
         match planned {
             Some(planned) if !report.has_errors() => Ok(Self {
-                grants: restricted(grants, &manifest),
+                grants: grants.clone(),
                 manifest,
                 registry: registry.clone(),
                 warnings: report.finish(),
@@ -146,6 +148,7 @@ impl Pipeline {
         }
         let values = Values::given(&self.manifest.parameters, &binding.parameters)?;
         let mut report = Report::new(Arc::clone(&self.manifest.source));
+        hide(&self.grants, &mut report);
         let planned = bind::plan(
             &self.manifest,
             &self.registry,
@@ -232,6 +235,12 @@ fn unused_parameters(manifest: &Manifest, report: &mut Report) {
                 ),
             );
         }
+    }
+}
+
+fn hide(grants: &Grants, report: &mut Report) {
+    if let Env::Values(values) = &grants.env {
+        report.hide(values.iter());
     }
 }
 

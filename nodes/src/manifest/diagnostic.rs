@@ -129,6 +129,8 @@ impl From<Diagnostics> for Error {
 pub(crate) struct Report {
     file: Arc<str>,
     items: Vec<Diagnostic>,
+    /// Values that no text may show, and what stands for each.
+    secrets: Vec<(String, String)>,
 }
 
 impl Report {
@@ -136,7 +138,27 @@ impl Report {
         Self {
             file,
             items: Vec::new(),
+            secrets: Vec::new(),
         }
+    }
+
+    /// Keeps values of environment variables, given by name, out of all texts. A value of few characters is no secret, and
+    /// may well be a word of the text.
+    pub(crate) fn hide<'a>(&mut self, env: impl Iterator<Item = (&'a String, &'a String)>) {
+        const SHORTEST: usize = 6;
+        self.secrets = env
+            .filter(|(_, value)| value.len() >= SHORTEST)
+            .map(|(name, value)| (value.clone(), format!("${{env:{name}}}")))
+            .collect();
+    }
+
+    fn hidden(&self, mut text: String) -> String {
+        for (secret, name) in &self.secrets {
+            if text.contains(secret.as_str()) {
+                text = text.replace(secret.as_str(), name);
+            }
+        }
+        text
     }
 
     pub(crate) fn error(
@@ -173,8 +195,8 @@ impl Report {
             column: at.column,
             severity,
             rule,
-            message,
-            mend,
+            message: self.hidden(message),
+            mend: self.hidden(mend),
         };
         if self.items.len() < MOST && !self.items.contains(&diagnostic) {
             self.items.push(diagnostic);
