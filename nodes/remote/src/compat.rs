@@ -7,6 +7,24 @@ use tidegate_proto::message::{Direction, Opened, Port, StreamSpec};
 use crate::config::HopPorts;
 use crate::error::RemoteError;
 
+/// Gives the one port of a side that the manifest does not name the name that it has at the worker, if the worker has one there.
+pub(crate) fn resolve(mut ports: HopPorts, opened: &Opened) -> HopPorts {
+    let sides = [
+        (Direction::Input, &mut ports.inputs),
+        (Direction::Output, &mut ports.outputs),
+    ];
+    for (direction, ours) in sides {
+        let [(name, _)] = ours.as_mut_slice() else {
+            continue;
+        };
+        let mut theirs = opened.ports.iter().filter(|p| p.direction == direction);
+        if let (true, Some(only), None) = (name.is_empty(), theirs.next(), theirs.next()) {
+            only.name.as_str().clone_into(name);
+        }
+    }
+    ports
+}
+
 /// Checks each joined port of the hop against the ports that the worker lists.
 ///
 /// # Errors
@@ -152,6 +170,20 @@ mod tests {
             .err()
             .map(|error| error.to_string())
             .unwrap_or_default()
+    }
+
+    #[test]
+    fn an_unnamed_port_is_the_only_one_that_the_worker_has() {
+        let ports = || HopPorts {
+            hop: "stt".into(),
+            inputs: vec![(String::new(), None)],
+            outputs: vec![(String::new(), None)],
+        };
+        let mic = ("mic", Direction::Input, Kind::Audio, None);
+        let words = |name| (name, Direction::Output, Kind::Text, None);
+        let resolved = resolve(ports(), &opened(&[mic, words("a"), words("b")]));
+        assert_eq!(resolved.inputs[0].0, "mic");
+        assert_eq!(resolved.outputs[0].0, "");
     }
 
     #[test]

@@ -100,7 +100,8 @@ pub struct OpenContext {
     pub deadline: Option<Timestamp>,
 }
 
-/// Ports of a hop in the graph's numbering. The format is what flows there, or `None` if nothing is joined to the port.
+/// Ports of a hop in the graph's numbering. The format is what flows there, or `None` if nothing is joined to the port. An empty
+/// name means the only port that the worker has on that side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HopPorts {
     /// The hop's id, for errors.

@@ -67,6 +67,7 @@ impl Exchange {
         timeouts: Timeouts,
         now: Timestamp,
     ) -> Result<Self, RemoteError> {
+        let ports = &compat::resolve(ports.clone(), opened);
         compat::check(ports, opened)?;
         let counts = opened.features.iter().any(|f| f == feature::CREDITS);
         let theirs = |direction| {

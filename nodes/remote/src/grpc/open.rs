@@ -73,8 +73,10 @@ fn message(
     context: OpenContext,
 ) -> Result<Open, RemoteError> {
     let specs = |side: &[(String, Option<tidegate_nodes::StreamFormat>)]| {
+        // A port that the manifest leaves unnamed has no name to be spoken of before the worker lists it.
         let known = side
             .iter()
+            .filter(|(name, _)| !name.is_empty())
             .filter_map(|(name, format)| Some((name, compat::spec(format.as_ref()?)?)));
         known
             .map(|(name, spec)| Ok((port(name)?, spec)))
@@ -105,7 +107,7 @@ fn port(name: &str) -> Result<PortName, RemoteError> {
 /// Formats of outputs for frames that leave theirs out: what flows there, else what the worker listed.
 fn formats(ports: &HopPorts, opened: &Opened) -> PortFormats {
     let mut formats = PortFormats::of_opened(opened);
-    for (name, format) in &ports.outputs {
+    for (name, format) in &compat::resolve(ports.clone(), opened).outputs {
         if let (Ok(name), Some(spec)) = (port(name), format.as_ref().and_then(compat::spec)) {
             formats.set(name, spec);
         }
