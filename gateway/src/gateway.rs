@@ -24,7 +24,7 @@ pub(crate) struct Gateway {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) pipelines: Pipelines,
     pub(crate) sessions: Arc<Table>,
-    pub(crate) remotes: crate::remote::Connector,
+    pub(crate) remotes: tidegate_remote::Connector,
     pub(crate) webrtc: Option<WebrtcParts>,
 }
 
@@ -91,7 +91,7 @@ impl Gateway {
             sessions: Table::new(config.limits.sessions, Arc::clone(&metrics)),
             metrics,
             pipelines,
-            remotes: crate::remote::Connector,
+            remotes: crate::remote::connector(config.limits.message.0),
             webrtc,
             config,
         }))

@@ -1,29 +1,184 @@
-//! Remote hops of a session.
+//! Remote hops of a session: what the manifest says becomes open streams to workers.
+//!
+//! Ports that a manifest does not declare are asked of the worker before the session is planned; all of them are checked again by
+//! what the worker says on opening.
 
 use std::collections::BTreeMap;
+use std::task::{Context, Poll};
 
-use tidegate_nodes::{Error, Plan, Ports};
+use tidegate_media::Timestamp;
+use tidegate_nodes::compile::{Binding, RemoteParams};
+use tidegate_nodes::graph::Mode;
+use tidegate_nodes::plan::PlanHop;
+use tidegate_nodes::{Code, Error, HopCommand, HopEvent, Placement, Plan, Ports};
+use tidegate_proto::message;
+use tidegate_remote::{
+    ConnectorConfig, HopPorts, OpenContext, RemoteConfig, RemoteHop, Secret, Target, Timeouts,
+};
 
 use crate::gateway::Gateway;
+use crate::metrics::label;
 use crate::session::hops::Hop;
 use crate::session::open::Prepared;
 
-#[derive(Default)]
-pub(crate) struct Connector;
+/// Connections to workers, shared by all sessions.
+pub(crate) fn connector(message_bytes: usize) -> tidegate_remote::Connector {
+    let config = ConnectorConfig::default();
+    let message_bytes = message_bytes.max(config.message_bytes);
+    tidegate_remote::Connector::new(ConnectorConfig {
+        message_bytes,
+        ..config
+    })
+}
 
 impl Gateway {
-    pub(crate) async fn remote_ports(
+    /// Binds a session's plan, asking workers for the ports that the manifest leaves open.
+    pub(crate) async fn bind(
         &self,
-        _plan: &Plan,
-    ) -> Result<BTreeMap<String, Ports>, Error> {
-        Ok(BTreeMap::new())
+        prepared: &Prepared,
+        mut binding: Binding,
+    ) -> Result<Plan, Error> {
+        let plan = prepared.pipeline.bind(&binding)?;
+        binding.remote_ports = self.remote_ports(&plan).await?;
+        if binding.remote_ports.is_empty() {
+            Ok(plan)
+        } else {
+            prepared.pipeline.bind(&binding)
+        }
     }
+
+    /// Ports of remote hops that declare none, as their workers say.
+    async fn remote_ports(&self, plan: &Plan) -> Result<BTreeMap<String, Ports>, Error> {
+        let mut known = BTreeMap::new();
+        for hop in plan
+            .hops
+            .iter()
+            .filter(|hop| hop.placement == Placement::Remote)
+        {
+            let params = params(hop)?;
+            let declared = params.inputs.is_some() && params.outputs.is_some();
+            if declared || params.pipeline.is_none() {
+                continue;
+            }
+            let config = config(hop, params)?;
+            let described = tidegate_remote::describe(&self.remotes, &config, &hop.id).await?;
+            known.insert(hop.id.clone(), described.ports);
+        }
+        Ok(known)
+    }
+
+    /// Opens every remote hop of a plan.
     pub(crate) async fn open_remotes(
         &self,
-        _plan: &Plan,
-        _prepared: &Prepared,
-        _hops: &mut Vec<(usize, Box<dyn Hop>)>,
+        plan: &Plan,
+        prepared: &Prepared,
+        hops: &mut Vec<(usize, Box<dyn Hop>)>,
     ) -> Result<(), Error> {
+        let remotes = plan.hops.iter().enumerate();
+        for (index, hop) in remotes.filter(|(_, hop)| hop.placement == Placement::Remote) {
+            let config = config(hop, params(hop)?)?;
+            let now = self.clock.now();
+            let context = OpenContext {
+                now,
+                hop_count: prepared.hop_count,
+                mode: match prepared.mode {
+                    Mode::Live => message::Mode::Live,
+                    Mode::Waits => message::Mode::Waits,
+                },
+                deadline: prepared.deadline.map(|limit| now + limit),
+            };
+            let ports = HopPorts::from(hop);
+            let opened = RemoteHop::open(&self.remotes, &config, &ports, context).await;
+            self.count_attempt(prepared, hop, &config, &opened);
+            hops.push((index, Box::new(opened?)));
+        }
         Ok(())
     }
+
+    fn count_attempt(
+        &self,
+        prepared: &Prepared,
+        hop: &PlanHop,
+        config: &RemoteConfig,
+        opened: &Result<RemoteHop, Error>,
+    ) {
+        let (endpoint, outcome) = match opened {
+            Ok(open) => (open.endpoint().to_owned(), "ok"),
+            Err(error) => {
+                let endpoint = error
+                    .endpoint
+                    .clone()
+                    .or_else(|| config.endpoints.first().cloned());
+                (endpoint.unwrap_or_default(), error.code.as_str())
+            }
+        };
+        let (pipeline, id) = prepared.labels(hop);
+        let place = vec![
+            label("pipeline", pipeline),
+            label("hop", id),
+            label("endpoint", endpoint),
+        ];
+        let up = if outcome == "ok" { 1.0 } else { 0.0 };
+        self.metrics
+            .gauge("tidegate_endpoint_up", place.clone())
+            .set(up);
+        let mut labels = place;
+        labels.push(label("outcome", outcome));
+        self.metrics
+            .counter("tidegate_hop_attempts_total", labels)
+            .increment(1);
+    }
+}
+
+impl Hop for RemoteHop {
+    fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<HopEvent> {
+        Self::poll_event(self, cx, now)
+    }
+
+    fn send(&mut self, now: Timestamp, command: HopCommand) {
+        Self::send(self, now, command);
+    }
+
+    fn endpoint(&self) -> Option<&str> {
+        Some(Self::endpoint(self))
+    }
+
+    fn timeout(&self) -> Option<Timestamp> {
+        self.poll_timeout()
+    }
+}
+
+fn params(hop: &PlanHop) -> Result<RemoteParams, Error> {
+    RemoteParams::read(&hop.params).map_err(|problems| {
+        let texts: Vec<_> = problems
+            .iter()
+            .map(|p| format!("{}: {}", p.path, p.message))
+            .collect();
+        Error::new(Code::ManifestInvalid, texts.join("; ")).at_hop(&hop.id)
+    })
+}
+
+fn config(hop: &PlanHop, params: RemoteParams) -> Result<RemoteConfig, Error> {
+    let waits = params.timeouts();
+    let target = match (params.pipeline, params.manifest) {
+        (Some(name), _) => Target::Pipeline(name),
+        (None, Some(manifest)) => Target::Manifest(serde_json::Value::Object(manifest).to_string()),
+        (None, None) => {
+            let text =
+                "manifest_url is not served by this version: name a pipeline or give a manifest";
+            return Err(Error::new(Code::Incompatible, text).at_hop(&hop.id));
+        }
+    };
+    Ok(RemoteConfig {
+        endpoints: params.endpoints,
+        target,
+        parameters: params.parameters,
+        timeouts: Timeouts {
+            connect: waits.connect.map_or(Timeouts::CONNECT, |span| span.0),
+            first_output: waits.first_output.map(|span| span.0),
+            gap: waits.gap.map(|span| span.0),
+            call: waits.call.map(|span| span.0),
+        },
+        bearer: params.auth.map(|auth| Secret::new(auth.bearer)),
+    })
 }

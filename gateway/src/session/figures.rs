@@ -243,6 +243,15 @@ impl Figures {
             .collect()
     }
 
+    /// A frame left for a client, so long after what caused it had arrived.
+    pub(crate) fn departed(&self, now: Timestamp, egress: EgressId, latency: Duration) {
+        let mut state = lock(&self.state);
+        state.latency.record(now, latency);
+        if let Some((_, histogram)) = state.egresses.iter().find(|(id, _)| *id == egress) {
+            histogram.record(seconds(latency));
+        }
+    }
+
     /// Latency of the whole session over the last ten seconds.
     pub(crate) fn session_latency(&self, now: Timestamp) -> Option<Percentiles> {
         lock(&self.state).latency.percentiles(now)
@@ -321,14 +330,8 @@ impl Probe for SessionProbe {
         window.record(now, value);
     }
 
-    fn session_latency(&mut self, egress: EgressId, value: Duration) {
-        let now = self.clock.now();
-        let mut state = lock(&self.state);
-        state.latency.record(now, value);
-        if let Some((_, histogram)) = state.egresses.iter().find(|(id, _)| *id == egress) {
-            histogram.record(seconds(value));
-        }
-    }
+    /// The driver measures this one: only it sees a frame leave.
+    fn session_latency(&mut self, _egress: EgressId, _value: Duration) {}
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {

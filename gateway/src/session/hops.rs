@@ -20,7 +20,7 @@ pub(crate) trait Hop: Send {
     fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<HopEvent>;
 
     /// Takes a command; frames only within the credit that the hop gave.
-    fn send(&mut self, command: HopCommand);
+    fn send(&mut self, now: Timestamp, command: HopCommand);
 
     /// The endpoint as configured, if it is remote.
     fn endpoint(&self) -> Option<&str> {
@@ -240,7 +240,7 @@ impl Hop for OffloadHop {
         }
     }
 
-    fn send(&mut self, command: HopCommand) {
+    fn send(&mut self, now: Timestamp, command: HopCommand) {
         if self.over {
             return;
         }
@@ -264,7 +264,7 @@ impl Hop for OffloadHop {
                 }
             }
         }
-        self.commands.push_back((self.clock.now(), command));
+        self.commands.push_back((now, command));
     }
 
     fn timeout(&self) -> Option<Timestamp> {

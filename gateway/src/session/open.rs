@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tidegate_nodes::compile::{Binding, Pipeline};
 use tidegate_nodes::graph::{Graph, Mode};
-use tidegate_nodes::{Code, Error, Placement, Plan};
+use tidegate_nodes::plan::PlanHop;
+use tidegate_nodes::{Code, Error, Plan};
 use tidegate_proto::message::Source;
 
 use super::control::Control;
@@ -118,18 +119,16 @@ impl Gateway {
     async fn prepare(
         &self,
         prepared: Prepared,
-        mut binding: Binding,
+        binding: Binding,
         slot: &Slot,
         shared: bool,
         control: tokio::sync::mpsc::Receiver<Control>,
     ) -> Result<Parts, Error> {
-        let pipeline = &prepared.pipeline;
-        binding.remote_ports = self.remote_ports(pipeline.outline()).await?;
-        let plan = Arc::new(pipeline.bind(&binding)?);
+        let plan = Arc::new(self.bind(&prepared, binding).await?);
         let figures = Figures::new(
             self.clock,
             Arc::clone(&self.metrics),
-            pipeline.name(),
+            prepared.pipeline.name(),
             prepared.inline,
         )
         .over_the_whole(prepared.whole);
@@ -189,6 +188,17 @@ pub(crate) struct Prepared {
     pub(crate) deadline: Option<Duration>,
 }
 
+impl Prepared {
+    /// How `/metrics` calls the pipeline and one of its hops: inline manifests share a name, so that clients cannot make labels.
+    pub(crate) fn labels(&self, hop: &PlanHop) -> (String, String) {
+        if self.inline {
+            ("inline".to_owned(), hop.node_type.clone())
+        } else {
+            (self.pipeline.name().to_owned(), hop.id.clone())
+        }
+    }
+}
+
 /// What the first client sends decides the formats inside.
 fn binding(
     prepared: &Prepared,
@@ -236,9 +246,4 @@ fn check_key(key: &str) -> Result<(), Error> {
         return Err(Error::new(Code::BadRequest, text));
     }
     Ok(())
-}
-
-/// Whether a plan has hops of a placement.
-pub(super) fn remote_hops(plan: &Plan) -> impl Iterator<Item = usize> {
-    (0..plan.hops.len()).filter(|&hop| plan.hops[hop].placement == Placement::Remote)
 }

@@ -38,7 +38,11 @@ impl Driver {
                     let output = port.output;
                     let ingress = frame.meta.ingress;
                     if ingress > Timestamp::ZERO {
-                        frame.meta.service = Some(now.saturating_since(ingress));
+                        // What was done for it since `now` counts.
+                        let left = self.parts.clock.now();
+                        let latency = left.saturating_since(ingress);
+                        frame.meta.service = Some(latency);
+                        self.parts.figures.departed(left, egress, latency);
                     }
                     slot.last_progress = now;
                     slot.link.send(now, LinkMessage::Frame { output, frame });
@@ -62,7 +66,7 @@ impl Driver {
                 }
                 Output::Hop { hop, command } => {
                     if let Some((_, target)) = self.parts.hops.iter_mut().find(|(i, _)| *i == hop) {
-                        target.send(command);
+                        target.send(now, command);
                     }
                 }
                 Output::KeyFrameWanted { input } => self.key_frame_wanted(now, Some(input)),
