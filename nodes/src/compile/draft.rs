@@ -224,17 +224,6 @@ fn remote(
             "leave it out, or use a later version",
         );
     }
-    if params.endpoints.len() > 1 {
-        report.warn(
-            decl.locate("endpoints[1]"),
-            "unsupported",
-            format!(
-                "this version uses the first endpoint of '{}' only",
-                decl.id.value
-            ),
-            "list one",
-        );
-    }
     allow_listed(decl, &params, grants, report);
     let mut body = Remote {
         infer_inputs: params.inputs.is_none() && learnt.is_none(),

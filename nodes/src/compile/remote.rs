@@ -34,7 +34,7 @@ pub struct RemoteParams {
     /// The protocol that the worker speaks.
     #[serde(default)]
     pub transport: Transport,
-    /// Where the worker is: `http://host:port` or `https://host:port`.
+    /// Where the worker is: `http://host:port` or `https://host:port`. The first that opens serves the session.
     pub endpoints: Vec<String>,
     /// The pipeline to open there, by its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -316,6 +316,9 @@ impl RemoteParams {
         if self.transport != Transport::Grpc {
             let name = format!("transport '{}'", self.transport.as_str());
             found.push(("transport", name.into()));
+        }
+        if self.manifest_url.is_some() {
+            found.push(("manifest_url", "'manifest_url'".into()));
         }
         if self.retry.is_some() {
             found.push(("retry", "'retry'".into()));
