@@ -7,17 +7,18 @@ use tidegate_tests::fixtures::{cached, recording};
 use tidegate_tests::http::send;
 use tidegate_tests::{Deadline, Gateway, Peer};
 
-/// Sends a recording through `echo`, so that there are figures.
+/// Sends a recording through a pipeline with a node, so that there are figures.
 async fn speak(gateway: &Gateway) {
-    let peer = Peer::python("ws_client.py").args([&gateway.address.to_string(), "json"]);
+    let address = gateway.address.to_string();
+    let peer = Peer::python("ws_client.py").args([&address, "json", "--pipeline", "louder"]);
     let peer = peer.args(["--wav".as_ref(), recording("jfk.wav").as_os_str()]);
     let report = peer.report(Deadline::secs(60)).await;
-    assert_eq!(report["same"], true, "{report:#}\n{}", gateway.logs.text());
+    assert_eq!(report["frames"], 550, "{report:#}\n{}", gateway.logs.text());
 }
 
 #[tokio::test]
 async fn promtool_has_nothing_to_say_about_our_metrics() {
-    let gateway = Gateway::start(&[]).await;
+    let gateway = Gateway::start(&["--pipelines", "tests/pipelines"]).await;
     speak(&gateway).await;
     let folder = tempfile::tempdir().expect("a folder for the page");
     let page = folder.path().join("metrics");
@@ -32,7 +33,7 @@ async fn promtool_has_nothing_to_say_about_our_metrics() {
 
 #[tokio::test]
 async fn prometheus_scrapes_and_answers_for_the_p99_of_a_hop() {
-    let gateway = Gateway::start(&[]).await;
+    let gateway = Gateway::start(&["--pipelines", "tests/pipelines"]).await;
     let folder = tempfile::tempdir().expect("a folder for Prometheus");
     let config = json!({
         "global": {"scrape_interval": "250ms", "scrape_timeout": "250ms"},
@@ -63,8 +64,8 @@ async fn prometheus_scrapes_and_answers_for_the_p99_of_a_hop() {
     let address = address.unwrap_or_else(|e| panic!("{e} in {line}"));
     speak(&gateway).await;
 
-    let query = "histogram_quantile(0.99,sum%20by%20(le,hop)\
-                 (tidegate_hop_service_seconds_bucket%7Bpipeline%3D%22echo%22%7D))";
+    let query = "histogram_quantile(0.99,sum%20by%20(le)\
+                 (tidegate_hop_service_seconds_bucket%7Bhop%3D%22gain%22%7D))";
     let path = format!("/api/v1/query?query={query}");
     let p99 = by
         .until(|| async {
@@ -78,5 +79,5 @@ async fn prometheus_scrapes_and_answers_for_the_p99_of_a_hop() {
         .await;
     let metrics = gateway.metrics().await;
     let p99 = p99.unwrap_or_else(|| panic!("no p99:\n{metrics}\n{}", server.logs.text()));
-    assert!(p99 < 0.1, "the p99 of an echo's hop is {p99} s");
+    assert!(p99 < 0.1, "the p99 of a gain is {p99} s");
 }
