@@ -2,8 +2,6 @@
 //!
 //! Set `UPDATE_EXPECTED=1` to write what is reported now, and read the difference.
 
-mod types;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -17,7 +15,7 @@ fn diagnose(name: &str, text: &str) -> Diagnostics {
     } else {
         Grants::operator([("STT_TOKEN".to_owned(), "secret".to_owned())])
     };
-    match Pipeline::from_text(name, text, &types::registry(), &grants) {
+    match Pipeline::from_text(name, text, &crate::types::registry(), &grants) {
         Ok(pipeline) => pipeline.warnings().clone(),
         Err(diagnostics) => diagnostics,
     }

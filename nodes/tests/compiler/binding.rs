@@ -1,7 +1,5 @@
 //! Manifests that compile: what is inserted where, and what binding decides.
 
-mod types;
-
 use serde_json::json;
 use tidegate_media::{AudioFormat, Codec, Kind};
 use tidegate_nodes::plan::{Mode, Plan, WhenFull};
@@ -12,11 +10,11 @@ const OPUS_PACKETS: StreamFormat = StreamFormat::Audio {
     packets: true,
 };
 
-const INTERPRETER: &str = include_str!("manifests/interpreter.yaml");
+const INTERPRETER: &str = include_str!("../manifests/interpreter.yaml");
 
 fn compile(text: &str) -> Pipeline {
     let grants = Grants::operator([("STT_TOKEN".to_owned(), "secret-token".to_owned())]);
-    match Pipeline::from_text("test.yaml", text, &types::registry(), &grants) {
+    match Pipeline::from_text("test.yaml", text, &crate::types::registry(), &grants) {
         Ok(pipeline) => pipeline,
         Err(diagnostics) => panic!("{diagnostics}"),
     }
@@ -281,7 +279,7 @@ fn what_a_worker_says_of_its_ports_is_used_and_held_against_what_is_declared() {
 fn secrets_are_in_no_text() {
     let text = INTERPRETER.replace("timeout: 30s", "timeout: \"${env:STT_TOKEN}\"");
     let grants = Grants::operator([("STT_TOKEN".to_owned(), "secret-token".to_owned())]);
-    let refused = Pipeline::from_text("t", &text, &types::registry(), &grants).unwrap_err();
+    let refused = Pipeline::from_text("t", &text, &crate::types::registry(), &grants).unwrap_err();
     assert!(
         refused
             .to_string()

@@ -1,17 +1,15 @@
 //! Manifests are outside input: whatever the text, reading and compiling it ends, soon, in a pipeline or in diagnostics.
 
-mod types;
-
 use std::time::Duration;
 
 use proptest::prelude::*;
 use tidegate_nodes::{Binding, Diagnostics, Grants, Pipeline, draw};
 
-const INTERPRETER: &str = include_str!("manifests/interpreter.yaml");
+const INTERPRETER: &str = include_str!("../manifests/interpreter.yaml");
 
 /// Compiles, and uses what compiles in every way.
 fn try_text(text: &str) -> Result<(), Diagnostics> {
-    let registry = types::registry();
+    let registry = crate::types::registry();
     let grants = Grants::operator([("STT_TOKEN".to_owned(), "secret".to_owned())]);
     let pipeline = Pipeline::from_text("t", text, &registry, &grants)?;
     let _ = pipeline.bind(&Binding::default());

@@ -1,19 +1,22 @@
 //! Pictures of pipelines.
 
-mod types;
-
 use tidegate_nodes::compile::Description;
 use tidegate_nodes::draw::{to_mermaid, to_svg};
 use tidegate_nodes::{Grants, Pipeline};
 
 fn describe(text: &str) -> Description {
-    match Pipeline::from_text("test.yaml", text, &types::registry(), &Grants::offline()) {
+    match Pipeline::from_text(
+        "test.yaml",
+        text,
+        &crate::types::registry(),
+        &Grants::offline(),
+    ) {
         Ok(pipeline) => pipeline.describe(),
         Err(diagnostics) => panic!("{diagnostics}"),
     }
 }
 
-const INTERPRETER: &str = include_str!("manifests/interpreter.yaml");
+const INTERPRETER: &str = include_str!("../manifests/interpreter.yaml");
 
 #[test]
 fn mermaid_shows_nodes_and_the_conversions_of_clients() {
