@@ -5,6 +5,7 @@
 mod check;
 mod graph;
 mod nodes;
+mod run;
 mod serve;
 mod source;
 mod table;
@@ -25,6 +26,8 @@ struct Cli {
 enum Command {
     /// Runs the gateway.
     Serve(serve::Serve),
+    /// Runs one pipeline over files or standard input, without a server.
+    Run(run::Run),
     /// Finds every error of manifests at once.
     Check(check::Check),
     /// Lists node types: their ports, formats, parameters and cost.
@@ -39,6 +42,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Serve(serve) => serve.run(),
+        Command::Run(run) => run.run(),
         Command::Check(check) => check.run(),
         Command::Nodes(nodes) => nodes.run(),
         Command::Graph(draw) => draw.run(),

@@ -205,7 +205,8 @@ fn audio_wish(wanted: &[(PortName, StreamSpec)], port: &str, sent: Option<AudioF
     })
 }
 
-fn format_of(frame: &Frame) -> StreamFormat {
+/// The format of a frame.
+pub(crate) fn format_of(frame: &Frame) -> StreamFormat {
     match &frame.payload {
         Payload::Audio(audio) => StreamFormat::audio(audio.format),
         Payload::Video(video) => StreamFormat::Video(video.format),

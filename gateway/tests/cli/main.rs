@@ -1,4 +1,5 @@
 //! The command line as a shell sees it: the built binary, its exit codes, and what it prints where.
 
 mod look;
+mod run;
 mod support;
