@@ -9,15 +9,17 @@ use std::collections::VecDeque;
 use tidegate_media::{Frame, Kind, Timestamp};
 use tidegate_nodes::{DropReason, Error, HopCommand, HopEvent, StreamFormat};
 use tidegate_proto::message::{Credit, Direction, Opened, feature};
-use tidegate_proto::{ClientMessage, PortName, ServerMessage};
+use tidegate_proto::{ClientMessage, PortName};
 
 use crate::compat;
 use crate::config::{HopPorts, Timeouts};
 use crate::credit::{ReceiveWindow, SendWindow};
 use crate::error::RemoteError;
 use crate::link::{Counts, FramePlace};
+use crate::numbering::Numbering;
 use crate::watch::Watch;
 
+mod receive;
 #[cfg(test)]
 mod tests;
 
@@ -40,7 +42,9 @@ struct Input {
     /// `None`: nothing is joined to it here, and the worker may not even have it.
     name: Option<PortName>,
     window: SendWindow,
+    /// The graph's number of the newest frame.
     newest: u64,
+    numbering: Numbering,
     ended: bool,
 }
 
@@ -81,6 +85,7 @@ impl Exchange {
                 .flatten(),
             window: SendWindow::new(counts),
             newest: 0,
+            numbering: Numbering::default(),
             ended: false,
         };
         let mut this = Self {
@@ -125,8 +130,8 @@ impl Exchange {
         Ok(this)
     }
 
-    /// What the graph wants; gives what is to be sent. The transport's queue is to be emptied of frames ([`Self::discarded`])
-    /// before an interrupt is sent.
+    /// What the graph wants; gives what is to be sent. Before an interrupt the transport's queue is to be emptied of frames if
+    /// [`Self::may_discard`] says so, and [`Self::discarded`] told.
     pub(crate) fn command(
         &mut self,
         now: Timestamp,
@@ -159,7 +164,7 @@ impl Exchange {
         &mut self,
         now: Timestamp,
         port: usize,
-        frame: Frame,
+        mut frame: Frame,
     ) -> Option<(ClientMessage, Option<FramePlace>)> {
         let bytes = frame.payload.size();
         let input = self.inputs.get_mut(port)?;
@@ -176,95 +181,9 @@ impl Exchange {
         input.newest = input.newest.max(frame.meta.seq);
         self.watch
             .sent(now, port, frame.meta.seq, frame.meta.utterance);
+        frame.meta.seq = input.numbering.to_wire(frame.meta.seq);
         let message = ClientMessage::Frame { port: name, frame };
         Some((message, Some(FramePlace { port, bytes })))
-    }
-
-    /// What the worker sent.
-    pub(crate) fn receive(&mut self, now: Timestamp, message: ServerMessage) {
-        if self.over {
-            return;
-        }
-        if let Err(error) = self.take(now, message) {
-            self.failed(error);
-        }
-    }
-
-    fn take(&mut self, now: Timestamp, message: ServerMessage) -> Result<(), RemoteError> {
-        match message {
-            ServerMessage::Frame { port, frame } => self.output(now, &port, frame)?,
-            ServerMessage::Credit(credit) => {
-                let (_, input) = self.input(&credit.port)?;
-                input.window.credited(&credit);
-                self.grant();
-            }
-            ServerMessage::Ack(ack) => {
-                let (port, _) = self.input(&ack.port)?;
-                self.watch.acknowledged(now, port, ack.seq);
-                let event = HopEvent::Acknowledged { port, seq: ack.seq };
-                self.events.push_back(event);
-            }
-            ServerMessage::End { port } => {
-                let output = self.named(&port)?;
-                self.end(output);
-            }
-            ServerMessage::Ended { .. } => {
-                for output in 0..self.outputs.len() {
-                    self.end(output);
-                }
-                self.over = true;
-                self.watch.ended();
-            }
-            ServerMessage::Error(error) => return Err(RemoteError::Worker(error)),
-            ServerMessage::Opened(_) => {
-                return Err(RemoteError::Protocol("a second 'opened'".into()));
-            }
-            ServerMessage::Draining { deadline } => {
-                tracing::info!(?deadline, "worker of a remote hop is draining");
-            }
-            // Its outputs' listeners hear of an interrupt from the graph; figures and replay were not asked for.
-            ServerMessage::Interrupted { .. }
-            | ServerMessage::Stats(_)
-            | ServerMessage::ReplayFrom(_) => {}
-        }
-        Ok(())
-    }
-
-    fn output(&mut self, now: Timestamp, port: &PortName, frame: Frame) -> Result<(), RemoteError> {
-        let index = self.named(port)?;
-        let output = &mut self.outputs[index];
-        if output.ended {
-            return Err(RemoteError::Protocol(format!(
-                "a frame on '{port}' after its end"
-            )));
-        }
-        if !compat::admits(output.format.as_ref(), output.kind, &frame) {
-            return Err(RemoteError::Protocol(format!(
-                "a frame of {} on '{port}', which is {}",
-                shape(&frame),
-                output
-                    .format
-                    .map_or_else(|| output.kind.to_string(), |format| format.to_string())
-            )));
-        }
-        let credit = output.window.received().map_err(|_| {
-            RemoteError::Protocol(format!("more frames on '{port}' than it had credit for"))
-        })?;
-        let place = output.port;
-        if let Some(frames) = credit {
-            self.credit(port.clone(), frames);
-        }
-        let caused_by = frame.meta.caused_by;
-        self.watch.output(now, caused_by);
-        if (1..=self.void_up_to).contains(&caused_by) {
-            self.drop_frames(DropReason::Interrupted, 1);
-            return Ok(());
-        }
-        match place {
-            Some(port) => self.events.push_back(HopEvent::Frame { port, frame }),
-            None => self.drop_frames(DropReason::NoListener, 1),
-        }
-        Ok(())
     }
 
     /// The transport took frames.
@@ -277,11 +196,25 @@ impl Exchange {
         self.grant();
     }
 
-    /// Frames left the transport's queue unsent.
+    /// Whether frames that were not sent yet may be taken back: with several inputs it is not said which one caused an output,
+    /// so their numbers must stay as they are.
+    pub(crate) fn may_discard(&self) -> bool {
+        self.only_fed().is_some()
+    }
+
+    /// The input that is joined, if it is the only one.
+    fn only_fed(&self) -> Option<&Input> {
+        let mut fed = self.inputs.iter().filter(|input| input.name.is_some());
+        let first = fed.next()?;
+        fed.next().is_none().then_some(first)
+    }
+
+    /// The newest frames left the transport's queue unsent.
     pub(crate) fn discarded(&mut self, counts: &Counts) {
         for (port, frames, bytes) in counts.iter() {
             if let Some(input) = self.inputs.get_mut(port) {
                 input.window.discarded(frames, bytes);
+                input.numbering.skip(frames, input.newest);
             }
             let frames = u32::try_from(frames).unwrap_or(u32::MAX);
             self.drop_frames(DropReason::Interrupted, frames);
@@ -335,30 +268,6 @@ impl Exchange {
         inputs.any(|input| input.window.waits_for_transport())
     }
 
-    fn input(&mut self, name: &PortName) -> Result<(usize, &mut Input), RemoteError> {
-        let mut inputs = self.inputs.iter_mut().enumerate();
-        let found = inputs.find(|(_, input)| input.name.as_ref() == Some(name));
-        found.ok_or_else(|| RemoteError::Protocol(format!("input '{name}', which was not joined")))
-    }
-
-    fn named(&self, name: &PortName) -> Result<usize, RemoteError> {
-        let found = self.outputs.iter().position(|output| output.name == *name);
-        found.ok_or_else(|| {
-            RemoteError::Protocol(format!(
-                "output '{name}', which it did not list when it opened"
-            ))
-        })
-    }
-
-    fn end(&mut self, output: usize) {
-        let output = &mut self.outputs[output];
-        if !std::mem::replace(&mut output.ended, true)
-            && let Some(port) = output.port
-        {
-            self.events.push_back(HopEvent::Ended { port });
-        }
-    }
-
     fn grant(&mut self) {
         for (port, input) in self.inputs.iter_mut().enumerate() {
             if input.name.is_none() {
@@ -385,13 +294,5 @@ impl Exchange {
 
     fn drop_frames(&mut self, reason: DropReason, frames: u32) {
         self.events.push_back(HopEvent::Dropped { reason, frames });
-    }
-}
-
-fn shape(frame: &Frame) -> String {
-    match &frame.payload {
-        tidegate_media::Payload::Audio(audio) => audio.format.to_string(),
-        tidegate_media::Payload::Video(video) => video.format.codec.as_str().to_owned(),
-        other => other.kind().to_string(),
     }
 }

@@ -66,7 +66,7 @@ impl RemoteHop {
 
     /// Takes a command. Never waits; frames come only within the credit that the hop gave, else the hop fails.
     pub fn send(&mut self, now: Timestamp, command: HopCommand) {
-        if matches!(command, HopCommand::Interrupt) {
+        if matches!(command, HopCommand::Interrupt) && self.exchange.may_discard() {
             // What waits is older than the interrupt, which is to overtake it.
             let discarded = self.link.discard_frames();
             self.exchange.discarded(&discarded);

@@ -25,6 +25,7 @@ mod credit;
 mod error;
 mod exchange;
 mod link;
+mod numbering;
 mod outbox;
 mod watch;
 

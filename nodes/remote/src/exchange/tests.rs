@@ -209,6 +209,31 @@ fn an_interrupt_voids_what_older_input_caused() {
 }
 
 #[test]
+fn what_an_interrupt_takes_back_leaves_no_gap_in_the_numbers_on_the_wire() {
+    let mut exchange = exchange(&[]);
+    events(&mut exchange);
+    for seq in 1..=3 {
+        assert!(exchange.command(NOW, audio(seq)).is_some());
+    }
+    let mut unsent = Counts::default();
+    let (port, bytes) = (0, 640);
+    unsent.add(FramePlace { port, bytes });
+    exchange.discarded(&unsent);
+    assert!(exchange.command(NOW, HopCommand::Interrupt).is_some());
+    let sent = exchange.command(NOW, audio(4));
+    let Some((ClientMessage::Frame { frame, .. }, _)) = sent else {
+        panic!("{sent:?}")
+    };
+    assert_eq!(frame.meta.seq, 3);
+    exchange.receive(NOW, text("out", 3));
+    let last = events(&mut exchange).pop();
+    assert!(
+        matches!(&last, Some(HopEvent::Frame { frame, .. }) if frame.meta.caused_by == 4),
+        "{last:?}"
+    );
+}
+
+#[test]
 fn ends_pass_both_ways_once() {
     let mut exchange = exchange(&[]);
     events(&mut exchange);
