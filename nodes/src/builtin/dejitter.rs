@@ -77,9 +77,8 @@ impl Typed for Dejitter {
     fn check(&self, params: &Params) -> Result<(), ParamError> {
         within_span("delay_max", params.delay_max, 20, 5_000)?;
         let most = params.delay_max.0.min(Duration::from_secs(1));
-        params
-            .delay_min
-            .within("delay_min", Span::millis(0)..=Span(most))
+        let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+        within_span("delay_min", params.delay_min, 0, most)
     }
 
     fn ports(&self, _: &Params) -> Ports {

@@ -6,7 +6,7 @@ use tidegate_media::codec::{Application, OpusSettings, encoder};
 use tidegate_media::{Audio, AudioEncoder, AudioFormat, Codec, Kind, MediaTime, Payload};
 
 use super::adapt::{Cutter, Pieces, Recut};
-use super::params::{Span, within};
+use super::params::{Span, millis, show, within};
 use super::pcm::pcm_at;
 use super::typed::{Inputs, Typed, audio_input};
 use crate::node::{Node, NodeError};
@@ -80,7 +80,7 @@ const fn yes() -> bool {
 }
 
 const fn packet() -> Span {
-    Span::millis(20)
+    millis(20)
 }
 
 impl Params {
@@ -130,13 +130,10 @@ impl Typed for Encode {
         }
         within("complexity", params.complexity, 0..=10)?;
         within("loss", params.loss, 0..=100)?;
-        if ![5, 10, 20, 40, 60]
-            .map(Span::millis)
-            .contains(&params.packet)
-        {
+        if ![5, 10, 20, 40, 60].map(millis).contains(&params.packet) {
             let message = format!(
                 "{} is not a packet length: use 5ms, 10ms, 20ms, 40ms or 60ms",
-                params.packet
+                show(params.packet.0)
             );
             return Err(ParamError::new("packet", message));
         }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tidegate_media::{AudioFormat, Kind};
 
 use self::mixer::Mixer;
-use super::params::{Span, within, within_span};
+use super::params::{Span, millis, within, within_span};
 use super::pcm::pcm_at;
 use super::typed::{Inputs, Typed};
 use crate::node::Node;
@@ -71,9 +71,9 @@ impl Default for Params {
             minus_self: false,
             sample_rate: 48_000,
             channels: 1,
-            frame: Span::millis(20),
+            frame: millis(20),
             live: true,
-            wait: Span::millis(40),
+            wait: millis(40),
         }
     }
 }

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tidegate_media::{Audio, AudioFormat, Frame, Kind, MediaTime, Payload, Timestamp};
 
-use super::params::{Span, within, within_span};
+use super::params::{Span, millis, within, within_span};
 use super::typed::{Inputs, Typed};
 use crate::node::{Context, DropReason, Node, NodeError};
 use crate::registry::{ParamError, Port, Ports};
@@ -50,7 +50,7 @@ impl Default for Params {
             level_db: -12.0,
             sample_rate: 48_000,
             channels: 1,
-            frame: Span::millis(20),
+            frame: millis(20),
             duration: None,
             triggered: false,
         }
@@ -96,7 +96,7 @@ impl Typed for Tone {
     fn build(&self, params: Params, _: Inputs<'_>) -> Result<Box<dyn Node>, ParamError> {
         let format = AudioFormat::pcm_f32(params.sample_rate, params.channels);
         let endless = !params.triggered;
-        let beep = params.duration.or((!endless).then_some(Span::millis(200)));
+        let beep = params.duration.or((!endless).then_some(millis(200)));
         let size = format.samples_in(params.frame.0);
         Ok(Box::new(Generator {
             amplitude: 10_f64.powf(params.level_db / 20.0),

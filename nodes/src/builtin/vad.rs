@@ -19,7 +19,7 @@ use tidegate_media::Kind;
 
 use self::endpoint::Rules;
 use self::listener::Listener;
-use super::params::{Span, within, within_span};
+use super::params::{Span, millis, within, within_span};
 use super::pcm::any_pcm;
 use super::typed::{Inputs, Typed, audio_input};
 use crate::node::Node;
@@ -53,9 +53,9 @@ impl Default for Params {
         Self {
             threshold: 0.5,
             release: None,
-            min_speech: Span::millis(80),
-            hangover: Span::millis(500),
-            pre_roll: Span::millis(300),
+            min_speech: millis(80),
+            hangover: millis(500),
+            pre_roll: millis(300),
             probability: false,
         }
     }
