@@ -12,11 +12,13 @@ mod encode;
 mod gain;
 mod gather;
 mod identity;
+mod log_mel;
 mod mix;
 mod params;
 mod pcm;
 mod resample;
 mod slices;
+mod tensor;
 #[cfg(test)]
 mod testing;
 mod tone;
@@ -42,6 +44,11 @@ impl Registry {
         typed::add(&mut registry, vad::Vad);
         typed::add(&mut registry, dejitter::Dejitter);
         typed::add(&mut registry, mix::Mix);
+        typed::add(&mut registry, log_mel::LogMel);
+        typed::add(&mut registry, tensor::Cast);
+        typed::add(&mut registry, tensor::Stack);
+        typed::add(&mut registry, tensor::Summary);
+        typed::add(&mut registry, tensor::Window);
         registry
     }
 }
