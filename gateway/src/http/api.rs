@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tidegate_nodes::graph::Role;
 use tidegate_nodes::registry::NodeType;
 
 use super::Shared;
@@ -162,10 +163,28 @@ pub(crate) async fn session(
         })
     });
     value["session_latency"] = json!(snapshot.session_latency);
-    value["hops"] = json!(snapshot.hops);
-    value["inputs"] = snapshot.shape["inputs"].clone();
-    value["outputs"] = snapshot.shape["outputs"].clone();
-    value["edges"] = snapshot.shape["edges"].clone();
+    for side in ["inputs", "outputs", "edges"] {
+        value[side] = snapshot.shape[side].clone();
+    }
+    let (hops, ends): (Vec<_>, Vec<_>) = snapshot.hops.iter().partition(|row| row.is_hop());
+    value["hops"] = json!(hops);
+    for row in ends {
+        let side = if row.role == Role::Input {
+            "inputs"
+        } else {
+            "outputs"
+        };
+        let ports = value[side].as_array_mut().into_iter().flatten();
+        if let Some(port) = ports
+            .into_iter()
+            .find(|port| port["name"] == row.id.as_str())
+        {
+            port["frames"] = json!(row.frames_in);
+            port["dropped"] = json!(row.dropped);
+            port["queue_frames"] = json!(row.queue_frames);
+            port["queue"] = json!(row.latency.queue);
+        }
+    }
     Ok(Json(value))
 }
 

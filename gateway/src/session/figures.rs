@@ -9,7 +9,7 @@ use std::time::Duration;
 use metrics::Histogram;
 use serde::Serialize;
 use tidegate_media::Timestamp;
-use tidegate_nodes::graph::{EgressId, Graph, HopStats, Probe, Stage};
+use tidegate_nodes::graph::{EgressId, Graph, HopStats, Probe, Role, Stage};
 use tidegate_nodes::{DropReason, Placement};
 
 use super::link::HopFigures;
@@ -83,6 +83,9 @@ pub(crate) struct HopReport {
     pub(crate) queue_frames: u32,
     pub(crate) in_flight: u32,
     pub(crate) latency: LatencyReport,
+    /// Hop, input, output or conversion.
+    #[serde(skip)]
+    pub(crate) role: Role,
 }
 
 /// Latencies of a hop on the admin API, over the last ten seconds.
@@ -92,6 +95,13 @@ pub(crate) struct LatencyReport {
     pub(crate) service: Option<Percentiles>,
     pub(crate) wire: Option<Percentiles>,
     pub(crate) first_output: Option<Percentiles>,
+}
+
+impl HopReport {
+    /// Whether it is a hop: inputs and outputs are counted like hops and listed by themselves.
+    pub(crate) fn is_hop(&self) -> bool {
+        matches!(self.role, Role::Hop | Role::Conversion)
+    }
 }
 
 impl Figures {
@@ -221,6 +231,7 @@ impl Figures {
             queue_frames: stats.queue_frames,
             in_flight: stats.in_flight,
             latency: hop.latency(now),
+            role: stats.role,
         })
         .collect()
     }
@@ -229,6 +240,7 @@ impl Figures {
     pub(crate) fn hop_figures(&self, graph: &Graph, now: Timestamp) -> Vec<HopFigures> {
         let reports = self.report(graph, now).into_iter();
         reports
+            .filter(HopReport::is_hop)
             .map(|hop| HopFigures {
                 hop: hop.id,
                 node_type: hop.node_type,
