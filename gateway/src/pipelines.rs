@@ -9,7 +9,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rust_embed::RustEmbed;
 use tidegate_nodes::compile::{Grants, Pipeline};
-use tidegate_nodes::manifest::Manifest;
 use tidegate_nodes::{Code, Error, Registry};
 
 /// Manifests larger than this are refused unread; the largest sensible one has a tenth.
@@ -106,9 +105,8 @@ impl Pipelines {
         let invalid = |all: tidegate_nodes::manifest::Diagnostics| {
             Error::new(Code::ManifestInvalid, all.to_string())
         };
-        let manifest = Manifest::parse("manifest", text).map_err(invalid)?;
         let grants = Grants::stranger(endpoints.iter().cloned());
-        Pipeline::compile(manifest, &self.registry, &grants)
+        Pipeline::from_text("manifest", text, &self.registry, &grants)
             .map(Arc::new)
             .map_err(invalid)
     }
