@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tidegate_media::{AudioFormat, MediaTime, Payload, Text};
 use tidegate_nodes::{Code, Phase};
+use tidegate_proto::ServerMessage;
 use tidegate_proto::message::{Ack, Port, StreamSpec, WireError};
 
 use super::*;
