@@ -24,12 +24,7 @@ impl Typed for Identity {
     const COST: &'static str = "nothing but the call";
 
     fn ports(&self, _: &Params) -> Ports {
-        let mut output = Port::input("out", Accepts::Anything, "The same frames.");
-        output.required = false;
-        Ports {
-            inputs: vec![Port::input("in", Accepts::Anything, "Frames of any kind.")],
-            outputs: vec![output],
-        }
+        any_ports("The same frames.")
     }
 
     fn outputs(&self, _: &Params, inputs: Inputs<'_>) -> Result<Vec<StreamFormat>, ParamError> {
@@ -38,6 +33,16 @@ impl Typed for Identity {
 
     fn build(&self, _: Params, _: Inputs<'_>) -> Result<Box<dyn Node>, ParamError> {
         Ok(Box::new(Pass))
+    }
+}
+
+/// One input for frames of any kind, and one output for the same.
+pub(super) fn any_ports(doc: &'static str) -> Ports {
+    let mut output = Port::input("out", Accepts::Anything, doc);
+    output.required = false;
+    Ports {
+        inputs: vec![Port::input("in", Accepts::Anything, "Frames of any kind.")],
+        outputs: vec![output],
     }
 }
 

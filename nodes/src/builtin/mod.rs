@@ -9,18 +9,22 @@ mod decode;
 mod dejitter;
 mod denoise;
 mod encode;
+mod filter;
 mod gain;
 mod gather;
 mod identity;
+mod json;
 mod log_mel;
 mod mix;
 mod params;
 mod pcm;
 mod resample;
+mod segment;
 mod slices;
 mod tensor;
 #[cfg(test)]
 mod testing;
+mod text;
 mod tone;
 mod typed;
 mod vad;
@@ -49,6 +53,11 @@ impl Registry {
         typed::add(&mut registry, tensor::Stack);
         typed::add(&mut registry, tensor::Summary);
         typed::add(&mut registry, tensor::Window);
+        typed::add(&mut registry, segment::Segment);
+        typed::add(&mut registry, filter::Filter);
+        typed::add(&mut registry, json::Pick);
+        typed::add(&mut registry, text::Constant);
+        typed::add(&mut registry, text::Template);
         registry
     }
 }
