@@ -36,10 +36,19 @@ impl Gateway {
     /// # Panics
     /// If it does not come up; the message holds its output.
     pub async fn start(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, &[]).await
+    }
+
+    /// The same with settings by their `TIDEGATE_*` variables.
+    ///
+    /// # Panics
+    /// If it does not come up; the message holds its output.
+    pub async fn start_with(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new(binary());
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--media", "127.0.0.1:0"])
             .args(arguments)
+            .envs(settings.iter().copied())
             .current_dir(fixtures::root());
         Self::spawn(command).await
     }
@@ -178,6 +187,40 @@ impl Gateway {
             .status()
             .await;
         assert!(status.is_ok_and(|s| s.success()), "cannot send SIG{name}");
+    }
+
+    /// Resident memory in bytes.
+    ///
+    /// # Panics
+    /// If the process has ended.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("a running process has a status");
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = kib.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
+        kib.expect("a running process has memory") * 1024
+    }
+
+    /// Open files and sockets.
+    ///
+    /// # Panics
+    /// If the process has ended.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        folder.expect("a running process has descriptors").count()
+    }
+
+    /// How many sessions run, as the gateway itself says.
+    ///
+    /// # Panics
+    /// As [`Gateway::request`].
+    pub async fn sessions(&self) -> u64 {
+        let answer = self.get("/v1/sessions").await.json();
+        answer["active"]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no active sessions in {answer}"))
     }
 
     /// Waits until the process has ended by itself.

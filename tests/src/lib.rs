@@ -12,7 +12,9 @@ pub mod gateway;
 pub mod http;
 pub mod logs;
 pub mod peer;
+pub mod ws;
 
 pub use clock::Deadline;
 pub use gateway::Gateway;
 pub use peer::Peer;
+pub use ws::Ws;

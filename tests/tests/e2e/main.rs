@@ -8,5 +8,6 @@ mod grpc;
 mod http;
 mod lifecycle;
 mod prometheus;
+mod survive;
 mod websocket;
 mod whip;
