@@ -166,12 +166,13 @@ impl WebSocketLink {
     }
 
     fn fail(&mut self, error: &axum::Error) -> LinkEvent {
-        self.gone = true;
         let text = error.to_string();
         if text.contains("too long") || text.contains("too big") {
+            // Still there: it is told why before it is left.
             let error = Error::new(Code::TooLarge, format!("message over the limit: {text}"));
             return LinkEvent::Failed(error);
         }
+        self.gone = true;
         LinkEvent::Closed
     }
 }
