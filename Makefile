@@ -48,8 +48,8 @@ test-web: web ## the browser client's own tests
 	cd web && npm run --silent lint && npm test
 
 test-rust: web setup-test ## unit, simulation and end-to-end tests
-	cargo build --locked -p tidegate-gateway --bin tidegate
-	cargo test --locked --workspace --no-fail-fast
+	cargo build --locked --workspace --bin tidegate
+	TIDEGATE_BIN=$(abspath $(TARGET))/debug/tidegate cargo test --locked --workspace --no-fail-fast
 
 bench-setup: setup ## install the benchmark's peers (Janus, Envoy, Pipecat; heavy)
 	benches/peers/setup.sh

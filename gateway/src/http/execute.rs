@@ -8,6 +8,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
@@ -36,8 +37,9 @@ pub(crate) async fn execute(
     State(gateway): Shared,
     Path(name): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, HttpError> {
+    let body = body.map_err(|rejection| unread(&gateway, &rejection))?;
     let text = |name| {
         headers
             .get(name)
@@ -64,6 +66,19 @@ pub(crate) async fn execute(
         return Err(Error::new(Code::UnsupportedMedia, text).into());
     };
     answer(&gateway, job, text(header::ACCEPT).contains(NDJSON)).await
+}
+
+/// Why a body could not be read to its end.
+fn unread(gateway: &Gateway, rejection: &BytesRejection) -> Error {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        let limit = gateway.config.limits.body.0;
+        let text = format!("the body has more than {limit} bytes: send less, or stream it");
+        return Error::new(Code::TooLarge, text);
+    }
+    Error::new(
+        Code::BadRequest,
+        format!("the body cannot be read: {}", rejection.body_text()),
+    )
 }
 
 async fn answer(gateway: &Arc<Gateway>, job: Job, stream: bool) -> Result<Response, HttpError> {

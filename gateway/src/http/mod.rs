@@ -13,7 +13,7 @@ pub(crate) mod ws;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -43,7 +43,10 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
             "/v1/sessions/{id}",
             get(api::session).delete(api::end_session),
         )
-        .route("/v1/pipelines/{name}/execute", post(execute::execute))
+        .route(
+            "/v1/pipelines/{name}/execute",
+            post(execute::execute).layer(DefaultBodyLimit::max(gateway.config.limits.body.0)),
+        )
         .route("/v1/pipelines/{name}/ws", get(ws::upgrade))
         .route(
             "/v1/pipelines/{name}/whip",
