@@ -271,14 +271,15 @@ struct File {
 }
 
 impl File {
-    /// Its lines, numbered from 1, up to the unit tests at its end.
+    /// Its lines, numbered from 1, up to the unit tests at its end; none of a file of tests.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let lines = self
             .text
             .lines()
             .enumerate()
             .map(|(at, line)| (at + 1, line));
-        lines.take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+        let tests = self.path.contains("/tests/") || self.path.ends_with("/tests.rs");
+        lines.take_while(move |(_, line)| !tests && !line.starts_with("#[cfg(test)]"))
     }
 }
 
