@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 the work failed, 2 wrong usage. Output for people goes to standard error, results to standard output.
 
+mod bench;
 mod check;
 mod graph;
 mod nodes;
@@ -34,6 +35,8 @@ enum Command {
     Nodes(nodes::Nodes),
     /// Draws a pipeline.
     Graph(graph::Draw),
+    /// Loads a running gateway and reports latency.
+    Bench(bench::Bench),
 }
 
 /// Runs the program; the exit code of the process.
@@ -46,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Nodes(nodes) => nodes.run(),
         Command::Graph(draw) => draw.run(),
+        Command::Bench(bench) => bench.run(),
     };
     result.unwrap_or_else(|failure| {
         report(failure.error.as_ref());

@@ -112,7 +112,7 @@ fn wrong_usage_ends_with_2_and_help_and_version_with_0() {
         version.out.trim(),
         format!("tidegate {}", env!("CARGO_PKG_VERSION"))
     );
-    for command in ["serve", "check", "nodes", "graph"] {
+    for command in ["serve", "run", "check", "nodes", "graph", "bench"] {
         let said = tidegate(&[command, "--help"]);
         assert_eq!(said.code, 0, "{said:?}");
         assert!(

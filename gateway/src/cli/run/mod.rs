@@ -6,7 +6,7 @@
 mod input;
 mod output;
 mod parameters;
-mod report;
+pub(super) mod report;
 
 use std::process::ExitCode;
 use std::sync::Arc;
