@@ -104,6 +104,10 @@ impl Gateway {
 
     fn pipeline(&self, source: &Source) -> Result<(Arc<Pipeline>, bool), Error> {
         match source {
+            Source::Pipeline(name) if name.is_empty() => Err(Error::new(
+                Code::BadRequest,
+                "open.pipeline is missing: name a pipeline, or send a manifest's text as manifest",
+            )),
             Source::Pipeline(name) => Ok((self.pipelines.get(name)?, false)),
             Source::Manifest(_) if !self.config.inline => Err(Error::new(
                 Code::PermissionDenied,

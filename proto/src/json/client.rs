@@ -141,7 +141,8 @@ impl Raw<'_> {
 
 fn source(pipeline: String, manifest: Option<Box<RawValue>>) -> Result<Source> {
     match manifest {
-        None if pipeline.is_empty() => Err(validate::no_source("open")),
+        // The path that the stream was opened on may name it.
+        None if pipeline.is_empty() => Ok(Source::Pipeline(pipeline)),
         None => validate::pipeline("open.pipeline", pipeline),
         Some(_) if !pipeline.is_empty() => Err(WireMessageError::invalid(
             "open.manifest",

@@ -124,10 +124,6 @@ fn errors_say_where_and_how_to_mend_it() {
             "frame.payload is there more than once: send one of audio, video, text, binary, tensor, json",
         ),
         (
-            r#"{"open":{}}"#,
-            "open.pipeline is missing: name a pipeline, or send a manifest's text as manifest",
-        ),
-        (
             r#"{"open":{"pipeline":"a","inputs":[{"port":"m","audio":{"codec":"opus","sample_rate":16000,"channels":1}}]}}"#,
             "open.inputs.audio is opus/16000/1: opus is named with a sample rate of 48000 and one or two channels, whatever it was made of",
         ),
@@ -188,4 +184,13 @@ fn deep_nesting_is_an_error_and_no_overflow() {
         r#"{{"open":{{"pipeline":"a","parameters":{{"x":{value}}}}}}}"#
     ));
     assert!(error.expect_err("too deep").is_too_large());
+}
+
+#[test]
+fn an_open_may_leave_the_pipeline_to_the_path() {
+    let open = decode_client(r#"{"open":{}}"#, Timestamp::ZERO, &PortFormats::default());
+    let Ok(ClientMessage::Open(open)) = open else {
+        panic!("{open:?}");
+    };
+    assert_eq!(open.source, Source::Pipeline(String::new()));
 }

@@ -125,7 +125,8 @@ fn decode_open(open: v1::Open) -> Result<Open> {
         source: match open.source {
             Some(v1::open::Source::Pipeline(name)) => validate::pipeline("open.pipeline", name)?,
             Some(v1::open::Source::Manifest(text)) => Source::Manifest(text),
-            None => return Err(validate::no_source("open")),
+            // The path that the stream was opened on may name it.
+            None => Source::Pipeline(String::new()),
         },
         parameters: parameters::decode("open.parameters", open.parameters)?,
         mode: match v1::Mode::try_from(open.mode) {
