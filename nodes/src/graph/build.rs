@@ -121,6 +121,7 @@ impl Graph {
         let edges: Vec<_> = (0..hop.inputs.len())
             .map(|port| edges_into(&self.plan, index, port))
             .collect();
+        let generator = edges.iter().all(|count| *count == 0);
         self.places.push(Place::InPlace(self.nodes.len()));
         self.nodes.push(InPlace {
             node,
@@ -134,7 +135,13 @@ impl Graph {
             timer_calls: 0,
             gates: Arc::clone(&self.topology.hop_gates[index]),
         });
-        self.timers.push(Timestamp::MAX);
+        // A generator is called at once, so that it can begin.
+        let first = if generator {
+            Timestamp::ZERO
+        } else {
+            Timestamp::MAX
+        };
+        self.timers.push(first);
         let ports = hop.outputs.len();
         self.ports.extend((0..ports).map(|_| Port::default()));
     }

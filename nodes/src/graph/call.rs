@@ -21,12 +21,10 @@ impl Graph {
         let slot = &mut self.nodes[index];
         let stats = &mut self.stats[slot.stat];
         stats.arrived(frame.payload.size());
-        if frame.meta.ingress >= slot.newest.ingress {
-            slot.newest = Newest {
-                ingress: frame.meta.ingress,
-                caused_by: frame.meta.caused_by,
-            };
-        }
+        slot.newest = slot.newest.max(Newest {
+            ingress: frame.meta.ingress,
+            caused_by: frame.meta.caused_by,
+        });
         let timed = stats.sample();
         let mut cx = Context::new(now, &mut self.effects);
         let result = if timed {
@@ -142,7 +140,7 @@ impl Graph {
         let number = slot.ports + port;
         let stats = &mut self.stats[slot.stat];
         let port = &mut self.ports[number];
-        if port.dests.is_empty() && !port.interrupts {
+        if port.is_loose() {
             stats.drop_frames(DropReason::NoListener, 1);
             return None;
         }

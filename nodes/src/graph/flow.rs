@@ -42,7 +42,7 @@ impl Graph {
                 let to = Dest::Node { node, port: 0 };
                 self.work.push(Work::Frame { to, frame });
             }
-            None if self.ports[input].dests.is_empty() => {
+            None if self.ports[input].is_loose() => {
                 stats.drop_frames(DropReason::NoListener, 1);
             }
             None => {

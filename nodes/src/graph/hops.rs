@@ -1,5 +1,7 @@
 //! Offloaded and remote hops: what is sent within their credit, and what their answers mean.
 
+use std::time::Duration;
+
 use tidegate_media::queue::Shed;
 use tidegate_media::{Frame, Timestamp};
 
@@ -155,35 +157,27 @@ impl Graph {
             self.stats[stat].drop_frames(DropReason::HopEnded, 1);
             return;
         }
-        let cause = frame.meta.caused_by;
-        let from = slot.cause(cause);
-        if slot.unwanted(from, cause) {
+        let number_of_cause = frame.meta.caused_by;
+        let cause = slot.cause(number_of_cause);
+        if slot.unwanted(cause.as_ref(), number_of_cause) {
             self.stats[stat].drop_frames(DropReason::Interrupted, 1);
             return;
         }
-        let newest = from.map(|input| slot.inputs[input].ring.answered(cause));
-        let sent = match (from, newest) {
-            (Some(input), Some(())) => slot.inputs[input].ring.get(cause).copied(),
-            _ => None,
-        };
-        let known = sent.or_else(|| slot.nearest(cause));
-        frame.meta.ingress = known.map_or(Timestamp::ZERO, |sent| sent.ingress);
-        frame.meta.caused_by = known.map_or(0, |sent| sent.caused_by);
+        frame.meta.ingress = cause.map_or(Timestamp::ZERO, |cause| cause.sent.ingress);
+        frame.meta.caused_by = cause.map_or(0, |cause| cause.sent.caused_by);
         let service = frame.meta.service.take();
         let utterance = &mut slot.outputs[port].utterance;
         let first = frame.meta.utterance > *utterance;
         *utterance = (*utterance).max(frame.meta.utterance);
-        let remote = slot.remote;
-        if let Some(sent) = sent {
-            self.measure_answer(now, stat, remote, &sent, service);
-            if first {
-                let value = now.saturating_since(sent.enqueued);
-                self.probe.record(stat, Stage::FirstOutput, value);
+        if let Some(cause) = cause {
+            slot.inputs[cause.input].ring.answered(number_of_cause);
+            if cause.exact {
+                self.measure_answer(now, hop, &cause.sent, service, first);
             }
             self.measure_hop(hop);
         }
         let out = &mut self.ports[number];
-        if out.dests.is_empty() && !out.interrupts {
+        if out.is_loose() {
             self.stats[stat].drop_frames(DropReason::NoListener, 1);
             return;
         }
@@ -196,21 +190,26 @@ impl Graph {
     fn measure_answer(
         &mut self,
         now: Timestamp,
-        stat: usize,
-        remote: bool,
+        hop: usize,
         sent: &Sent,
-        service: Option<std::time::Duration>,
+        service: Option<Duration>,
+        first: bool,
     ) {
+        let Hop { index, remote, .. } = self.hops[hop];
         let queue = sent.sent.saturating_since(sent.enqueued);
         let away = now.saturating_since(sent.sent);
-        self.probe.record(stat, Stage::Queue, queue);
+        self.probe.record(index, Stage::Queue, queue);
         // A thread that does not say how long it worked did nothing else; a worker may have.
         let service = service.or(if remote { None } else { Some(away) });
         if let Some(service) = service {
-            self.probe.record(stat, Stage::Service, service);
+            self.probe.record(index, Stage::Service, service);
         }
         let wire = away.saturating_sub(service.unwrap_or_default());
-        self.probe.record(stat, Stage::Wire, wire);
+        self.probe.record(index, Stage::Wire, wire);
+        if first {
+            let value = now.saturating_since(sent.enqueued);
+            self.probe.record(index, Stage::FirstOutput, value);
+        }
     }
 
     /// Whether a frame is of the format that the plan has for this port. Offloaded nodes are our own and are trusted.
@@ -273,32 +272,47 @@ impl Hop {
         self.ports..self.ports + self.outputs.len()
     }
 
-    /// The input port whose frame of this number caused an output. Ports are numbered each for itself: of several that were sent
-    /// this number it is the one that was sent it last.
-    fn cause(&self, number: u64) -> Option<usize> {
-        let ports = self.inputs.iter().enumerate();
-        let ports = ports.filter(|(_, input)| input.ring.was_sent(number));
-        ports
-            .max_by_key(|(_, input)| input.ring.get(number).map(|sent| sent.sent))
-            .map(|(port, _)| port)
-    }
-
-    /// Whether an output was caused by what an interrupt flushed.
-    fn unwanted(&self, from: Option<usize>, number: u64) -> bool {
-        self.silenced || from.is_some_and(|input| number <= self.inputs[input].flushed)
-    }
-
-    /// What stands in for a frame that is no longer remembered, or never was sent.
-    fn nearest(&self, number: u64) -> Option<Sent> {
+    /// What an answer to the frame of this number was caused by. Ports are numbered each for itself, and an answer does not say which
+    /// it means: of several that were sent this number it is taken to be the one with the newest input. For a number that was
+    /// never sent the newest frame stands in.
+    fn cause(&self, number: u64) -> Option<Cause> {
         if number == 0 {
             return None;
         }
-        let rings = self.inputs.iter().map(|input| &input.ring);
-        let newer = rings.clone().filter(|ring| ring.was_sent(number));
-        let oldest = newer
-            .filter_map(|ring| ring.oldest())
-            .max_by_key(|s| s.sent);
-        let last = rings.filter_map(|ring| ring.last()).max_by_key(|s| s.sent);
-        oldest.or(last).copied()
+        let causes = |sent_only: bool| {
+            let inputs = self.inputs.iter().enumerate();
+            let inputs = inputs.filter(move |(_, i)| !sent_only || i.ring.was_sent(number));
+            let causes = inputs.filter_map(|(input, slot)| {
+                let exact = slot.ring.get(number);
+                let near = if sent_only {
+                    slot.ring.oldest()
+                } else {
+                    slot.ring.last()
+                };
+                let sent = *exact.or(near)?;
+                Some(Cause {
+                    input,
+                    sent,
+                    exact: exact.is_some(),
+                })
+            });
+            causes.max_by_key(|cause| (cause.sent.ingress, cause.sent.caused_by))
+        };
+        causes(true).or_else(|| causes(false))
     }
+
+    /// Whether an output was caused by what an interrupt flushed.
+    fn unwanted(&self, cause: Option<&Cause>, number: u64) -> bool {
+        self.silenced || cause.is_some_and(|cause| number <= self.inputs[cause.input].flushed)
+    }
+}
+
+/// The frame that caused an answer.
+#[derive(Clone, Copy, Debug)]
+struct Cause {
+    /// The port that it was sent on.
+    input: usize,
+    sent: Sent,
+    /// It is that frame, and not one that stands in for it.
+    exact: bool,
 }

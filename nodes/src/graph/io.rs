@@ -91,7 +91,8 @@ pub enum Output {
     },
     /// The session is over; the graph does nothing more.
     Failed(Error),
-    /// Every output has ended and every hop is done. Comes once, as the last.
+    /// Every output has ended and every hop is done. Comes once, as the last; only listeners that come later are still told that
+    /// they have ended.
     Finished,
 }
 

@@ -8,7 +8,7 @@ use tidegate_media::Timestamp;
 const KEPT_MAX: usize = 1_024;
 
 /// Entries kept after they were acknowledged, since a hop may consume input before it answers.
-const KEPT_AFTER_ACK: u64 = 64;
+const KEPT_AFTER_ACK: u64 = 256;
 
 /// A frame that was sent to a hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,13 +120,13 @@ mod tests {
     #[test]
     fn acknowledging_forgets_what_no_answer_will_name() {
         let mut ring = SentRing::default();
-        for number in 1..=200 {
+        for number in 1..=400 {
             ring.push(sent(number));
         }
-        ring.acknowledged(100);
+        ring.acknowledged(300);
         assert_eq!(ring.in_flight(), 100);
-        assert_eq!(ring.get(35), None);
-        assert_eq!(ring.get(36), Some(&sent(36)));
+        assert_eq!(ring.get(43), None);
+        assert_eq!(ring.get(44), Some(&sent(44)));
         ring.acknowledged(u64::MAX);
         assert_eq!(ring.in_flight(), 0);
     }

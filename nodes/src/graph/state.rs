@@ -46,8 +46,17 @@ pub(super) struct Port {
     pub(super) ended: bool,
 }
 
-/// The newest of the pipeline's inputs that something has handled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+impl Port {
+    /// Nothing comes of a frame that leaves here.
+    #[inline]
+    pub(super) fn is_loose(&self) -> bool {
+        self.dests.is_empty() && !self.interrupts
+    }
+}
+
+/// The newest of the pipeline's inputs that something has handled: the last to arrive, of several at one instant the one with
+/// the highest number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Newest {
     pub(super) ingress: Timestamp,
     pub(super) caused_by: u64,

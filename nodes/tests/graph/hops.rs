@@ -342,6 +342,6 @@ fn two_ports_of_a_hop_are_numbered_each_for_itself() {
     assert_eq!(
         frame.meta.ingress,
         at(6),
-        "of both the one that was sent last"
+        "of both the one with the newer input"
     );
 }

@@ -11,5 +11,6 @@ mod flow;
 mod hops;
 mod interrupts;
 mod listeners;
+mod simulation;
 mod timers;
 mod toolkit;

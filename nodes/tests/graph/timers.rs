@@ -73,6 +73,8 @@ fn generators_end_with_the_last_input() {
     sketch.join(out(far), to);
     let mut bench = sketch.run();
     let egress = bench.open(Mode::Live)[0];
+    bench.pass(at(50));
+    assert_eq!(bench.heard().len(), 3, "it begins by itself");
     bench.end(0);
     assert_eq!(bench.take(), []);
     bench.end(1);

@@ -18,7 +18,7 @@ enum Act {
     Repeat,
     /// Holds the newest frame back until the next or the end.
     Hold,
-    /// Emits a frame each `every_ms`.
+    /// Emits a frame each `every_ms`, from its first frame or timer on.
     Generate,
     /// Passes on output 0 and, if the text is `speech`, announces it on output 1 before.
     Detect,

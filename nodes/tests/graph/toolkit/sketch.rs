@@ -62,7 +62,7 @@ impl Sketch {
     }
 
     pub(crate) fn hop(&mut self, id: &str, placement: Placement, ports: (usize, usize)) -> usize {
-        self.hop_with(id, id, placement, ports, Value::Null)
+        self.add(id, id, placement, ports, Value::Null)
     }
 
     pub(crate) fn node(&mut self, node_type: &str) -> usize {
@@ -78,10 +78,11 @@ impl Sketch {
             _ => (1, 1),
         };
         let id = format!("{node_type}{}", self.plan.hops.len());
-        self.hop_with(&id, node_type, Placement::InPlace, ports, params)
+        self.add(&id, node_type, Placement::InPlace, ports, params)
     }
 
-    fn hop_with(
+    /// A hop with everything said.
+    pub(crate) fn add(
         &mut self,
         id: &str,
         node_type: &str,

@@ -1,0 +1,513 @@
+//! One session from its first client to its last word.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_media::{AudioFormat, Codec, Kind, Timestamp};
+use tidegate_nodes::graph::{EgressId, Graph, Input, Listener, Mode, Output, Probe, Stage};
+use tidegate_nodes::node::DropReason;
+use tidegate_nodes::plan::Target;
+use tidegate_nodes::{Accepts, Placement};
+
+use super::Rng;
+use super::check::{self, Order};
+use super::client::Client;
+use super::shape::{Shape, Tag, start};
+use super::worker::Worker;
+use crate::toolkit::{PCM, ms, registry};
+
+/// Virtual time after which an ended session must have finished.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Calls of the graph at one instant that no honest graph needs.
+const SPIN: u32 = 20_000;
+
+/// What a seed came to.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) trace: u64,
+    heard: u64,
+    finished: bool,
+    failed: bool,
+    interrupted: bool,
+    dropped: [u64; DropReason::ALL.len()],
+}
+
+/// What all seeds came to.
+#[derive(Default)]
+pub(super) struct Summary {
+    sessions: u64,
+    heard: u64,
+    finished: u64,
+    failed: u64,
+    interrupted: u64,
+    dropped: [u64; DropReason::ALL.len()],
+}
+
+struct Ear {
+    egress: EgressId,
+    output: usize,
+    /// `None`: not metered.
+    credit: Option<u32>,
+    seq: u64,
+    order: Order,
+    ended: bool,
+    next_credit: Timestamp,
+}
+
+struct Session {
+    rng: Rng,
+    shape: Shape,
+    graph: Graph,
+    now: Timestamp,
+    clients: Vec<Client>,
+    workers: Vec<Worker>,
+    ears: Vec<Ear>,
+    all_wait: bool,
+    all_live: bool,
+    /// When somebody next comes, goes or interrupts.
+    next_whim: Timestamp,
+    trace: DefaultHasher,
+    outcome: Outcome,
+    over: bool,
+}
+
+struct Still;
+
+impl Probe for Still {
+    fn now(&mut self) -> Timestamp {
+        start()
+    }
+    fn record(&mut self, _: usize, _: Stage, value: Duration) {
+        assert!(value < PATIENCE);
+    }
+    fn session_latency(&mut self, _: EgressId, value: Duration) {
+        assert!(value < PATIENCE);
+    }
+}
+
+pub(super) fn run(seed: u64) -> Outcome {
+    let mut session = Session::new(seed);
+    let limit = start() + PATIENCE;
+    let mut calls = 0;
+    while !session.over {
+        let next = session.next();
+        if next > session.now {
+            calls = 0;
+            session.now = next;
+        }
+        calls += 1;
+        assert!(calls < SPIN, "the graph spins at {:?}", session.now);
+        assert!(
+            session.now < limit,
+            "the session does not finish: {:?}",
+            session.graph
+        );
+        session.turn();
+    }
+    session.close()
+}
+
+impl Session {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng(seed);
+        let shape = Shape::new(&mut rng);
+        let plan = Arc::new(shape.sketch.plan.clone());
+        let mut registry = registry();
+        super::nodes::add_to(&mut registry);
+        let made = Graph::new(Arc::clone(&plan), &registry, Box::new(Still));
+        let (graph, _) = made.unwrap();
+        let (all_wait, all_live) = [(true, false), (false, true), (false, false)][rng.index(3)];
+        let now = start();
+        let mut mode = {
+            let mut rng = rng.clone();
+            move || match (all_wait, all_live) {
+                (true, _) => Mode::Waits,
+                (_, true) => Mode::Live,
+                _ if rng.one_in(2) => Mode::Waits,
+                _ => Mode::Live,
+            }
+        };
+        let clients = (0..plan.inputs.len())
+            .map(|input| Client::new(input, shape.kind, mode(), now, Rng(rng.next())))
+            .collect();
+        let hops = plan.hops.iter().enumerate();
+        let hops = hops.filter(|(_, hop)| hop.placement != Placement::InPlace);
+        let workers = hops.map(|(index, hop)| {
+            let joined = (0..hop.inputs.len()).map(|port| {
+                let to = Target::Hop { hop: index, port };
+                plan.edges.iter().any(|edge| edge.to == to)
+            });
+            let joined: Vec<_> = joined.collect();
+            Worker::new(index, &joined, hop.outputs.len(), now, Rng(rng.next()))
+        });
+        let workers = workers.collect();
+        let mut session = Self {
+            rng,
+            shape,
+            graph,
+            now,
+            clients,
+            workers,
+            ears: Vec::new(),
+            all_wait,
+            all_live,
+            next_whim: now + ms(50),
+            trace: DefaultHasher::new(),
+            outcome: Outcome::default(),
+            over: false,
+        };
+        session.open();
+        session
+    }
+
+    fn open(&mut self) {
+        for input in 0..self.clients.len() {
+            self.attach_input(input);
+        }
+        for output in 0..self.graph.plan().outputs.len() {
+            if self.all_wait || !self.rng.one_in(4) {
+                self.attach_output(output);
+            }
+        }
+    }
+
+    fn attach_input(&mut self, input: usize) {
+        let client = &mut self.clients[input];
+        let format = client.arrive();
+        let mode = client.mode;
+        self.graph
+            .attach_input(self.now, input, format, mode)
+            .unwrap();
+        self.collect();
+    }
+
+    fn attach_output(&mut self, output: usize) {
+        let f32 = AudioFormat {
+            codec: Codec::PcmF32,
+            ..PCM
+        };
+        let accepts = match self.shape.kind {
+            Kind::Audio if self.rng.one_in(2) => Accepts::exactly(f32),
+            _ => Accepts::Anything,
+        };
+        let mode = match (self.all_wait, self.all_live) {
+            (true, _) => Mode::Waits,
+            (_, true) => Mode::Live,
+            _ if self.rng.one_in(2) => Mode::Waits,
+            _ => Mode::Live,
+        };
+        let metered = self.rng.one_in(2);
+        let listener = Listener {
+            accepts,
+            mode,
+            metered,
+        };
+        let (egress, _) = self
+            .graph
+            .attach_output(self.now, output, listener)
+            .unwrap();
+        self.ears.push(Ear {
+            egress,
+            output,
+            credit: metered.then_some(0),
+            seq: 0,
+            order: Order::default(),
+            ended: false,
+            next_credit: self.now,
+        });
+        self.collect();
+    }
+
+    /// The next instant at which something happens.
+    fn next(&self) -> Timestamp {
+        let now = self.now;
+        let workers = self.workers.iter().filter_map(|worker| {
+            if !self.graph.hop_ready(worker.hop) {
+                worker.next_of_its_own()
+            } else {
+                worker.next()
+            }
+        });
+        let clients = self
+            .clients
+            .iter()
+            .filter(|c| c.attached)
+            .filter_map(|c| c.next);
+        let ears = self
+            .ears
+            .iter()
+            .filter(|ear| ear.credit.is_some() && !ear.ended);
+        let ears = ears.map(|ear| ear.next_credit);
+        let all = workers
+            .chain(clients)
+            .chain(ears)
+            .chain(self.graph.poll_timeout());
+        all.chain([self.next_whim]).min().unwrap_or(now).max(now)
+    }
+
+    /// Everything that happens at this instant.
+    fn turn(&mut self) {
+        if self.graph.poll_timeout().is_some_and(|at| at <= self.now) {
+            self.graph.handle_timeout(self.now);
+            self.collect();
+        }
+        for index in 0..self.ears.len() {
+            self.grant(index);
+        }
+        for index in 0..self.workers.len() {
+            self.workers[index].work(self.now);
+            while !self.over {
+                let worker = &mut self.workers[index];
+                let ready = self.graph.hop_ready(worker.hop);
+                let Some(event) = worker.event(self.now, ready) else {
+                    break;
+                };
+                let hop = worker.hop;
+                self.give(Input::Hop { hop, event });
+            }
+        }
+        for index in 0..self.clients.len() {
+            self.send(index);
+        }
+        if self.now >= self.next_whim && !self.over {
+            self.whim();
+        }
+    }
+
+    fn send(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        if !client.attached {
+            return;
+        }
+        client.work(self.now);
+        let input = client.input;
+        while self.graph.input_ready(input) && !self.over {
+            let Some(frame) = self.clients[index].waiting.pop_front() else {
+                break;
+            };
+            self.give(Input::Frame { input, frame });
+        }
+        let client = &mut self.clients[index];
+        if client.is_done() && !client.said_end && !self.over {
+            client.said_end = true;
+            self.give(Input::End { input });
+            if self.rng.one_in(2) {
+                self.graph.detach_input(self.now, input);
+                self.collect();
+            }
+        }
+    }
+
+    fn grant(&mut self, index: usize) {
+        let ear = &mut self.ears[index];
+        let Some(credit) = &mut ear.credit else {
+            return;
+        };
+        if ear.next_credit > self.now || ear.ended {
+            return;
+        }
+        let frames = 1 + u32::try_from(self.rng.below(6)).unwrap();
+        *credit += frames;
+        ear.next_credit = self.now + ms(1 + self.rng.below(60));
+        let egress = ear.egress;
+        self.give(Input::EgressCredit { egress, frames });
+    }
+
+    /// Somebody comes, goes or interrupts.
+    fn whim(&mut self) {
+        self.next_whim = self.now + ms(10 + self.rng.below(150));
+        for index in 0..self.clients.len() {
+            let client = &mut self.clients[index];
+            if client.said_end {
+                continue;
+            }
+            if !client.attached {
+                self.attach_input(index);
+            } else if client.wants_to_go() {
+                client.attached = false;
+                let input = client.input;
+                self.graph.detach_input(self.now, input);
+                self.collect();
+            }
+        }
+        match self.rng.index(12) {
+            0 => self.give(Input::Interrupt),
+            1 if !self.all_wait && self.ears.len() < 12 => {
+                let output = self.rng.index(self.graph.plan().outputs.len());
+                self.attach_output(output);
+            }
+            2 if !self.all_wait && !self.ears.is_empty() => {
+                let ear = self.rng.index(self.ears.len());
+                let ear = self.ears.swap_remove(ear);
+                self.graph.detach_output(self.now, ear.egress);
+                self.collect();
+            }
+            _ => {}
+        }
+        self.check(false);
+    }
+
+    fn give(&mut self, input: Input) {
+        if !self.over {
+            self.graph.handle_input(self.now, input);
+            self.collect();
+        }
+    }
+
+    fn collect(&mut self) {
+        while let Some(output) = self.graph.poll_output() {
+            assert!(!self.over, "it spoke after its last word: {output:?}");
+            self.note(&output);
+            match output {
+                Output::Frame { egress, frame } => self.hear(egress, &frame),
+                Output::Ended { egress } => self.ear(egress).ended = true,
+                Output::Hop { hop, command } => {
+                    let now = self.now;
+                    let worker = self.workers.iter_mut().find(|worker| worker.hop == hop);
+                    worker.unwrap().command(now, command);
+                }
+                Output::Interrupted { egress } => {
+                    assert!(!self.ear(egress).ended);
+                    self.outcome.interrupted = true;
+                }
+                Output::KeyFrameWanted { .. } => assert_eq!(self.shape.kind, Kind::Video),
+                Output::Failed(error) => {
+                    assert_eq!(error.code, tidegate_nodes::Code::Network, "{error}");
+                    self.outcome.failed = true;
+                    self.over = true;
+                }
+                Output::Finished => {
+                    assert!(self.ears.iter().all(|ear| ear.ended));
+                    self.outcome.finished = true;
+                    self.over = true;
+                }
+            }
+        }
+    }
+
+    fn ear(&mut self, egress: EgressId) -> &mut Ear {
+        self.ears
+            .iter_mut()
+            .find(|ear| ear.egress == egress)
+            .unwrap()
+    }
+
+    fn hear(&mut self, egress: EgressId, frame: &tidegate_media::Frame) {
+        let plain = self.clients.len() == 1;
+        let ear = self.ear(egress);
+        assert!(!ear.ended, "no frame follows an end");
+        ear.seq += 1;
+        assert_eq!(frame.meta.seq, ear.seq, "numbers run from 1 by 1");
+        if let Some(credit) = &mut ear.credit {
+            assert!(*credit > 0, "no frame comes without credit");
+            *credit -= 1;
+        }
+        ear.order.check(frame);
+        let tag = Tag::of(frame);
+        if plain && tag.origin == 0 {
+            let cause = frame.meta.caused_by;
+            assert!(cause >= tag.n, "{tag:?} is said to be caused by {cause}");
+            assert!(frame.meta.ingress >= start());
+        }
+        self.outcome.heard += 1;
+    }
+
+    fn note(&mut self, output: &Output) {
+        let trace = &mut self.trace;
+        self.now.hash(trace);
+        std::mem::discriminant(output).hash(trace);
+        match output {
+            Output::Frame { egress, frame } => {
+                (egress, frame.meta.seq, frame.meta.caused_by, Tag::of(frame)).hash(trace);
+            }
+            Output::Ended { egress } | Output::Interrupted { egress } => egress.hash(trace),
+            Output::Hop { hop, command } => {
+                hop.hash(trace);
+                std::mem::discriminant(command).hash(trace);
+            }
+            _ => {}
+        }
+    }
+
+    fn check(&self, over: bool) {
+        let ended = self.clients.iter().all(|client| client.said_end);
+        let over = over && ended && self.outcome.finished;
+        check::conservation(&self.graph, &self.workers, over);
+        let outputs = 0..self.graph.plan().outputs.len();
+        let at = |output| self.ears.iter().filter(|ear| ear.output == output).count();
+        check::bounds(
+            &self.graph,
+            &outputs.map(at).collect::<Vec<_>>(),
+            self.all_live,
+        );
+        if self.all_wait {
+            check::patience(&self.graph);
+        }
+    }
+
+    fn close(mut self) -> Outcome {
+        self.check(true);
+        assert_eq!(self.graph.poll_timeout(), None);
+        assert_eq!(self.graph.poll_output(), None);
+        for row in self.graph.hop_stats() {
+            for (sum, row) in self.outcome.dropped.iter_mut().zip(row.dropped) {
+                *sum += row;
+            }
+        }
+        self.outcome.trace = self.trace.finish();
+        self.outcome
+    }
+}
+
+impl Summary {
+    pub(super) fn add(&mut self, outcome: &Outcome) {
+        self.sessions += 1;
+        self.heard += outcome.heard;
+        self.finished += u64::from(outcome.finished);
+        self.failed += u64::from(outcome.failed);
+        self.interrupted += u64::from(outcome.interrupted);
+        for (sum, dropped) in self.dropped.iter_mut().zip(outcome.dropped) {
+            *sum += dropped;
+        }
+    }
+
+    /// The seeds met what they are there to meet.
+    pub(super) fn assert_varied(&self) {
+        assert_eq!(self.finished + self.failed, self.sessions);
+        assert!(
+            self.heard > 50 * self.sessions,
+            "{} frames heard",
+            self.heard
+        );
+        assert!(self.failed * 20 > self.sessions, "{} failed", self.failed);
+        assert!(
+            self.finished * 2 > self.sessions,
+            "{} finished",
+            self.finished
+        );
+        assert!(
+            self.interrupted * 10 > self.sessions,
+            "{} interrupted",
+            self.interrupted
+        );
+        use DropReason as R;
+        for reason in [
+            R::QueueFull,
+            R::Age,
+            R::Deadline,
+            R::Interrupted,
+            R::NoListener,
+            R::Condition,
+            R::HopEnded,
+            R::Detached,
+            R::AwaitingKeyFrame,
+        ] {
+            assert!(
+                self.dropped[reason as usize] > 0,
+                "nothing was ever dropped as {reason:?}"
+            );
+        }
+    }
+}
