@@ -69,11 +69,7 @@ impl NodeType for Identity {
     ) -> Result<Vec<StreamFormat>, ParamError> {
         Ok(vec![FORMAT])
     }
-    fn build(
-        &self,
-        _: &Value,
-        _: &[Option<StreamFormat>],
-    ) -> Result<Box<dyn Node>, ParamError> {
+    fn build(&self, _: &Value, _: &[Option<StreamFormat>]) -> Result<Box<dyn Node>, ParamError> {
         Ok(Box::new(Self))
     }
 }
@@ -129,14 +125,21 @@ fn plan(length: usize) -> Plan {
         to: if index == length {
             Target::Output(0)
         } else {
-            Target::Hop { hop: index, port: 0 }
+            Target::Hop {
+                hop: index,
+                port: 0,
+            }
         },
         queue: Queue::default(),
         explicit: false,
     });
     Plan {
         pipeline: "bench".to_owned(),
-        inputs: vec![PlanInput { name: "in".to_owned(), kind: Kind::Audio, format: FORMAT }],
+        inputs: vec![PlanInput {
+            name: "in".to_owned(),
+            kind: Kind::Audio,
+            format: FORMAT,
+        }],
         outputs: vec![PlanOutput {
             name: "out".to_owned(),
             kind: Kind::Audio,
@@ -154,13 +157,24 @@ fn plan(length: usize) -> Plan {
 fn graph(length: usize) -> Graph {
     let mut registry = Registry::empty();
     registry.add(Identity);
-    let probe = Histograms { epoch: Instant::now(), buckets: Vec::new() };
+    let probe = Histograms {
+        epoch: Instant::now(),
+        buckets: Vec::new(),
+    };
     let made = Graph::new(Arc::new(plan(length)), &registry, Box::new(probe));
     let (mut graph, _) = made.expect("the plan is sound");
     let now = Timestamp::from_nanos(1);
-    graph.attach_input(now, 0, FORMAT, Mode::Live).expect("the format is the input's");
-    let listener = Listener { accepts: Accepts::Anything, mode: Mode::Live, metered: false };
-    graph.attach_output(now, 0, listener).expect("the listener takes anything");
+    graph
+        .attach_input(now, 0, FORMAT, Mode::Live)
+        .expect("the format is the input's");
+    let listener = Listener {
+        accepts: Accepts::Anything,
+        mode: Mode::Live,
+        metered: false,
+    };
+    graph
+        .attach_output(now, 0, listener)
+        .expect("the listener takes anything");
     graph
 }
 
@@ -230,7 +244,9 @@ fn single() -> Runtime {
 }
 
 fn several() -> Runtime {
-    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build();
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build();
     built.expect("a runtime with two workers")
 }
 
@@ -280,7 +296,10 @@ fn compare() {
     let (one_thread, two_threads) = (single(), several());
     let mut rows = LENGTHS.map(|length| {
         let graph = graph(length);
-        let tasks = [Tasks::new(&one_thread, length), Tasks::new(&two_threads, length)];
+        let tasks = [
+            Tasks::new(&one_thread, length),
+            Tasks::new(&two_threads, length),
+        ];
         (length, graph, tasks, [(); 3].map(|()| Vec::new()))
     });
     for _ in 0..REPETITIONS {
@@ -291,15 +310,26 @@ fn compare() {
         }
     }
     let [short, long] = rows.map(|(length, _, _, times)| (length, times.map(median)));
-    println!("\nnanoseconds a frame, median of {REPETITIONS} repetitions of {FRAMES} frames in turns");
-    println!("{:>6} {:>10} {:>16} {:>16}", "nodes", "graph", "tokio 1 thread", "tokio 2 threads");
+    println!(
+        "\nnanoseconds a frame, median of {REPETITIONS} repetitions of {FRAMES} frames in turns"
+    );
+    println!(
+        "{:>6} {:>10} {:>16} {:>16}",
+        "nodes", "graph", "tokio 1 thread", "tokio 2 threads"
+    );
     for (length, [graph, one, two]) in [&short, &long] {
         println!("{length:>6} {graph:>10.1} {one:>16.1} {two:>16.1}");
     }
     let between = f64::from(u32::try_from(long.0 - short.0).expect("small"));
     let node = |index: usize| (long.1[index] - short.1[index]) / between;
     let best = long.1[1].min(long.1[2]);
-    println!("in-place identity node, metrics on: {:.1} ns (owed: 60, aim: 20)", node(0));
+    println!(
+        "in-place identity node, metrics on: {:.1} ns (owed: 60, aim: 20)",
+        node(0)
+    );
     println!("tokio task and channel: {:.1} ns", node(1).min(node(2)));
-    println!("chain of 16: {:.1} times as fast as tokio's better runtime (owed: 2)", best / long.1[0]);
+    println!(
+        "chain of 16: {:.1} times as fast as tokio's better runtime (owed: 2)",
+        best / long.1[0]
+    );
 }
