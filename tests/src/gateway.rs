@@ -223,6 +223,14 @@ impl Gateway {
             .unwrap_or_else(|| panic!("no active sessions in {answer}"))
     }
 
+    /// Kills it at once, as a crash would.
+    ///
+    /// # Panics
+    /// If it cannot be killed.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("a child can be killed");
+    }
+
     /// Waits until the process has ended by itself.
     ///
     /// # Panics

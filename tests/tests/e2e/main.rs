@@ -8,6 +8,7 @@ mod grpc;
 mod http;
 mod lifecycle;
 mod prometheus;
+mod remote;
 mod survive;
 mod websocket;
 mod whip;
