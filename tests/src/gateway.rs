@@ -53,11 +53,32 @@ impl Gateway {
         Self::spawn(command).await
     }
 
+    /// Starts one that serves TLS, by settings that say with what; it is taken for ready once it
+    /// listens, since [`Gateway::request`] and all that stands on it speak no TLS.
+    ///
+    /// # Panics
+    /// If it does not come up; the message holds its output.
+    pub async fn start_tls(settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(binary());
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--media", "127.0.0.1:0"])
+            .envs(settings.iter().copied())
+            .current_dir(fixtures::root());
+        Self::listening(command, Deadline::secs(START_SECONDS)).await
+    }
+
     /// Starts one by this command, which has to be some form of `tidegate serve`.
     ///
     /// # Panics
     /// If it does not come up; the message holds its output.
-    pub async fn spawn(mut command: Command) -> Self {
+    pub async fn spawn(command: Command) -> Self {
+        let by = Deadline::secs(START_SECONDS);
+        let gateway = Self::listening(command, by).await;
+        gateway.wait_ready(by).await;
+        gateway
+    }
+
+    async fn listening(mut command: Command, by: Deadline) -> Self {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -78,7 +99,6 @@ impl Gateway {
             &mut readers,
         );
 
-        let by = Deadline::secs(START_SECONDS);
         let lines = async {
             (
                 logs.find("listening on http").await,
@@ -92,15 +112,13 @@ impl Gateway {
                 panic!("tidegate ended at once with {status:?}:\n{}", logs.text())
             }
         };
-        let gateway = Self {
+        Self {
             child,
             address: address_at_end(&listening),
             media: address_at_end(&media),
             logs,
             _readers: readers,
-        };
-        gateway.wait_ready(by).await;
-        gateway
+        }
     }
 
     /// `http://127.0.0.1:PORT` and this path.

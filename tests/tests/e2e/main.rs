@@ -9,6 +9,7 @@ mod http;
 mod lifecycle;
 mod prometheus;
 mod remote;
+mod secure;
 mod survive;
 mod websocket;
 mod whip;
