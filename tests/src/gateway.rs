@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use tokio::process::{Child, Command};
@@ -13,6 +13,7 @@ use crate::clock::Deadline;
 use crate::fixtures;
 use crate::http::{self, Response};
 use crate::logs::Logs;
+use crate::turn::{self, Turn};
 
 /// A debug binary starts in well under a second; the rest is for a loaded machine.
 const START_SECONDS: u64 = 30;
@@ -28,6 +29,7 @@ pub struct Gateway {
     /// What it printed so far.
     pub logs: Logs,
     _readers: JoinSet<()>,
+    _turn: Arc<Turn>,
 }
 
 impl Gateway {
@@ -64,7 +66,7 @@ impl Gateway {
             .args(["serve", "--listen", "127.0.0.1:0", "--media", "127.0.0.1:0"])
             .envs(settings.iter().copied())
             .current_dir(fixtures::root());
-        Self::listening(command, Deadline::secs(START_SECONDS)).await
+        Self::listening(command).await
     }
 
     /// Starts one by this command, which has to be some form of `tidegate serve`.
@@ -72,13 +74,14 @@ impl Gateway {
     /// # Panics
     /// If it does not come up; the message holds its output.
     pub async fn spawn(command: Command) -> Self {
-        let by = Deadline::secs(START_SECONDS);
-        let gateway = Self::listening(command, by).await;
-        gateway.wait_ready(by).await;
+        let gateway = Self::listening(command).await;
+        gateway.wait_ready(Deadline::secs(START_SECONDS)).await;
         gateway
     }
 
-    async fn listening(mut command: Command, by: Deadline) -> Self {
+    async fn listening(mut command: Command) -> Self {
+        let turn = turn::together().await;
+        let by = Deadline::secs(START_SECONDS);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -118,6 +121,7 @@ impl Gateway {
             media: address_at_end(&media),
             logs,
             _readers: readers,
+            _turn: turn,
         }
     }
 

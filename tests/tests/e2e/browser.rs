@@ -1,10 +1,11 @@
 //! Chromium with a recording as its microphone, at the page that the gateway serves.
 
 use tidegate_tests::fixtures::recording;
-use tidegate_tests::{Deadline, Gateway, Peer};
+use tidegate_tests::{Deadline, Gateway, Peer, turn};
 
 #[tokio::test]
 async fn a_person_talks_to_the_page_hears_the_answer_and_sees_each_hop() {
+    let _turn = turn::alone().await;
     let gateway = Gateway::start(&["--pipelines", "tests/pipelines"]).await;
     let peer = Peer::node("page.mjs").args([gateway.url("/"), "louder".to_owned()]);
     let report = peer

@@ -10,6 +10,7 @@ mod lifecycle;
 mod prometheus;
 mod remote;
 mod secure;
+mod shared;
 mod survive;
 mod websocket;
 mod whip;

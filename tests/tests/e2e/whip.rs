@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tidegate_tests::fixtures::recording;
-use tidegate_tests::{Deadline, Gateway, Peer};
+use tidegate_tests::{Deadline, Gateway, Peer, turn};
 
 /// The figure at this key.
 fn number(report: &Value, key: &str) -> f64 {
@@ -13,6 +13,7 @@ fn number(report: &Value, key: &str) -> f64 {
 
 #[tokio::test]
 async fn a_tone_comes_back_from_echo_and_the_resource_obeys_rfc_9725() {
+    let _turn = turn::alone().await;
     let gateway = Gateway::start(&[]).await;
     let url = gateway.url("/v1/pipelines/echo/whip");
     let peer = Peer::python("whip.py").args([url.as_str(), "--tone", "440", "--events"]);
@@ -59,6 +60,7 @@ async fn a_tone_comes_back_from_echo_and_the_resource_obeys_rfc_9725() {
 
 #[tokio::test]
 async fn speech_comes_back_from_echo_as_it_was_said() {
+    let _turn = turn::alone().await;
     let gateway = Gateway::start(&[]).await;
     let url = gateway.url("/v1/pipelines/echo/whip");
     let peer = Peer::python("whip.py").args([
@@ -70,6 +72,28 @@ async fn speech_comes_back_from_echo_as_it_was_said() {
     let shown = format!("{report:#}\n{}", gateway.logs.text());
     assert!(number(&report, "likeness") > 0.95, "{shown}");
     assert!(number(&report, "delay_seconds") < 0.5, "{shown}");
+}
+
+#[tokio::test]
+async fn clean_voice_sends_speech_back_and_says_on_the_data_channel_when_it_begins() {
+    let _turn = turn::alone().await;
+    let gateway = Gateway::start(&[]).await;
+    let url = gateway.url("/v1/pipelines/clean-voice/whip");
+    let wav = recording("jfk.wav");
+    let peer = Peer::python("whip.py")
+        .args([url.as_str(), "--events", "--wav"])
+        .args([wav]);
+    let report = peer.report(Deadline::secs(60)).await;
+    let shown = format!("{report:#}\n{}", gateway.logs.text());
+    assert!(number(&report, "likeness") > 0.8, "{shown}");
+    let messages = report["events"].as_array().expect("a list");
+    let frames = messages.iter().map(|message| &message["frame"]);
+    let events: Vec<_> = frames.filter(|frame| frame["port"] == "events").collect();
+    assert!(events.len() >= 2, "speech starts and stops: {shown}");
+    assert!(
+        events.iter().all(|event| !event["json"].is_null()),
+        "{shown}"
+    );
 }
 
 #[tokio::test]
