@@ -141,7 +141,7 @@ impl Graph {
         let stats = &mut self.stats[slot.stat];
         let port = &mut self.ports[number];
         if port.is_loose() {
-            // Nothing is joined to this port of the manifest's: nobody asked for the frame, so none is missing.
+            stats.drop_frames(DropReason::NoListener, 1);
             return None;
         }
         port.seq += 1;
