@@ -36,7 +36,7 @@ impl Typed for Channels {
     const NAME: &'static str = "audio.channels";
     const SUMMARY: &'static str =
         "Maps channels: mono to stereo and back, a choice of them, or any mixture by a matrix.";
-    const COST: &'static str = "1.5 µs for 20 ms of 48 kHz stereo to mono";
+    const COST: &'static str = "1.5 µs for 20 ms of 48 kHz";
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
         match (params.channels, &params.pick, &params.matrix) {

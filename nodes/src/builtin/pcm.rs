@@ -50,7 +50,7 @@ impl Typed for Pcm {
 
     const NAME: &'static str = "audio.pcm";
     const SUMMARY: &'static str = "Writes the same samples as 16-bit integers or as floats. Louder than full scale saturates.";
-    const COST: &'static str = "0.6 µs for 20 ms of 48 kHz mono";
+    const COST: &'static str = "2 µs for 20 ms of 48 kHz mono";
 
     fn ports(&self, _: &Params) -> Ports {
         Ports {

@@ -28,7 +28,8 @@ impl Typed for Resample {
     const NAME: &'static str = "audio.resample";
     const SUMMARY: &'static str =
         "Changes the sample rate, anti-aliased; a sound keeps its media time.";
-    const COST: &'static str = "3 µs for 20 ms from 48 to 16 kHz, mono; adds up to 10 ms of delay";
+    const COST: &'static str =
+        "3 to 6 µs for 20 ms from 48 to 16 kHz, mono; adds up to 10 ms of delay";
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
         let rates = Resampler::RATE_MIN..=Resampler::RATE_MAX;

@@ -81,7 +81,7 @@ impl Typed for Vad {
 
     const NAME: &'static str = "audio.vad";
     const SUMMARY: &'static str = "Finds speech by a neural network, says when it starts and stops, and cuts it into utterances.";
-    const COST: &'static str = "10 µs for 20 ms, 30 µs while somebody speaks";
+    const COST: &'static str = "30 µs for 20 ms of 48 kHz mono, 45 µs while somebody speaks";
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
         within("threshold", params.threshold, 0.05..=0.99)?;

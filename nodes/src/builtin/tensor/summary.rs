@@ -23,7 +23,7 @@ impl Typed for Summary {
 
     const NAME: &'static str = "tensor.summary";
     const SUMMARY: &'static str = "What a tensor is, as JSON: dtype, shape, and of its finite values the least, the greatest and the mean.";
-    const COST: &'static str = "SUMMARY_COST";
+    const COST: &'static str = "3 µs for 800 elements, 0.7 ms a MiB of f32";
 
     fn ports(&self, _: &Params) -> Ports {
         super::ports(

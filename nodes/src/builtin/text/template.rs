@@ -73,7 +73,7 @@ impl Typed for Template {
 
     const NAME: &'static str = "text.template";
     const SUMMARY: &'static str = "Puts text or values of JSON into a text.";
-    const COST: &'static str = "TEMPLATE_COST";
+    const COST: &'static str = "0.5 µs for 50 bytes of JSON, which are parsed";
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
         super::check_length("template", &params.template)?;
