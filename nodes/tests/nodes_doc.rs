@@ -120,8 +120,10 @@ fn kind(property: &Value, schema: &Value) -> String {
         let kinds: Vec<_> = either.iter().map(|e| kind(e, schema)).collect();
         return kinds.join(" or ");
     }
-    if inner["pattern"].as_str().is_some_and(|p| p.contains("ms")) {
-        return "duration".to_owned();
+    match inner["pattern"].as_str() {
+        Some(pattern) if pattern.contains("ms") => return "duration".to_owned(),
+        Some(pattern) if pattern.contains("KiB") => return "size".to_owned(),
+        _ => {}
     }
     let name = match &inner["type"] {
         Value::String(name) => name.as_str(),

@@ -21,6 +21,7 @@ mod pcm;
 mod resample;
 mod segment;
 mod slices;
+mod tap;
 mod tensor;
 #[cfg(test)]
 mod testing;
@@ -29,12 +30,24 @@ mod tone;
 mod typed;
 mod vad;
 
+use std::path::PathBuf;
+
 use crate::registry::Registry;
 
 impl Registry {
-    /// Every node type that comes with Tidegate.
+    /// Every node type that comes with Tidegate; `tap` is known, but nothing can be recorded.
     #[must_use]
     pub fn builtin() -> Self {
+        Self::with_recordings(None)
+    }
+
+    /// Every node type that comes with Tidegate; `tap` records to files in `folder`, which is there already.
+    #[must_use]
+    pub fn builtin_recording(folder: PathBuf) -> Self {
+        Self::with_recordings(Some(folder))
+    }
+
+    fn with_recordings(folder: Option<PathBuf>) -> Self {
         let mut registry = Self::empty();
         typed::add(&mut registry, identity::Identity);
         typed::add(&mut registry, gain::Gain);
@@ -58,6 +71,7 @@ impl Registry {
         typed::add(&mut registry, json::Pick);
         typed::add(&mut registry, text::Constant);
         typed::add(&mut registry, text::Template);
+        typed::add(&mut registry, tap::Tap(folder));
         registry
     }
 }
