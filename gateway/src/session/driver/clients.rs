@@ -254,7 +254,8 @@ impl Driver {
                 };
                 if credits {
                     let bytes = frame.payload.size() as u64;
-                    if port.frames == 0 || port.bytes < bytes {
+                    // One frame may overdraw the bytes, else one larger than all credit could never come.
+                    if port.frames == 0 || port.bytes == 0 {
                         let name = &self.parts.plan.inputs[input].name;
                         let text = format!(
                             "frame of {bytes} bytes for input '{name}' exceeds the credit that was given"
@@ -262,7 +263,7 @@ impl Driver {
                         return Err(Error::new(Code::BadRequest, text));
                     }
                     port.frames -= 1;
-                    port.bytes -= bytes;
+                    port.bytes = port.bytes.saturating_sub(bytes);
                 }
                 port.seq = frame.meta.seq;
                 frame.meta.ingress = now;
