@@ -177,6 +177,39 @@ mod tests {
         }
     }
 
+    /// A status as gRPC's own documents write it.
+    fn grpc_name(code: tonic::Code) -> String {
+        let mut name = String::new();
+        for c in format!("{code:?}").chars() {
+            if c.is_uppercase() && !name.is_empty() {
+                name.push('_');
+            }
+            name.push(c.to_ascii_uppercase());
+        }
+        name
+    }
+
+    #[test]
+    fn the_published_table_is_this_one() {
+        let page = include_str!("../../docs/errors.md");
+        let rows: Vec<_> = page
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .collect();
+        assert_eq!(rows.len(), Code::ALL.len(), "a row for each code");
+        for (row, &code) in rows.iter().zip(Code::ALL) {
+            let Mapping { http, grpc, close } = mapping(code);
+            let (http, grpc) = (http.as_u16(), grpc_name(grpc));
+            let fault = code.fault().as_str();
+            let retry = if code.retryable() { "yes" } else { "no" };
+            let start = format!("| `{code}` | {fault} | {retry} | {http} | `{grpc}` | {close} | ");
+            assert!(
+                row.starts_with(&start),
+                "docs/errors.md must have\n{start}\nand has\n{row}"
+            );
+        }
+    }
+
     #[test]
     fn an_end_that_is_no_error_closes_normally() {
         assert_eq!(close_code("finished"), 1000);

@@ -103,3 +103,37 @@ pub(crate) fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_option_is_documented() {
+        let page = include_str!("../../../docs/cli.md");
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            let heading = format!("## `tidegate {name}");
+            let (_, section) = page
+                .split_once(&heading)
+                .unwrap_or_else(|| panic!("docs/cli.md lacks {heading}"));
+            let section = section.split("\n## ").next().unwrap_or_default();
+            for option in command.get_arguments().filter_map(|arg| arg.get_long()) {
+                let shown = format!("`--{option}");
+                assert!(
+                    section.contains(&shown),
+                    "docs/cli.md: {name} lacks {shown}"
+                );
+            }
+            assert!(command.get_about().is_some(), "{name} says what it does");
+            assert!(command.get_after_help().is_some(), "{name} has examples");
+        }
+    }
+}

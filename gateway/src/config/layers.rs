@@ -321,4 +321,27 @@ mod tests {
             "{error}"
         );
     }
+
+    #[test]
+    fn every_setting_is_documented_with_its_default_and_variable() {
+        let page = include_str!("../../../docs/configuration.md");
+        let rows: Vec<_> = page
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .collect();
+        let defaults = serde_json::to_value(Config::default()).expect("settings are JSON");
+        let mut settings = 0;
+        walk("", &defaults, &mut |path, value| {
+            settings += 1;
+            let variable = format!("TIDEGATE_{}", path.replace('.', "_").to_uppercase());
+            let row = format!("| `{path}` | `{value}` | ");
+            let found = rows.iter().find(|line| line.starts_with(&row));
+            let found = found.unwrap_or_else(|| panic!("docs/configuration.md lacks: {row}"));
+            let settable = found.contains(&format!("| `{variable}` |"));
+            assert!(settable || found.contains("| file only |"), "{found}");
+            // Lists of maps do not fit a variable.
+            assert_eq!(settable, path != "webrtc.ice_servers", "{found}");
+        });
+        assert_eq!(rows.len(), settings, "a row for each setting and no other");
+    }
 }
