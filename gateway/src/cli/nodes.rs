@@ -6,11 +6,10 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 use tidegate_nodes::Registry;
-use tidegate_nodes::registry::NodeType;
 
 use super::Failure;
 use super::table::Table;
-use crate::http::api::describe_type;
+use crate::http::api::describe_types;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,30 +37,27 @@ struct Unknown(String);
 impl Nodes {
     /// Prints on standard output.
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let registry = Registry::builtin();
-        let all = || registry.iter().map(|node| describe_type(node.as_ref()));
+        let all = describe_types(&Registry::builtin());
         match self.node_type {
             Some(name) => {
-                let Some(found) = registry.iter().find(|node| node.name() == name) else {
+                let Some(found) = all.iter().find(|node| node["type"] == name.as_str()) else {
                     return Err(Failure::usage(Unknown(name)));
                 };
                 if self.json {
-                    super::print_json(&describe_type(found.as_ref()));
+                    super::print_json(found);
                 } else {
-                    super::print(&page(found.as_ref()));
+                    super::print(&page(found));
                 }
             }
-            None if self.json => {
-                super::print_json(&json!({ "nodes": all().collect::<Vec<_>>() }));
-            }
-            None => super::print(&listing(all())),
+            None if self.json => super::print_json(&json!({ "nodes": all })),
+            None => super::print(&listing(&all)),
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
 /// All types, one a line.
-fn listing(types: impl Iterator<Item = Value>) -> String {
+fn listing(types: &[Value]) -> String {
     let mut table = Table::new(["TYPE", "IN", "OUT", "PLACE", "WHAT IT DOES"]);
     for node in types {
         let (inputs, outputs) = (ports(&node["inputs"]), ports(&node["outputs"]));
@@ -107,19 +103,22 @@ fn ports(list: &Value) -> String {
 }
 
 /// Everything about one type.
-fn page(node: &dyn NodeType) -> String {
-    let about = describe_type(node);
+fn page(about: &Value) -> String {
     let mut text = format!(
         "{}\n  {}\n\nplacement  {}\ncost       {}\n",
-        node.name(),
-        node.summary(),
+        word(&about["type"]),
+        word(&about["summary"]),
         word(&about["placement"]),
-        node.cost(),
+        word(&about["cost"]),
     );
     for (title, key) in [("inputs", "inputs"), ("outputs", "outputs")] {
         let _ = write!(text, "\n{title}\n{}", port_rows(&about[key]));
     }
-    let _ = write!(text, "\nparameters\n{}", parameter_rows(&node.schema()));
+    let _ = write!(
+        text,
+        "\nparameters\n{}",
+        parameter_rows(&about["parameters"])
+    );
     text
 }
 
@@ -154,7 +153,12 @@ fn parameter_rows(schema: &Value) -> String {
             Value::Null => "-".to_owned(),
             default => default.to_string(),
         };
-        table.row([name.clone(), type_of(value), default, meaning(value)]);
+        table.row([
+            name.clone(),
+            type_of(schema, value),
+            default,
+            meaning(value),
+        ]);
     }
     if table.is_empty() {
         return "  none\n".to_owned();
@@ -162,29 +166,34 @@ fn parameter_rows(schema: &Value) -> String {
     table.to_string()
 }
 
-/// The type as people write it: `string`, `number 0..1`, `one of a, b`.
-fn type_of(value: &Value) -> String {
-    let list = |values: &Value| -> Option<String> {
-        let values: Vec<_> = values.as_array()?.iter().map(plain).collect();
-        Some(values.join(", "))
-    };
-    if let Some(choices) = list(&value["enum"]) {
-        return format!("one of {choices}");
+/// The type as people write it: `string`, `number 0..1`, `one of a, b`. `schema` has the definitions.
+fn type_of(schema: &Value, value: &Value) -> String {
+    if let Some(path) = value["$ref"].as_str() {
+        let found = schema.pointer(path.trim_start_matches('#'));
+        return found.map_or_else(|| "any".to_owned(), |found| type_of(schema, found));
+    }
+    if let Some(choices) = value["enum"].as_array() {
+        let choices: Vec<_> = choices.iter().map(plain).collect();
+        return format!("one of {}", choices.join(", "));
     }
     let alternatives = value["oneOf"].as_array().or(value["anyOf"].as_array());
     if let Some(alternatives) = alternatives {
+        let part = |part: &Value| match &part["const"] {
+            Value::Null => type_of(schema, part),
+            constant => plain(constant),
+        };
         let parts: Vec<_> = alternatives
             .iter()
-            .map(|part| match &part["const"] {
-                Value::Null => type_of(part),
-                constant => plain(constant),
-            })
+            .map(part)
             .filter(|part| part != "null")
             .collect();
         return parts.join(" or ");
     }
     let mut text = match &value["type"] {
-        Value::Array(_) => list(&value["type"]).unwrap_or_default(),
+        Value::Array(types) => {
+            let types = types.iter().map(plain).filter(|name| name != "null");
+            types.collect::<Vec<_>>().join(" or ")
+        }
         Value::String(name) => name.clone(),
         _ => "any".to_owned(),
     };
@@ -192,12 +201,9 @@ fn type_of(value: &Value) -> String {
     // Every unsigned number has the bound 0, which says nothing by itself.
     let bounded = !most.is_null() || least.as_f64().is_some_and(|least| least != 0.0);
     if bounded {
-        let bound = |bound: &Value| {
-            if bound.is_null() {
-                String::new()
-            } else {
-                bound.to_string()
-            }
+        let bound = |bound: &Value| match bound {
+            Value::Null => String::new(),
+            bound => bound.to_string(),
         };
         let _ = write!(text, " {}..{}", bound(least), bound(most));
     }
@@ -222,14 +228,15 @@ mod tests {
 
     #[test]
     fn every_type_is_listed_and_has_a_page() {
-        let registry = Registry::builtin();
-        let types = registry.iter().map(|node| describe_type(node.as_ref()));
-        let all = listing(types);
-        for node in registry.iter() {
-            assert!(all.contains(node.name()), "{}", node.name());
-            let page = page(node.as_ref());
+        let types = describe_types(&Registry::builtin());
+        let all = listing(&types);
+        assert!(types.iter().any(|node| node["type"] == "remote"));
+        for node in &types {
+            assert!(all.contains(&word(&node["type"])), "{node}");
+            let page = page(node);
+            let cost = word(&node["cost"]);
             assert!(
-                page.contains(node.cost()) && page.contains("parameters"),
+                page.contains(&cost) && page.contains("parameters"),
                 "{page}"
             );
         }
@@ -239,14 +246,19 @@ mod tests {
     fn a_parameter_says_its_type_range_and_default() {
         let schema = json!({
             "required": ["mode"],
+            "$defs": {"Size": {"oneOf": [{"const": "s"}, {"type": "number"}]}},
             "properties": {
                 "gain": {"type": "number", "minimum": -60, "maximum": 20, "default": 0, "description": "In dB."},
                 "mode": {"enum": ["a", "b"]},
+                "size": {"$ref": "#/$defs/Size"},
+                "many": {"type": ["integer", "null"], "minimum": 0},
             },
         });
         let rows = parameter_rows(&schema);
         assert!(rows.contains("number -60..20"), "{rows}");
         assert!(rows.contains("one of a, b"), "{rows}");
+        assert!(rows.contains("s or number"), "{rows}");
+        assert!(rows.contains("integer  "), "no bound of no meaning: {rows}");
         assert!(rows.contains("(required)"), "{rows}");
     }
 }

@@ -18,17 +18,31 @@ const LISTED: usize = 1000;
 
 /// `GET /v1/nodes`.
 pub(crate) async fn nodes(State(gateway): Shared) -> Json<Value> {
-    let types: Vec<_> = gateway
-        .pipelines
-        .registry()
-        .iter()
-        .map(|node| describe_type(node.as_ref()))
-        .collect();
+    let types = describe_types(gateway.pipelines.registry());
     Json(json!({ "nodes": types }))
 }
 
-/// One node type as it is listed. Ports are those of default parameters, where these suffice.
-pub(crate) fn describe_type(node: &dyn NodeType) -> Value {
+/// All node types as they are listed: those of the registry, and `remote`.
+pub(crate) fn describe_types(registry: &tidegate_nodes::Registry) -> Vec<Value> {
+    let types = registry.iter().map(|node| describe_type(node.as_ref()));
+    types.chain([describe_remote()]).collect()
+}
+
+/// The type that the gateway itself serves. Its ports are those of the pipeline there.
+fn describe_remote() -> Value {
+    json!({
+        "type": "remote",
+        "summary": "A node that another process serves: its ports are those of the pipeline there.",
+        "cost": "a round trip to the worker and its own time",
+        "placement": tidegate_nodes::Placement::Remote,
+        "inputs": [],
+        "outputs": [],
+        "parameters": schemars::schema_for!(tidegate_nodes::compile::RemoteParams),
+    })
+}
+
+/// One node type of the registry. Ports are those of default parameters, where these suffice.
+fn describe_type(node: &dyn NodeType) -> Value {
     let ports = node.ports(&json!({})).unwrap_or_default();
     let list = |ports: &[tidegate_nodes::Port]| -> Vec<Value> {
         let port = |port: &tidegate_nodes::Port| {

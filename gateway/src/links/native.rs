@@ -401,7 +401,7 @@ fn stats(hop: HopFigures) -> HopStats {
         hop: hop.hop,
         frames_in: hop.frames_in,
         frames_out: hop.frames_out,
-        dropped: hop.dropped,
+        dropped: hop.dropped.values().sum(),
         queue_frames: hop.queue_frames,
         queue: hop.queue.map(latency),
         service: hop.service.map(latency),

@@ -246,7 +246,7 @@ impl Figures {
                 node_type: hop.node_type,
                 frames_in: hop.frames_in,
                 frames_out: hop.frames_out,
-                dropped: hop.dropped.values().sum(),
+                dropped: hop.dropped,
                 queue_frames: hop.queue_frames,
                 queue: hop.latency.queue,
                 service: hop.latency.service,

@@ -3,6 +3,7 @@
 //! A session's driver polls its links in its own task, so a frame passes from socket to graph and back without another task in
 //! between. A link never blocks and holds a bounded amount; when it cannot take more it says so by its [`window`](Link::window).
 
+use std::collections::BTreeMap;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -158,7 +159,8 @@ pub(crate) struct HopFigures {
     pub(crate) node_type: String,
     pub(crate) frames_in: u64,
     pub(crate) frames_out: u64,
-    pub(crate) dropped: u64,
+    /// Frames that did not go on, by reason.
+    pub(crate) dropped: BTreeMap<&'static str, u64>,
     pub(crate) queue_frames: u32,
     pub(crate) queue: Option<crate::metrics::window::Percentiles>,
     pub(crate) service: Option<crate::metrics::window::Percentiles>,

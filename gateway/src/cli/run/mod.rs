@@ -134,7 +134,7 @@ impl Run {
         let millis = length.and_then(|length| u64::try_from(length.as_millis()).ok());
         let bar = ProgressBar::with_draw_target(millis, target);
         let template = if millis.is_some() {
-            "{wide_bar} {percent}% · {elapsed} · {msg}"
+            "{wide_bar} {percent}% · {elapsed}"
         } else {
             "{spinner} {elapsed} · {msg}"
         };

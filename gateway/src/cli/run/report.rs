@@ -29,7 +29,7 @@ pub(super) fn text(hops: &[HopFigures], outputs: &[String], took: Duration) -> S
             hop.node_type.clone(),
             hop.frames_in.to_string(),
             hop.frames_out.to_string(),
-            hop.dropped.to_string(),
+            hop.dropped.values().sum::<u64>().to_string(),
             queue[0].clone(),
             queue[1].clone(),
             service[0].clone(),
@@ -38,8 +38,15 @@ pub(super) fn text(hops: &[HopFigures], outputs: &[String], took: Duration) -> S
             wire[1].clone(),
         ]);
     }
-    let mut text = table.to_string();
-    text.push('\n');
+    let mut text = String::new();
+    if !table.is_empty() {
+        text = format!("{table}\n");
+    }
+    for hop in hops {
+        for (reason, frames) in &hop.dropped {
+            text.push_str(&format!("{}: {frames} frames dropped: {reason}\n", hop.hop));
+        }
+    }
     for output in outputs {
         text.push_str(output);
         text.push('\n');
@@ -96,7 +103,7 @@ mod tests {
             node_type: "audio.vad".to_owned(),
             frames_in: 9,
             frames_out: 12,
-            dropped: 0,
+            dropped: [("no_listener", 3)].into(),
             queue_frames: 0,
             queue: None,
             service: Some(service),
@@ -123,6 +130,7 @@ mod tests {
             "-",
         ];
         assert_eq!(cells, wanted);
-        assert!(text.ends_with("o: 1 s\ntook 1.50 s\n"), "{text}");
+        let end = "\n\nvad: 3 frames dropped: no_listener\no: 1 s\ntook 1.50 s\n";
+        assert!(text.ends_with(end), "{text}");
     }
 }
