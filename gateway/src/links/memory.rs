@@ -231,3 +231,66 @@ impl Link for MemoryLink {
         Poll::Ready(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tidegate_media::{MediaTime, Payload};
+    use tidegate_nodes::Registry;
+    use tidegate_nodes::compile::{Grants, Pipeline};
+    use tidegate_proto::message::Source as Wanted;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::gateway::Gateway;
+    use crate::pipelines::Pipelines;
+    use crate::session::open::Request;
+
+    const PASS: &str = "version: tidegate/v1\nname: pass\ninputs: [{name: in, kind: text}]\n\
+                        outputs: [{name: out, kind: text}]\nedges: [in -> out]\n";
+
+    /// More frames than could pass in the time allowed if the session slept until its next timer, a quarter of a second, each
+    /// time that the channel was full.
+    const FRAMES: i64 = 20_000;
+    const ALLOWED: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn a_reader_that_catches_up_is_served_without_waiting_for_a_timer() {
+        let registry = Registry::builtin();
+        let pipeline = Pipeline::from_text("pass", PASS, &registry, &Grants::default());
+        let pipelines = Pipelines::only(pipeline.expect("compiles"), registry);
+        let gateway = Gateway::with(Config::default(), pipelines, false).expect("starts");
+        let frame = |n: i64| {
+            let text = Payload::Text(n.to_string().into());
+            ("in".to_owned(), Frame::new(MediaTime::from_micros(n), text))
+        };
+        let frames: Vec<_> = (0..FRAMES).map(frame).collect();
+        let (events, mut receiver) = mpsc::channel(CHANNEL);
+        let link = MemoryLink::new(
+            Transport::Local,
+            Box::new(frames.into_iter()),
+            Box::new(|_| Some(StreamFormat::Text)),
+            Box::new(|port| Some(Accepts::Kind(port.kind))),
+            events,
+        );
+        let request = Request {
+            source: Wanted::Pipeline("pass".to_owned()),
+            parameters: serde_json::Map::new(),
+            key: None,
+            hop_count: 0,
+            deadline: None,
+            link: Box::new(link),
+        };
+        gateway.open(request).await.expect("opens");
+        let hear = async {
+            let mut heard = 0;
+            while let Some(event) = receiver.recv().await {
+                heard += i64::from(matches!(event, MemoryEvent::Frame { .. }));
+            }
+            heard
+        };
+        let heard = tokio::time::timeout(ALLOWED, hear).await;
+        assert_eq!(heard.ok(), Some(FRAMES));
+    }
+}

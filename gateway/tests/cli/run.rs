@@ -50,10 +50,7 @@ fn echo_of_a_wav_is_the_same_wav() {
     let said = tidegate(&["run", "echo", "--in", &input, "--out", &output]);
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(said.out, "", "results went to the file");
-    assert!(
-        said.err.contains("HOP") && said.err.contains("1.00 s of sound"),
-        "{said:?}"
-    );
+    assert!(said.err.contains("1.00 s of sound"), "{said:?}");
     let (sent, back) = (samples(&input), samples(&output));
     assert_eq!(sent.len(), back.len());
     let close = sent.iter().zip(&back).all(|(a, b)| a.abs_diff(*b) <= 1);
@@ -73,6 +70,7 @@ fn a_parameter_reaches_its_node_and_every_hop_has_a_row() {
     assert_eq!(loudest(&input), Some(8_000));
     let quiet = loudest(&output).expect("samples");
     assert!((795..=805).contains(&quiet), "a tenth: {quiet}");
+    assert!(said.err.starts_with("HOP "), "{said:?}");
     let row = said
         .err
         .lines()

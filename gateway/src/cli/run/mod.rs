@@ -38,7 +38,7 @@ Examples:
   tidegate run clean-voice --in speech.wav --out clean.wav
                                          the sound to a file, events as JSON lines to standard output
   tidegate run mine.yaml --in talk.mp3 --out talk.ogg --param voice=es
-  tidegate run conference --in a=anna.wav --in b=ben.wav --out hear-a=mix.wav
+  tidegate run conference --in a=anna.wav --in b=ben.wav --out to-a=mix.wav
   ffmpeg -i film.mkv -f wav - | tidegate run features --in - | jq .frame
   tidegate run mine.yaml --in frames.ndjson --out -
                                          native messages in and out, one a line

@@ -116,13 +116,22 @@ impl Driver {
         }
     }
 
-    /// Moves what was sent towards the network, and lets go of clients that have taken their last message.
-    pub(super) fn flush_links(&mut self, cx: &mut Context<'_>, now: Timestamp) {
+    /// Moves what was sent towards the network, and lets go of clients that have taken their last message. True if a link that
+    /// had no room has some now: the graph holds what it has for it until it is told, and nothing else would wake the session.
+    pub(super) fn flush_links(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
+        let mut room = false;
         for key in 0..self.slots.capacity() {
             let Some(slot) = self.slots.get_mut(key) else {
                 continue;
             };
-            match slot.link.poll_flush(cx, now) {
+            let starved = slot
+                .outputs
+                .iter()
+                .any(|port| !port.ended && port.granted == 0);
+            let window = slot.link.window();
+            let flushed = slot.link.poll_flush(cx, now);
+            room |= starved && !slot.closing && slot.link.window() > window;
+            match flushed {
                 Poll::Ready(()) if slot.closing => self.leave(now, key),
                 Poll::Ready(()) => slot.last_progress = now,
                 Poll::Pending => {
@@ -132,6 +141,7 @@ impl Driver {
                 }
             }
         }
+        room
     }
 
     /// What the session's jitter buffers say, added up.

@@ -136,7 +136,7 @@ impl Driver {
                 progress = true;
             }
             progress |= self.dispatch(now);
-            self.flush_links(cx, now);
+            progress |= self.flush_links(cx, now);
             if progress {
                 self.last_activity = now;
                 self.flush_at.get_or_insert(now + FLUSH);
