@@ -69,6 +69,28 @@ impl Gateway {
         Self::listening(command).await
     }
 
+    /// Starts one with these settings, each named as its variable without the `TIDEGATE_`:
+    /// `("LIMITS_SESSIONS", "2")`.
+    ///
+    /// # Panics
+    /// As [`Gateway::start`].
+    pub async fn with(settings: &[(&str, &str)]) -> Self {
+        Self::spawn(Self::command(settings)).await
+    }
+
+    /// The command that [`Gateway::with`] starts.
+    #[must_use]
+    pub fn command(settings: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--media", "127.0.0.1:0"])
+            .current_dir(fixtures::root());
+        for (name, value) in settings {
+            command.env(format!("TIDEGATE_{name}"), value);
+        }
+        command
+    }
+
     /// Starts one by this command, which has to be some form of `tidegate serve`.
     ///
     /// # Panics
@@ -79,7 +101,11 @@ impl Gateway {
         gateway
     }
 
-    async fn listening(mut command: Command) -> Self {
+    /// As [`Gateway::spawn`] but without asking whether it is ready, which takes clear text and no token.
+    ///
+    /// # Panics
+    /// If it does not say where it listens; the message holds its output.
+    pub async fn listening(mut command: Command) -> Self {
         let turn = turn::together().await;
         let by = Deadline::secs(START_SECONDS);
         let mut child = command
