@@ -12,6 +12,7 @@ mod http;
 mod links;
 mod metrics;
 mod pipelines;
+mod place;
 mod remote;
 mod serve;
 mod session;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -17,9 +18,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore};
 use tokio_rustls::TlsAcceptor;
+use tower::util::MapRequest;
 
 use crate::config::{Config, Tls};
 use crate::gateway::{Gateway, StartError};
+use crate::place::Place;
 
 /// HTTP/2 frames of 1 MiB: a tensor in one piece; 16 KiB, the default, costs a third of the CPU of large messages.
 const FRAME: u32 = 1 << 20;
@@ -238,11 +241,11 @@ async fn accept(server: Server, router: Router, stop: Arc<Notify>) {
         }
         let (router, watcher, tls) = (router.clone(), graceful.watcher(), server.tls.clone());
         drop(gateway.tasks.spawn(async move {
-            let _slot = slot;
+            let place = Place::new(slot);
             match tls {
-                None => connection(stream, router, open, watcher).await,
+                None => connection(stream, router, open, place, watcher).await,
                 Some(tls) => match tokio::time::timeout(open, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => connection(stream, router, open, watcher).await,
+                    Ok(Ok(stream)) => connection(stream, router, open, place, watcher).await,
                     Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
                     Err(_) => tracing::debug!("TLS handshake took too long"),
                 },
@@ -261,6 +264,7 @@ async fn connection<S>(
     stream: S,
     router: Router,
     open: Duration,
+    place: Place,
     watcher: hyper_util::server::graceful::Watcher,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -281,10 +285,22 @@ async fn connection<S>(
         .keep_alive_interval(Some(KEEPALIVE))
         .keep_alive_timeout(KEEPALIVE)
         .max_header_list_size(64 * 1024);
-    let service = TowerToHyperService::new(router);
+    let asking = place.clone();
+    let service = MapRequest::new(router, move |mut request: http::Request<Incoming>| {
+        asking.asked();
+        request.extensions_mut().insert(asking.clone());
+        request
+    });
+    let service = TowerToHyperService::new(service);
     let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(served.into_owned()).await {
-        tracing::debug!(%error, "connection");
+    tokio::select! {
+        served = watcher.watch(served.into_owned()) => {
+            if let Err(error) = served {
+                tracing::debug!(%error, "connection");
+            }
+        }
+        // The library's own limit begins with the first byte of a head; before it nothing does.
+        () = place.unused(open) => tracing::debug!("connection without a request"),
     }
 }
 

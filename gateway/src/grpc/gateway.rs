@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::errors::status;
 use crate::gateway::Gateway;
 use crate::http::execute::{Job, collect};
-use crate::links::grpc::{CHANNEL, GrpcLink};
+use crate::links::grpc::{CHANNEL, GrpcLink, unreadable};
 use crate::links::native::{Native, malformed};
 use crate::session::open;
 
@@ -65,7 +65,8 @@ impl v1::gateway_server::Gateway for Service {
         let patience = gateway.config.limits.open.0;
         let first = tokio::time::timeout(patience, incoming.message())
             .await
-            .map_err(|_| bad("no open message in time".to_owned()))??
+            .map_err(|_| bad("no open message in time".to_owned()))?
+            .map_err(|broken| unreadable(&broken).map_or(broken, |error| status(&error)))?
             .ok_or_else(|| bad("the stream ended before open".to_owned()))?;
         let now = gateway.clock.now();
         let decoded = protobuf::decode_client(first, now, &PortFormats::default())

@@ -54,6 +54,11 @@ pub(crate) async fn execute(
     let job = if kind == "application/json" || kind.is_empty() {
         let text = std::str::from_utf8(&body)
             .map_err(|_| Error::new(Code::BadRequest, "the body is not UTF-8 text"))?;
+        if !text.trim_start().starts_with('{') {
+            // The library would take a list for an object's fields in their order.
+            let text = "the body is no JSON object: send {\"inputs\": {\"<port>\": [<frame>]}}";
+            return Err(Error::new(Code::BadRequest, text).into());
+        }
         let source = Wanted::Pipeline(name);
         let execute = json::decode_execute(text, source, gateway.clock.now());
         Job::new(execute.map_err(|e| malformed(&e))?)

@@ -7,6 +7,7 @@ pub(crate) mod execute;
 pub(crate) mod guard;
 pub(crate) mod openapi;
 pub(crate) mod page;
+mod rejections;
 pub(crate) mod whip;
 pub(crate) mod ws;
 
@@ -28,6 +29,7 @@ pub(crate) type Shared = State<Arc<Gateway>>;
 
 /// All routes, HTTP and gRPC.
 pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
+    let limits = &gateway.config.limits;
     let whip_resource = get(whip::resource_get)
         .patch(whip::resource_patch)
         .delete(whip::resource_delete)
@@ -45,7 +47,7 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
         )
         .route(
             "/v1/pipelines/{name}/execute",
-            post(execute::execute).layer(DefaultBodyLimit::max(gateway.config.limits.body.0)),
+            post(execute::execute).layer(DefaultBodyLimit::max(limits.body.0)),
         )
         .route("/v1/pipelines/{name}/ws", get(ws::upgrade))
         .route(
@@ -62,6 +64,8 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
         )
         .route("/v1/pipelines/{name}/whep/{resource}", whip_resource)
         .with_state(Arc::clone(gateway))
+        .layer(DefaultBodyLimit::max(limits.message.0))
+        .layer(middleware::map_response(rejections::as_problem))
         .merge(crate::grpc::router(gateway))
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(gateway),

@@ -123,7 +123,12 @@ async fn open(
         deadline: None,
         link: Box::new(WebrtcLink::new(peer, route, gateway.clock, receiver, open)),
     };
-    let handle = gateway.open(request).await?;
+    let handle = gateway.open(request).await.map_err(|error| {
+        // Tracks that the pipeline cannot serve (RFC 9725 §4.2).
+        let misfit = error.code == Code::Incompatible && role == Role::Whip;
+        let status = misfit.then_some(StatusCode::NOT_ACCEPTABLE);
+        HttpError { error, status }
+    })?;
     let resource = new_id();
     let kind = if role == Role::Whip { "whip" } else { "whep" };
     let location = format!("/v1/pipelines/{name}/{kind}/{resource}");

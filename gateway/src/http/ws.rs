@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
@@ -17,7 +18,8 @@ use super::Shared;
 use crate::errors::{HttpError, mapping};
 use crate::gateway::Gateway;
 use crate::links::native::{Native, wire_error};
-use crate::links::websocket::{Subprotocol, WebSocketLink};
+use crate::links::websocket::{Subprotocol, WebSocketLink, over_limit};
+use crate::place::Place;
 use crate::session::open::Request;
 
 /// `?session=KEY&as=PORT`, on every path that opens a session.
@@ -71,6 +73,7 @@ pub(crate) async fn upgrade(
     State(gateway): Shared,
     Path(name): Path<String>,
     Query(query): Query<JoinQuery>,
+    place: Option<Extension<Place>>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, HttpError> {
     gateway.pipelines.get(&name)?;
@@ -92,7 +95,10 @@ pub(crate) async fn upgrade(
     };
     Ok(upgrade.on_upgrade(move |mut socket| async move {
         match read_open(&gateway, name, &query, &mut socket, subprotocol).await {
-            Ok(open) => start(&gateway, open, socket, subprotocol).await,
+            Ok(open) => {
+                let place = place.map(|Extension(place)| place);
+                start(&gateway, open, socket, subprotocol, place).await;
+            }
             Err(error) => refuse(&gateway, socket, subprotocol, error).await,
         }
     }))
@@ -124,7 +130,13 @@ async fn read_open(
 }
 
 /// Opens the session. The socket moves into the link; where opening fails the link says why before it is dropped.
-async fn start(gateway: &Arc<Gateway>, open: Open, socket: WebSocket, subprotocol: Subprotocol) {
+async fn start(
+    gateway: &Arc<Gateway>,
+    open: Open,
+    socket: WebSocket,
+    subprotocol: Subprotocol,
+    place: Option<Place>,
+) {
     let (refused, returned) = tokio::sync::oneshot::channel();
     let request = Request {
         source: open.source.clone(),
@@ -138,6 +150,7 @@ async fn start(gateway: &Arc<Gateway>, open: Open, socket: WebSocket, subprotoco
             Native::new(open),
             gateway.clock.now(),
             refused,
+            place,
         )),
     };
     if let Err(error) = gateway.open(request).await
@@ -177,10 +190,9 @@ async fn first_message(socket: &mut WebSocket) -> Result<Message, Error> {
             }
             Some(Ok(message)) => return Ok(message),
             Some(Err(error)) => {
-                return Err(Error::new(
-                    Code::BadRequest,
-                    format!("open cannot be read: {error}"),
-                ));
+                return Err(over_limit(&error).unwrap_or_else(|| {
+                    Error::new(Code::BadRequest, format!("open cannot be read: {error}"))
+                }));
             }
         }
     }

@@ -82,6 +82,21 @@ impl GrpcLink {
     }
 }
 
+/// What the library says of a message that it cannot read, as our error; `None` if the client is gone.
+pub(crate) fn unreadable(status: &Status) -> Option<Error> {
+    match status.code() {
+        tonic::Code::OutOfRange | tonic::Code::ResourceExhausted => {
+            let text = format!("message over the limit: {}", status.message());
+            Some(Error::new(Code::TooLarge, text))
+        }
+        tonic::Code::Internal | tonic::Code::InvalidArgument => {
+            let text = format!("message is not protobuf: {}", status.message());
+            Some(Error::new(Code::BadRequest, text))
+        }
+        _ => None,
+    }
+}
+
 impl Link for GrpcLink {
     fn transport(&self) -> Transport {
         Transport::Grpc
@@ -131,17 +146,7 @@ impl Link for GrpcLink {
             }
             Poll::Ready(Some(Err(status))) => {
                 self.half_closed = true;
-                Poll::Ready(match status.code() {
-                    tonic::Code::OutOfRange | tonic::Code::ResourceExhausted => {
-                        let text = format!("message over the limit: {}", status.message());
-                        LinkEvent::Failed(Error::new(Code::TooLarge, text))
-                    }
-                    tonic::Code::Internal | tonic::Code::InvalidArgument => {
-                        let text = format!("message is not protobuf: {}", status.message());
-                        LinkEvent::Failed(Error::new(Code::BadRequest, text))
-                    }
-                    _ => LinkEvent::Closed,
-                })
+                Poll::Ready(unreadable(&status).map_or(LinkEvent::Closed, LinkEvent::Failed))
             }
         }
     }

@@ -17,6 +17,7 @@ use tidegate_proto::message::{PortFormats, ServerMessage};
 use tidegate_proto::{json, protobuf};
 
 use super::native::{Native, malformed};
+use crate::place::Place;
 use crate::session::link::{Features, Link, LinkEvent, LinkMessage, Transport};
 use crate::session::ports::PortFacts;
 
@@ -76,6 +77,13 @@ impl Subprotocol {
     }
 }
 
+/// What the library says of a message over its limit, as our error.
+pub(crate) fn over_limit(error: &axum::Error) -> Option<Error> {
+    let text = error.to_string();
+    (text.contains("too long") || text.contains("too big"))
+        .then(|| Error::new(Code::TooLarge, format!("message over the limit: {text}")))
+}
+
 /// A WebSocket client.
 pub(crate) struct WebSocketLink {
     /// There until the link is dropped.
@@ -92,6 +100,8 @@ pub(crate) struct WebSocketLink {
     pinged: bool,
     /// Where the socket goes if no session takes the client, so that it can be told why.
     refused: Option<tokio::sync::oneshot::Sender<WebSocket>>,
+    /// Its connection counts for as long as it lives.
+    _place: Option<Place>,
 }
 
 impl Drop for WebSocketLink {
@@ -111,8 +121,10 @@ impl WebSocketLink {
         native: Native,
         now: Timestamp,
         refused: tokio::sync::oneshot::Sender<WebSocket>,
+        place: Option<Place>,
     ) -> Self {
         Self {
+            _place: place,
             socket: Some(socket),
             refused: Some(refused),
             subprotocol,
@@ -166,10 +178,8 @@ impl WebSocketLink {
     }
 
     fn fail(&mut self, error: &axum::Error) -> LinkEvent {
-        let text = error.to_string();
-        if text.contains("too long") || text.contains("too big") {
+        if let Some(error) = over_limit(error) {
             // Still there: it is told why before it is left.
-            let error = Error::new(Code::TooLarge, format!("message over the limit: {text}"));
             return LinkEvent::Failed(error);
         }
         self.gone = true;

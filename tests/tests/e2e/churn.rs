@@ -31,7 +31,10 @@ async fn a_thousand_sessions_leave_no_memory_no_tasks_and_no_sockets() {
     churn(&gateway, SESSIONS).await;
     fresh.returns(&gateway).await;
     let grown = resident(&gateway).saturating_sub(before);
-    assert!(grown < GROWTH_MAX, "{grown} bytes more after {SESSIONS} sessions");
+    assert!(
+        grown < GROWTH_MAX,
+        "{grown} bytes more after {SESSIONS} sessions"
+    );
     let active = gateway.metric("tidegate_sessions_active", &[]).await;
     assert_eq!(active, Some(0.0), "sessions_active");
     let total = gateway.metric("tidegate_sessions_total", &[]).await;

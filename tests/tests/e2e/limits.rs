@@ -25,21 +25,35 @@ async fn a_message_over_the_limit_is_too_large_on_every_transport() {
     let big = vec![0; 100 << 10];
     let trouble = async {
         let (mut ws, opened) = Ws::open(&gateway, "echo", json!({"pipeline": "echo"})).await;
-        assert_eq!(opened["limits"]["message_bytes"], 65_536, "a client can know it: {opened}");
+        assert_eq!(
+            opened["limits"]["message_bytes"], 65_536,
+            "a client can know it: {opened}"
+        );
         ws.send(&frame("mic", 1, &big)).await;
         let ending = ws.ending().await;
-        assert_eq!((ending.code(), ending.close), ("too_large", 1009), "{ending:?}");
+        assert_eq!(
+            (ending.code(), ending.close),
+            ("too_large", 1009),
+            "{ending:?}"
+        );
 
         let mut ws = Ws::connect(&gateway, "echo", JSON).await;
         let open = Message::text(" ".repeat(big.len()));
         ws.send_raw(open).await.expect("the gateway listens");
         let ending = ws.ending().await;
-        assert_eq!((ending.code(), ending.close), ("too_large", 1009), "before open: {ending:?}");
+        assert_eq!(
+            (ending.code(), ending.close),
+            ("too_large", 1009),
+            "before open: {ending:?}"
+        );
 
         let mut stream = Rpc::open(&gateway, "echo", v1::Mode::Waits).await;
         assert!(stream.send(rpc::audio(1, big.clone())).await);
         let error = stream.next().await;
-        assert!(matches!(&error, Ok(Got::Error(e)) if e.code == "too_large"), "{error:?}");
+        assert!(
+            matches!(&error, Ok(Got::Error(e)) if e.code == "too_large"),
+            "{error:?}"
+        );
 
         let refused = rpc::stream_of_bytes(&gateway, vec![Bytes::from(big.clone())]).await;
         let status = refused.expect_err("before open");
@@ -63,7 +77,10 @@ async fn a_body_up_to_the_limit_is_taken() {
     // Above the 2 MiB that the HTTP library stops at by itself.
     let gateway = Gateway::start(&[]).await;
     let answer = gateway
-        .post_json(EXECUTE, &json!({"inputs": {"mic": [frame("mic", 1, &vec![0; 2 << 20])["frame"]]}}))
+        .post_json(
+            EXECUTE,
+            &json!({"inputs": {"mic": [frame("mic", 1, &vec![0; 2 << 20])["frame"]]}}),
+        )
         .await;
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
@@ -76,26 +93,38 @@ async fn a_full_gateway_refuses_with_advice_and_says_that_it_is_not_ready() {
     let trouble = async {
         let ready = gateway.get("/readyz").await;
         assert_eq!((ready.status, ready.text().as_str()), (503, "full\n"));
-        assert_eq!(gateway.get("/healthz").await.status, 200, "alive all the same");
+        assert_eq!(
+            gateway.get("/healthz").await.status,
+            200,
+            "alive all the same"
+        );
 
         let mut ws = Ws::connect(&gateway, "echo", JSON).await;
         ws.send(&json!({"open": {"pipeline": "echo"}})).await;
         let ending = ws.ending().await;
-        assert_eq!((ending.code(), ending.close), ("overloaded", 1013), "{ending:?}");
+        assert_eq!(
+            (ending.code(), ending.close),
+            ("overloaded", 1013),
+            "{ending:?}"
+        );
         assert_eq!(ending.error["retryable"], true, "{ending:?}");
         assert!(ending.error["retry_after"].as_u64() > Some(0), "{ending:?}");
 
         let refused = Rpc::try_open(&gateway, rpc::open("echo", v1::Mode::Live)).await;
         let status = refused.err().expect("refused");
         assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{status:?}");
-        let advice = status.get_details_retry_info().and_then(|info| info.retry_delay);
+        let advice = status
+            .get_details_retry_info()
+            .and_then(|info| info.retry_delay);
         assert!(advice.is_some_and(|delay| !delay.is_zero()), "{status:?}");
         let reason = status.get_details_error_info().map(|info| info.reason);
         assert_eq!(reason.as_deref(), Some("overloaded"), "{status:?}");
 
         let (client, _socket) = webrtc::offer().await;
         let whip = webrtc::post(&gateway, "echo", client.sdp().to_owned()).await;
-        let run = gateway.post_json(EXECUTE, &json!({"inputs": {"mic": []}})).await;
+        let run = gateway
+            .post_json(EXECUTE, &json!({"inputs": {"mic": []}}))
+            .await;
         for answer in [whip, run] {
             assert_eq!(answer.status, 503, "{}", answer.text());
             assert_eq!(answer.json()["code"], "overloaded");
@@ -138,8 +167,14 @@ async fn a_client_that_never_says_open_is_told_so_and_left() {
     let gateway = Gateway::with(&[("LIMITS_OPEN", "1s")]).await;
     let mut ws = Ws::connect(&gateway, "echo", JSON).await;
     let ending = ws.ending().await;
-    assert_eq!((ending.code(), ending.close), ("bad_request", 4400), "{ending:?}");
-    let silent = TcpStream::connect(gateway.address).await.expect("it listens");
+    assert_eq!(
+        (ending.code(), ending.close),
+        ("bad_request", 4400),
+        "{ending:?}"
+    );
+    let silent = TcpStream::connect(gateway.address)
+        .await
+        .expect("it listens");
     assert!(hostile::read_to_the_end(silent).await.is_empty());
 }
 
@@ -147,16 +182,34 @@ async fn a_client_that_never_says_open_is_told_so_and_left() {
 async fn a_silent_session_and_one_that_is_too_old_expire() {
     let gateway = Gateway::with(&[("LIMITS_IDLE", "1s")]).await;
     let (mut silent, opened) = Ws::open(&gateway, "echo", json!({"pipeline": "echo"})).await;
-    assert_eq!(opened["limits"]["idle"], 1_000_000, "a client can know it: {opened}");
+    assert_eq!(
+        opened["limits"]["idle"], 1_000_000,
+        "a client can know it: {opened}"
+    );
     let ending = silent.ending().await;
-    assert_eq!((ending.code(), ending.close), ("session_expired", 4410), "{ending:?}");
+    assert_eq!(
+        (ending.code(), ending.close),
+        ("session_expired", 4410),
+        "{ending:?}"
+    );
 
     let gateway = Gateway::with(&[("LIMITS_SESSION", "1s")]).await;
     let waits = json!({"pipeline": "echo", "mode": "waits"});
     let (mut busy, opened) = Ws::open(&gateway, "echo", waits).await;
-    assert_eq!(opened["limits"]["session"], 1_000_000, "a client can know it: {opened}");
+    assert_eq!(
+        opened["limits"]["session"], 1_000_000,
+        "a client can know it: {opened}"
+    );
     busy.send(&frame("mic", 1, &[0; 640])).await;
     let ending = busy.ending().await;
-    assert_eq!((ending.code(), ending.close), ("session_expired", 4410), "{ending:?}");
-    assert_eq!(ending.others.len(), 1, "its frame came back before: {ending:?}");
+    assert_eq!(
+        (ending.code(), ending.close),
+        ("session_expired", 4410),
+        "{ending:?}"
+    );
+    assert_eq!(
+        ending.others.len(),
+        1,
+        "its frame came back before: {ending:?}"
+    );
 }

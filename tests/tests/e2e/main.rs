@@ -3,6 +3,7 @@
 //!
 //! A missing peer fails a test: `make setup-test` installs them all. Nothing is skipped.
 
+mod access;
 mod browser;
 mod churn;
 mod clients;
@@ -12,19 +13,11 @@ mod lifecycle;
 mod limits;
 mod malformed;
 mod prometheus;
-<<<<<<< HEAD
 mod remote;
-mod secure;
-mod shared;
-=======
-<<<<<<< HEAD
->>>>>>> dab5a16 (tests: what the gateway must survive, end to end)
-mod survive;
-=======
 mod secure;
 mod shared;
 mod shutdown;
 mod stalled;
->>>>>>> de9b119 (tests: what the gateway must survive, end to end)
+mod survive;
 mod websocket;
 mod whip;

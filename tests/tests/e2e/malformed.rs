@@ -34,10 +34,30 @@ async fn a_first_websocket_message_that_is_no_open_is_answered_by_its_error() {
         (JSON, Message::text(r#"{"open":7}"#), "bad_request", 4400),
         (JSON, Message::text(r#"{"open":{}}"#), "bad_request", 4400),
         (JSON, Message::text(r#"{"end":{}}"#), "bad_request", 4400),
-        (JSON, Message::text(r#"{"open":{"pipeline":"other"}}"#), "bad_request", 4400),
-        (JSON, Message::text(r#"{"open":{"pipeline":"echo","mode":"x"}}"#), "bad_request", 4400),
-        (JSON, Message::text(r#"{"open":{"pipeline":"echo","as":["x"]}}"#), "bad_request", 4400),
-        (JSON, Message::text("[".repeat(100_000)), "bad_request", 4400),
+        (
+            JSON,
+            Message::text(r#"{"open":{"pipeline":"other"}}"#),
+            "bad_request",
+            4400,
+        ),
+        (
+            JSON,
+            Message::text(r#"{"open":{"pipeline":"echo","mode":"x"}}"#),
+            "bad_request",
+            4400,
+        ),
+        (
+            JSON,
+            Message::text(r#"{"open":{"pipeline":"echo","as":["x"]}}"#),
+            "bad_request",
+            4400,
+        ),
+        (
+            JSON,
+            Message::text("[".repeat(100_000)),
+            "bad_request",
+            4400,
+        ),
         (JSON, Message::binary(vec![1, 2, 3]), "bad_request", 4400),
         (PROTO, Message::text("{}"), "bad_request", 4400),
         (PROTO, Message::binary(vec![0xff; 64]), "bad_request", 4400),
@@ -54,7 +74,11 @@ async fn a_first_websocket_message_that_is_no_open_is_answered_by_its_error() {
                 continue;
             }
             let ending = ws.ending().await;
-            assert_eq!((ending.code(), ending.close), (code, close), "{shown}: {ending:?}");
+            assert_eq!(
+                (ending.code(), ending.close),
+                (code, close),
+                "{shown}: {ending:?}"
+            );
             let text = ending.error["message"].as_str().unwrap_or_default();
             assert!(text.len() > 10, "{shown} says what to mend: {ending:?}");
         }
@@ -85,13 +109,19 @@ async fn a_websocket_message_that_breaks_a_rule_ends_its_own_session_alone() {
         (vec![good.clone(), good.clone()], "bad_request"),
         (vec![frame("nowhere", 1, &[0; 640])], "bad_request"),
         (vec![json!({"end": {"port": "speaker"}})], "bad_request"),
-        (vec![json!({"credit": {"port": "mic", "frames": 1}})], "bad_request"),
+        (
+            vec![json!({"credit": {"port": "mic", "frames": 1}})],
+            "bad_request",
+        ),
         (vec![opus], "unsupported_media"),
         (vec![half], "bad_request"),
         (vec![not_base64], "bad_request"),
         (vec![negative], "bad_request"),
         (vec![two], "bad_request"),
-        (vec![json!({"frame": {"port": "mic", "seq": 1}})], "bad_request"),
+        (
+            vec![json!({"frame": {"port": "mic", "seq": 1}})],
+            "bad_request",
+        ),
         (vec![json!("frame")], "bad_request"),
     ];
     let trouble = async {
@@ -123,7 +153,10 @@ async fn websocket_frames_that_break_rfc_6455_end_their_connection() {
         ("text that is not UTF-8", ws_frame(0x81, &[0xff, 0xfe])),
         ("a fragmented ping", ws_frame(0x09, b"x")),
         ("a continuation of nothing", ws_frame(0x80, b"x")),
-        ("a length of 2^63", vec![0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]),
+        (
+            "a length of 2^63",
+            vec![0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4],
+        ),
         ("a close of one byte", ws_frame(0x88, b"x")),
     ];
     let trouble = async {
@@ -144,14 +177,28 @@ async fn bytes_that_are_no_protobuf_get_a_status_with_error_info() {
     let gateway = Gateway::start(&[]).await;
     let mut neighbour = Neighbour::of(&gateway).await;
     let trouble = async {
-        for message in [&[0xff_u8; 32][..], &[], &[0x0a, 0x05, 1], &[0x12, 0x00], &[0x22, 0x00]] {
+        for message in [
+            &[0xff_u8; 32][..],
+            &[],
+            &[0x0a, 0x05, 1],
+            &[0x12, 0x00],
+            &[0x22, 0x00],
+        ] {
             let message = Bytes::copy_from_slice(message);
             let answer = rpc::stream_of_bytes(&gateway, vec![message.clone()]).await;
             let status = answer.expect_err("a refusal");
-            assert_eq!(status.code(), tonic::Code::InvalidArgument, "{message:?}: {status:?}");
+            assert_eq!(
+                status.code(),
+                tonic::Code::InvalidArgument,
+                "{message:?}: {status:?}"
+            );
             let info = status.get_details_error_info();
             let reason = info.map(|info| info.reason);
-            assert_eq!(reason.as_deref(), Some("bad_request"), "{message:?}: {status:?}");
+            assert_eq!(
+                reason.as_deref(),
+                Some("bad_request"),
+                "{message:?}: {status:?}"
+            );
         }
         let nothing = rpc::stream_of_bytes(&gateway, vec![]).await;
         let status = nothing.expect_err("a stream without open");
@@ -176,44 +223,103 @@ async fn a_broken_protobuf_message_in_mid_stream_is_an_error_message_and_the_end
         };
         assert_eq!(error.code, "bad_request", "{error:?}");
         let ended = stream.next().await;
-        assert!(matches!(&ended, Ok(Got::Ended(end)) if end.reason == "bad_request"), "{ended:?}");
-        assert!(matches!(stream.next().await, Err(None)), "the stream is over");
+        assert!(
+            matches!(&ended, Ok(Got::Ended(end)) if end.reason == "bad_request"),
+            "{ended:?}"
+        );
+        assert!(
+            matches!(stream.next().await, Err(None)),
+            "the stream is over"
+        );
     };
     neighbour.during(trouble).await;
     alone(&gateway).await;
 }
 
+const EXECUTE: &str = "/v1/pipelines/echo/execute";
+const WHIP: &str = "/v1/pipelines/echo/whip";
+const JSON_TYPE: &str = "application/json";
+const SDP_TYPE: &str = "application/sdp";
+
+/// A request: method, path, content type, body.
+type Asked = (&'static str, &'static str, &'static str, &'static [u8]);
+
+/// What breaks a rule of HTTP or of a path, with the status and the code that it gets.
+const BAD_REQUESTS: &[(Asked, u16, &str)] = &[
+    (("POST", EXECUTE, JSON_TYPE, b"{"), 400, "bad_request"),
+    (
+        ("POST", EXECUTE, JSON_TYPE, b"\xff\xfe"),
+        400,
+        "bad_request",
+    ),
+    (("POST", EXECUTE, JSON_TYPE, b"[]"), 400, "bad_request"),
+    (
+        ("POST", EXECUTE, JSON_TYPE, br#"{"inputs":{"x":7}}"#),
+        400,
+        "bad_request",
+    ),
+    (
+        ("POST", EXECUTE, "image/png", b""),
+        415,
+        "unsupported_media",
+    ),
+    (
+        ("POST", "/v1/pipelines/none/execute", JSON_TYPE, b"{}"),
+        404,
+        "unknown_pipeline",
+    ),
+    (
+        ("GET", "/v1/pipelines/%ff", JSON_TYPE, b""),
+        400,
+        "bad_request",
+    ),
+    (
+        ("GET", "/v1/pipelines/echo/ws", JSON_TYPE, b""),
+        400,
+        "bad_request",
+    ),
+    (("GET", "/nowhere", JSON_TYPE, b""), 404, "bad_request"),
+    (("PUT", "/v1/pipelines", JSON_TYPE, b""), 405, "bad_request"),
+    (("POST", WHIP, JSON_TYPE, b"v=0"), 415, "unsupported_media"),
+    (
+        ("POST", "/v1/pipelines/none/whip", SDP_TYPE, b"v=0"),
+        404,
+        "unknown_pipeline",
+    ),
+    (
+        (
+            "POST",
+            "/v1/pipelines/echo/whip?session=%00",
+            SDP_TYPE,
+            b"v=0",
+        ),
+        400,
+        "bad_request",
+    ),
+    (
+        ("PATCH", "/v1/pipelines/echo/whip/none", SDP_TYPE, b""),
+        404,
+        "unknown_session",
+    ),
+    (
+        ("DELETE", "/v1/pipelines/echo/whip/none", SDP_TYPE, b""),
+        404,
+        "unknown_session",
+    ),
+];
+
 #[tokio::test]
 async fn http_that_breaks_the_rules_gets_problem_details() {
     let gateway = Gateway::start(&[]).await;
     let mut neighbour = Neighbour::of(&gateway).await;
-    let execute = "/v1/pipelines/echo/execute";
-    let json = "application/json";
-    let sdp = "application/sdp";
-    let cases: &[(&str, &str, &str, &[u8], u16, &str)] = &[
-        ("POST", execute, json, b"{", 400, "bad_request"),
-        ("POST", execute, json, b"\xff\xfe", 400, "bad_request"),
-        ("POST", execute, json, b"[]", 400, "bad_request"),
-        ("POST", execute, json, br#"{"inputs":{"x":7}}"#, 400, "bad_request"),
-        ("POST", execute, "image/png", b"", 415, "unsupported_media"),
-        ("POST", "/v1/pipelines/none/execute", json, br#"{"inputs":{}}"#, 404, "unknown_pipeline"),
-        ("GET", "/v1/pipelines/%ff", json, b"", 400, "bad_request"),
-        ("GET", "/v1/pipelines/echo/ws", json, b"", 400, "bad_request"),
-        ("GET", "/nowhere", json, b"", 404, "bad_request"),
-        ("PUT", "/v1/pipelines", json, b"", 405, "bad_request"),
-        ("POST", "/v1/pipelines/echo/whip", json, b"v=0", 415, "unsupported_media"),
-        ("POST", "/v1/pipelines/none/whip", sdp, b"v=0", 404, "unknown_pipeline"),
-        ("POST", "/v1/pipelines/echo/whip?session=%00", sdp, b"v=0", 400, "bad_request"),
-        ("PATCH", "/v1/pipelines/echo/whip/none", sdp, b"", 404, "unknown_session"),
-        ("DELETE", "/v1/pipelines/echo/whip/none", sdp, b"", 404, "unknown_session"),
-    ];
     let trouble = async {
-        for (method, path, kind, body, status, code) in cases {
+        for ((method, path, kind, body), status, code) in BAD_REQUESTS {
             let headers = [("content-type", *kind)];
-            let answer = gateway.request(method, path, &headers, body.to_vec()).await;
-            let shown = format!("{method} {path} {:?}: {}", Bytes::from_static(body), answer.text());
+            let answer = gateway.request(method, path, &headers, *body).await;
+            let shown = format!("{method} {path} {body:?}: {}", answer.text());
             assert_eq!(answer.status, *status, "{shown}");
-            assert_eq!(answer.header("content-type"), "application/problem+json", "{shown}");
+            let kind = answer.header("content-type");
+            assert_eq!(kind, "application/problem+json", "{shown}");
             assert_eq!(answer.json()["code"], *code, "{shown}");
         }
     };
@@ -236,12 +342,20 @@ async fn offers_that_are_no_sdp_are_refused_and_leave_nothing() {
         ("not UTF-8", vec![0xff; 100], 400),
         ("prose", b"give me audio".to_vec(), 400),
         ("JSON", br#"{"type":"offer","sdp":"v=0"}"#.to_vec(), 400),
-        ("half of it", good.as_bytes()[..good.len() / 3].to_vec(), 400),
+        (
+            "half of it",
+            good.as_bytes()[..good.len() / 3].to_vec(),
+            400,
+        ),
         ("no ufrag", without("a=ice-ufrag").into_bytes(), 400),
         ("no password", without("a=ice-pwd").into_bytes(), 400),
         ("no fingerprint", without("a=fingerprint").into_bytes(), 400),
         ("no media", without("m=").into_bytes(), 400),
-        ("only a codec that nobody has", good.replace("opus/48000", "xyz/48000").into_bytes(), 406),
+        (
+            "only a codec that nobody has",
+            good.replace("opus/48000", "xyz/48000").into_bytes(),
+            406,
+        ),
         ("zeros", vec![0; 1000], 400),
         ("too much", good.repeat(1000).into_bytes(), 413),
     ];
@@ -251,14 +365,24 @@ async fn offers_that_are_no_sdp_are_refused_and_leave_nothing() {
             let kind = answer.header("content-type").to_owned();
             if what == "only a codec that nobody has" && answer.status == 201 {
                 // Its data channel can be served, so the answer refuses the audio alone.
-                let refused = answer.text().lines().any(|line| line.starts_with("m=audio 0 "));
+                let refused = answer
+                    .text()
+                    .lines()
+                    .any(|line| line.starts_with("m=audio 0 "));
                 assert!(refused, "{}", answer.text());
-                let end = gateway.request("DELETE", answer.header("location"), &[], "").await;
+                let end = gateway
+                    .request("DELETE", answer.header("location"), &[], "")
+                    .await;
                 assert_eq!(end.status, 200, "{}", end.text());
                 continue;
             }
             assert_eq!(answer.status, status, "{what}: {}", answer.text());
-            assert_eq!(kind, "application/problem+json", "{what}: {}", answer.text());
+            assert_eq!(
+                kind,
+                "application/problem+json",
+                "{what}: {}",
+                answer.text()
+            );
         }
     };
     neighbour.during(trouble).await;
@@ -274,16 +398,48 @@ async fn a_strangers_manifest_is_refused_with_all_that_is_wrong_with_it() {
         ("empty", String::new()),
         ("no YAML", "{{{{".to_owned()),
         ("a list", "[1, 2]".to_owned()),
-        ("an unknown key", format!("{head}edges: [a -> b]\ncolour: red\n")),
+        (
+            "an unknown key",
+            format!("{head}edges: [a -> b]\ncolour: red\n"),
+        ),
         ("an edge to nowhere", format!("{head}edges: [a -> c]\n")),
-        ("an unknown node", format!("{head}nodes: [{{id: n, type: no.such}}]\nedges: [a -> n, n -> b]\n")),
-        ("a circle", format!("{head}nodes: [{{id: n, type: identity}}, {{id: m, type: identity}}]\nedges: [a -> b, n -> m, m -> n]\n")),
-        ("a variable of the operator's", format!("{head}nodes: [{{id: n, type: audio.gain, params: {{db: \"${{env:HOME}}\"}}}}]\nedges: [a -> n, n -> b]\n")),
-        ("a worker that is not allowed", format!("{head}nodes: [{{id: n, type: remote, params: {{transport: grpc, endpoints: [http://127.0.0.1:1], pipeline: echo}}}}]\nedges: [a -> n, n -> b]\n")),
-        ("a bomb", format!("a: &a [x,x,x,x,x,x,x,x,x]\n{}", (0..9).map(|i| {
-            let (this, last) = (char::from(b'b' + i), char::from(b'a' + i));
-            format!("{this}: &{this} [{}]\n", vec![format!("*{last}"); 9].join(","))
-        }).collect::<String>())),
+        (
+            "an unknown node",
+            format!("{head}nodes: [{{id: n, type: no.such}}]\nedges: [a -> n, n -> b]\n"),
+        ),
+        (
+            "a circle",
+            format!(
+                "{head}nodes: [{{id: n, type: identity}}, {{id: m, type: identity}}]\nedges: [a -> b, n -> m, m -> n]\n"
+            ),
+        ),
+        (
+            "a variable of the operator's",
+            format!(
+                "{head}nodes: [{{id: n, type: audio.gain, params: {{db: \"${{env:HOME}}\"}}}}]\nedges: [a -> n, n -> b]\n"
+            ),
+        ),
+        (
+            "a worker that is not allowed",
+            format!(
+                "{head}nodes: [{{id: n, type: remote, params: {{transport: grpc, endpoints: [http://127.0.0.1:1], pipeline: echo}}}}]\nedges: [a -> n, n -> b]\n"
+            ),
+        ),
+        (
+            "a bomb",
+            format!(
+                "a: &a [x,x,x,x,x,x,x,x,x]\n{}",
+                (0..9)
+                    .map(|i| {
+                        let (this, last) = (char::from(b'b' + i), char::from(b'a' + i));
+                        format!(
+                            "{this}: &{this} [{}]\n",
+                            vec![format!("*{last}"); 9].join(",")
+                        )
+                    })
+                    .collect::<String>()
+            ),
+        ),
         ("depth", format!("a: {}", "[".repeat(10_000))),
     ];
     let trouble = async {
@@ -308,19 +464,32 @@ async fn a_manifest_where_none_is_allowed_is_not_even_read() {
     let mut ws = Ws::connect(&gateway, "echo", JSON).await;
     ws.send(&json!({"open": {"manifest": "{{{{"}})).await;
     let ending = ws.ending().await;
-    assert_eq!((ending.code(), ending.close), ("permission_denied", 4403), "{ending:?}");
+    assert_eq!(
+        (ending.code(), ending.close),
+        ("permission_denied", 4403),
+        "{ending:?}"
+    );
 }
 
 #[tokio::test]
 async fn bytes_that_are_no_http_and_datagrams_of_strangers_cost_nothing() {
     let gateway = Gateway::with(&[("LIMITS_OPEN", "1s")]).await;
     let mut neighbour = Neighbour::of(&gateway).await;
-    let huge = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(200_000));
+    let huge = format!(
+        "GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
+        "x".repeat(200_000)
+    );
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     let cases: [(&str, Vec<u8>); 5] = [
         ("prose", b"hello there\r\n\r\n".to_vec()),
-        ("TLS where there is none", vec![0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]),
-        ("a head without an end", b"GET / HTTP/1.1\r\nhost: x\r\n".to_vec()),
+        (
+            "TLS where there is none",
+            vec![0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3],
+        ),
+        (
+            "a head without an end",
+            b"GET / HTTP/1.1\r\nhost: x\r\n".to_vec(),
+        ),
         ("a huge head", huge.into_bytes()),
         ("HTTP/2 with rubbish", [preface, vec![0xff; 100]].concat()),
     ];
@@ -334,9 +503,14 @@ async fn bytes_that_are_no_http_and_datagrams_of_strangers_cost_nothing() {
             let first = u8::try_from(length % 256).expect("a byte");
             let mut datagram = vec![0xa5; length];
             datagram.iter_mut().take(1).for_each(|byte| *byte = first);
-            socket.send_to(&datagram, gateway.media).await.expect("sent");
+            socket
+                .send_to(&datagram, gateway.media)
+                .await
+                .expect("sent");
         }
-        let mut silent = TcpStream::connect(gateway.address).await.expect("it listens");
+        let mut silent = TcpStream::connect(gateway.address)
+            .await
+            .expect("it listens");
         silent.write_all(b"G").await.expect("one byte");
         hostile::read_to_the_end(silent).await;
     };
@@ -344,6 +518,9 @@ async fn bytes_that_are_no_http_and_datagrams_of_strangers_cost_nothing() {
     let strangers = gateway
         .metric("tidegate_udp_dropped_datagrams_total", &["unknown_peer"])
         .await;
-    assert!(strangers.is_some_and(|count| count >= 25.0), "{strangers:?}");
+    assert!(
+        strangers.is_some_and(|count| count >= 25.0),
+        "{strangers:?}"
+    );
     alone(&gateway).await;
 }

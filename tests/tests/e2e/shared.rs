@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Clients that share a session: a conference.
 
 use serde_json::json;
@@ -55,6 +54,3 @@ async fn a_seat_is_taken_once() {
     );
     assert_eq!(gateway.sessions().await, 1, "the first goes on");
 }
-=======
-//! Clients that share a session.
->>>>>>> dab5a16 (tests: what the gateway must survive, end to end)

@@ -37,7 +37,10 @@ async fn sigterm_lets_running_sessions_finish_and_takes_no_new_ones() {
     gateway.signal("TERM").await;
     for ws in &mut running {
         let draining = ws.next_of("draining").await;
-        assert!(draining["deadline"].as_u64() > Some(50_000_000), "{draining}");
+        assert!(
+            draining["deadline"].as_u64() > Some(50_000_000),
+            "{draining}"
+        );
     }
     let draining = stream.next().await;
     assert!(matches!(draining, Ok(Got::Draining(_))), "{draining:?}");
@@ -47,13 +50,22 @@ async fn sigterm_lets_running_sessions_finish_and_takes_no_new_ones() {
     assert_eq!(gateway.get("/healthz").await.status, 200);
     late.send(&json!({"open": waits})).await;
     let ending = late.ending().await;
-    assert_eq!((ending.code(), ending.close), ("draining", 1012), "{ending:?}");
+    assert_eq!(
+        (ending.code(), ending.close),
+        ("draining", 1012),
+        "{ending:?}"
+    );
     let inputs = json!({"inputs": {"mic": []}});
-    let run = gateway.post_json("/v1/pipelines/echo/execute", &inputs).await;
+    let run = gateway
+        .post_json("/v1/pipelines/echo/execute", &inputs)
+        .await;
     assert_eq!((run.status, &run.json()["code"]), (503, &json!("draining")));
     let (client, _socket) = webrtc::offer().await;
     let whip = webrtc::post(&gateway, "echo", client.sdp().to_owned()).await;
-    assert_eq!((whip.status, &whip.json()["code"]), (503, &json!("draining")));
+    assert_eq!(
+        (whip.status, &whip.json()["code"]),
+        (503, &json!("draining"))
+    );
     let refused = Rpc::try_open(&gateway, rpc::open("echo", v1::Mode::Live)).await;
     let status = refused.err().expect("refused");
     assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
@@ -82,12 +94,19 @@ async fn after_the_grace_period_sessions_are_ended_with_their_reason() {
     let mut stream = Rpc::open(&gateway, "echo", v1::Mode::Live).await;
     gateway.signal("TERM").await;
     let ending = ws.ending().await;
-    assert_eq!((ending.code(), ending.close), ("draining", 1012), "{ending:?}");
+    assert_eq!(
+        (ending.code(), ending.close),
+        ("draining", 1012),
+        "{ending:?}"
+    );
     let mut said = Vec::new();
     while let Ok(message) = stream.next().await {
         said.push(message);
     }
-    assert!(matches!(said.last(), Some(Got::Ended(end)) if end.reason == "draining"), "{said:?}");
+    assert!(
+        matches!(said.last(), Some(Got::Ended(end)) if end.reason == "draining"),
+        "{said:?}"
+    );
     let status = gateway.ended(Deadline::secs(10)).await;
     assert_eq!(status.code(), Some(0), "{}", gateway.logs.text());
 }
@@ -148,8 +167,16 @@ async fn changed_pipelines_are_for_new_sessions_and_a_bad_file_changes_nothing()
     std::fs::write(&file, mine(-20)).expect("written");
     becomes(&gateway, -20).await;
     let (mut new, _) = Ws::open(&gateway, "mine", waits.clone()).await;
-    assert_eq!(heard(&mut new, 1).await, 100, "the new session has the new gain");
-    assert_eq!(heard(&mut old, 2).await, 1000, "the running one keeps its own");
+    assert_eq!(
+        heard(&mut new, 1).await,
+        100,
+        "the new session has the new gain"
+    );
+    assert_eq!(
+        heard(&mut old, 2).await,
+        1000,
+        "the running one keeps its own"
+    );
 
     std::fs::write(&file, "version: tidegate/v1\nname: mine\nedges: [a -> b]\n").expect("written");
     gateway.signal("HUP").await;
@@ -159,7 +186,11 @@ async fn changed_pipelines_are_for_new_sessions_and_a_bad_file_changes_nothing()
     assert!(reported.contains("mine.yaml") || gateway.logs.text().contains("mine.yaml:"));
     becomes(&gateway, -20).await;
     let (mut third, _) = Ws::open(&gateway, "mine", waits).await;
-    assert_eq!(heard(&mut third, 1).await, 100, "a bad file changes nothing");
+    assert_eq!(
+        heard(&mut third, 1).await,
+        100,
+        "a bad file changes nothing"
+    );
     assert_eq!(heard(&mut old, 3).await, 1000);
 
     std::fs::remove_file(&file).expect("removed");
@@ -171,7 +202,11 @@ async fn changed_pipelines_are_for_new_sessions_and_a_bad_file_changes_nothing()
         })
         .await;
     assert!(gone.is_some(), "{}", gateway.logs.text());
-    assert_eq!(heard(&mut old, 4).await, 1000, "even of a pipeline that is no more");
+    assert_eq!(
+        heard(&mut old, 4).await,
+        1000,
+        "even of a pipeline that is no more"
+    );
 }
 
 #[tokio::test]

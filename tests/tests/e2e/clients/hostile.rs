@@ -37,7 +37,9 @@ pub(crate) async fn read_to_the_end(mut stream: TcpStream) -> Vec<u8> {
 
 /// Ends a connection by a reset, as a crashed client does.
 pub(crate) fn reset(stream: TcpStream) {
-    stream.set_zero_linger().expect("a socket takes its options");
+    stream
+        .set_zero_linger()
+        .expect("a socket takes its options");
     drop(stream);
 }
 

@@ -22,7 +22,12 @@ pub(crate) struct Neighbour {
 impl Neighbour {
     /// Opens the session and sees one echo.
     pub(crate) async fn of(gateway: &Gateway) -> Self {
-        let (ws, _) = Ws::open(gateway, "echo", json!({"pipeline": "echo", "mode": "waits"})).await;
+        let (ws, _) = Ws::open(
+            gateway,
+            "echo",
+            json!({"pipeline": "echo", "mode": "waits"}),
+        )
+        .await;
         let mut neighbour = Self { ws, echoes: 0 };
         neighbour.round_trip().await;
         neighbour

@@ -37,6 +37,9 @@ pub(crate) async fn sessions_become(gateway: &Gateway, count: usize, by: Deadlin
         .await;
     if reached.is_none() {
         let left = gateway.get("/v1/sessions").await.text();
-        panic!("not {count} sessions in time: {left}\n{}", gateway.logs.text());
+        panic!(
+            "not {count} sessions in time: {left}\n{}",
+            gateway.logs.text()
+        );
     }
 }

@@ -97,6 +97,12 @@ pub(crate) fn open(pipeline: &str, mode: v1::Mode) -> Sent {
 
 /// A frame of 16 kHz audio for `echo`, number `seq`.
 pub(crate) fn audio(seq: u64, data: impl Into<Bytes>) -> Sent {
+    let media_time = i64::try_from((seq - 1) * 20_000).expect("a short test");
+    audio_at(seq, media_time, data)
+}
+
+/// As [`audio`], at a media time in microseconds.
+pub(crate) fn audio_at(seq: u64, media_time: i64, data: impl Into<Bytes>) -> Sent {
     let audio = v1::Audio {
         format: None,
         data: data.into(),
@@ -104,7 +110,7 @@ pub(crate) fn audio(seq: u64, data: impl Into<Bytes>) -> Sent {
     Sent::Frame(v1::Frame {
         port: "mic".to_owned(),
         seq,
-        media_time: i64::try_from((seq - 1) * 20_000).expect("a short test"),
+        media_time,
         payload: Some(v1::frame::Payload::Audio(audio)),
         ..v1::Frame::default()
     })

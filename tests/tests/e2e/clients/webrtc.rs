@@ -32,7 +32,11 @@ pub(crate) async fn offer() -> (ClientPeer, UdpSocket) {
 }
 
 /// Posts a body to a pipeline's WHIP path.
-pub(crate) async fn post(gateway: &Gateway, pipeline: &str, sdp: impl Into<bytes::Bytes>) -> Response {
+pub(crate) async fn post(
+    gateway: &Gateway,
+    pipeline: &str,
+    sdp: impl Into<bytes::Bytes>,
+) -> Response {
     let path = format!("/v1/pipelines/{pipeline}/whip");
     let kind = [("content-type", "application/sdp")];
     gateway.request("POST", &path, &kind, sdp.into()).await
@@ -99,7 +103,11 @@ impl Rtc {
             self.flush().await;
             assert!(!by.left().is_zero(), "no {what} in time");
             let due = self.peer.poll_timeout().unwrap_or(now + PACKET);
-            let packet = if self.peer.is_connected() { next_packet } else { due };
+            let packet = if self.peer.is_connected() {
+                next_packet
+            } else {
+                due
+            };
             let wake = due.min(packet).min(now + by.left());
             let got =
                 tokio::time::timeout_at(wake.into(), self.socket.recv_from(&mut buffer)).await;

@@ -59,7 +59,15 @@ impl Ws {
     ) -> Result<Self, Error> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Self::upgrade(stream, "ws", &address.to_string(), pipeline, protocol, headers).await
+        Self::upgrade(
+            stream,
+            "ws",
+            &address.to_string(),
+            pipeline,
+            protocol,
+            headers,
+        )
+        .await
     }
 
     /// Upgrades and opens; the session stands when this returns.
