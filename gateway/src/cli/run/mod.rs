@@ -39,7 +39,7 @@ Examples:
                                          the sound to a file, events as JSON lines to standard output
   tidegate run mine.yaml --in talk.mp3 --out talk.ogg --param voice=es
   tidegate run conference --in a=anna.wav --in b=ben.wav --out to-a=mix.wav
-  ffmpeg -i film.mkv -f wav - | tidegate run features --in - | jq .frame
+  ffmpeg -i film.mkv -f wav - | tidegate run clean-voice --in - | jq .frame
   tidegate run mine.yaml --in frames.ndjson --out -
                                          native messages in and out, one a line
 
