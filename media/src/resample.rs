@@ -137,7 +137,7 @@ impl Resampler {
         let output = if self.engine.is_none() {
             samples.to_vec()
         } else {
-            self.pending.extend_from_slice(samples);
+            self.pending.extend(samples.iter().map(|&sample| sane(sample)));
             self.run()
         };
         self.hand_out(output, &mut emit);
@@ -228,6 +228,16 @@ impl Resampler {
         self.to_skip -= skipped;
         output.drain(..skipped * self.channels);
         output
+    }
+}
+
+/// A sample that cannot overflow in the transforms, which panic on what is not finite: 120 dB above full scale is the most,
+/// and what is no number is silence.
+const fn sane(sample: f32) -> f32 {
+    if sample.is_nan() {
+        0.0
+    } else {
+        sample.clamp(-1e6, 1e6)
     }
 }
 

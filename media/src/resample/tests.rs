@@ -129,3 +129,15 @@ fn absurd_rates_are_refused() {
         Err(ResampleError::Channels)
     ));
 }
+
+#[test]
+fn what_is_not_a_number_is_silence_and_does_not_panic() {
+    for bad in [f32::NAN, f32::INFINITY, -1e38] {
+        let mut resampler = Resampler::new(48_000, 16_000, 1).expect("usual rates");
+        let mut output = Vec::new();
+        let mut emit = |_, samples: Vec<f32>| output.extend(samples);
+        resampler.push(MediaTime::ZERO, &[bad; 4_800], &mut emit);
+        resampler.push(MediaTime::from_micros(100_000), &[0.0; 9_600], &mut emit);
+        assert!(output.iter().all(|sample| sample.is_finite()));
+    }
+}

@@ -2,7 +2,8 @@
 //! real-time full-band speech enhancement", 2018).
 //!
 //! The network works on 10 ms at 48 kHz and hands out what it heard 10 ms before; that delay is compensated, so that a sound
-//! keeps its media time. Samples that are not numbers become silence: they would stay in the network's memory for ever.
+//! keeps its media time. Samples that are not numbers become silence: they would stay in the network's memory for ever; what
+//! exceeds full scale is clipped.
 
 use std::sync::LazyLock;
 
@@ -101,7 +102,7 @@ impl Voice {
                 .iter_mut()
                 .zip(frame.iter().skip(channel).step_by(channels))
             {
-                *to = if from.is_finite() { from * SCALE } else { 0.0 };
+                *to = SCALE * sane(from);
             }
             state.process_frame(&mut voice, &heard);
             for (to, from) in cleaned
@@ -116,6 +117,16 @@ impl Voice {
         if let Some(held) = self.held.replace(at) {
             out.push(held, &cleaned[..real * channels]);
         }
+    }
+}
+
+/// A sample as the network's library needs it: what is no number is silence, and what exceeds full scale is clipped. Its
+/// inverse transform trusts that nothing overflows.
+fn sane(sample: f32) -> f32 {
+    if sample.is_nan() {
+        0.0
+    } else {
+        sample.clamp(-1.0, 1.0)
     }
 }
 

@@ -25,6 +25,8 @@ mod tap;
 mod tensor;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod text;
 mod tone;
 mod typed;

@@ -101,6 +101,10 @@ impl<T: Typed> NodeType for Untyped<T> {
 fn read<P: DeserializeOwned>(value: &Value) -> Result<P, ParamError> {
     let empty = Value::Object(Map::new());
     let value = if value.is_null() { &empty } else { value };
+    if !value.is_object() {
+        let message = "parameters are a map, such as {name: value}";
+        return Err(ParamError::new("", message));
+    }
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = match error.path().to_string() {
             whole if whole == "." => String::new(),
