@@ -77,6 +77,18 @@ impl WireMessageError {
         }
     }
 
+    /// The same of a frame that stands in a list: `frame.…` becomes `list[place].…`.
+    pub(crate) fn of_item(mut self, list: &str, place: usize) -> Self {
+        if let Self::Missing { field, .. }
+        | Self::Invalid { field, .. }
+        | Self::TooLarge { field, .. } = &mut self
+        {
+            let rest = field.strip_prefix("frame").unwrap_or(field);
+            *field = format!("{list}[{place}]{rest}");
+        }
+        self
+    }
+
     /// Whether a bound of [`crate::limits`] was met: `too_large` rather than `bad_request`.
     #[must_use]
     pub const fn is_too_large(&self) -> bool {

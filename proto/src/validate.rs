@@ -11,6 +11,7 @@ use crate::limits::{
     CHANNELS, MESSAGE_BYTES, PARAMETERS_DEPTH, PARAMETERS_VALUES, SAMPLE_RATES, STRING_BYTES,
 };
 use crate::message::Source;
+use crate::name::PortName;
 
 type Result<T> = std::result::Result<T, WireMessageError>;
 
@@ -126,6 +127,16 @@ pub(crate) fn no_source(at: &str) -> WireMessageError {
     WireMessageError::missing(
         format!("{at}.pipeline"),
         "name a pipeline, or send a manifest's text as manifest",
+    )
+}
+
+/// A frame names another port than the list that it stands in.
+#[cold]
+pub(crate) fn other_port(list: &str, place: usize, named: &PortName) -> WireMessageError {
+    WireMessageError::invalid(
+        format!("{list}[{place}].port"),
+        format!("is {named}"),
+        "leave it out, or name the list's own port",
     )
 }
 

@@ -9,7 +9,7 @@ use tidegate_media::{Frame, Timestamp};
 
 use super::frame::{self, WireFrame};
 use super::shared::{PortSpec, Result, specs};
-use crate::error::{WireMessageError, at_most};
+use crate::error::at_most;
 use crate::limits::PORTS;
 use crate::message::{Execute, PortFormats, Source};
 use crate::name::PortName;
@@ -32,16 +32,19 @@ pub(super) fn decode(body: Body<'_>, source: Source, now: Timestamp) -> Result<E
     let port = |(name, frames): (Cow<'_, str>, Vec<WireFrame<'_>>)| {
         let port = PortName::at("execute.inputs", name.into_owned())?;
         let mut decoded = Vec::with_capacity(frames.len());
-        for (place, mut frame) in (1..).zip(frames) {
+        let list = format!("execute.inputs.{port}");
+        for (place, mut frame) in frames.into_iter().enumerate() {
             if frame.port.is_empty() {
                 frame.port = Cow::Owned(port.as_str().to_owned());
             }
             if frame.seq == 0 {
-                frame.seq = place;
+                frame.seq = place as u64 + 1;
             }
-            let (named, frame) = frame.decode(now, &formats)?;
+            let (named, frame) = frame
+                .decode(now, &formats)
+                .map_err(|error| error.of_item(&list, place))?;
             if named != port {
-                return Err(other_port("execute.inputs", &port, &named));
+                return Err(validate::other_port(&list, place, &named));
             }
             decoded.push(frame);
         }
@@ -53,16 +56,6 @@ pub(super) fn decode(body: Body<'_>, source: Source, now: Timestamp) -> Result<E
         inputs: body.inputs.into_iter().map(port).collect::<Result<_>>()?,
         outputs: specs("execute.outputs", body.outputs)?,
     })
-}
-
-/// A frame names another port than the list that it is in.
-#[cold]
-fn other_port(field: &str, port: &PortName, named: &PortName) -> WireMessageError {
-    WireMessageError::invalid(
-        format!("{field}.{port}.port"),
-        format!("is {named}"),
-        "leave it out, or name the list's own port",
-    )
 }
 
 pub(super) fn encode_outputs(outputs: &[(PortName, Vec<Frame>)], now: Timestamp) -> String {

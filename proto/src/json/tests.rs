@@ -134,6 +134,24 @@ fn errors_say_where_and_how_to_mend_it() {
 }
 
 #[test]
+fn errors_in_a_list_of_frames_name_the_frame() {
+    let source = || Source::Pipeline("echo".to_owned());
+    let of = |text| {
+        decode_execute(text, source(), NOW)
+            .expect_err("refused")
+            .to_string()
+    };
+    assert_eq!(
+        of(r#"{"inputs":{"in":[{"text":{"text":"a"}},{"audio":{"data":"AAAA"}}]}}"#),
+        "execute.inputs.in[1].audio.data has 3 bytes: pcm_s16/16000/1 needs a multiple of 2"
+    );
+    assert_eq!(
+        of(r#"{"inputs":{"in":[{"port":"out","text":{"text":"a"}}]}}"#),
+        "execute.inputs.in[0].port is out: leave it out, or name the list's own port"
+    );
+}
+
+#[test]
 fn a_manifest_is_its_text_or_the_object_itself() {
     for (text, expected) in [
         (r#"{"open":{"manifest":"name: a\n"}}"#, "name: a\n"),

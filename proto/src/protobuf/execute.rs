@@ -72,20 +72,18 @@ fn decode_ports(field: &str, ports: Map, now: Timestamp) -> Result<Vec<(PortName
     let one = |(name, frames): (String, v1::Frames)| {
         let port = PortName::at(field, name)?;
         let mut decoded = Vec::with_capacity(frames.frames.len());
-        for (place, mut frame) in (1..).zip(frames.frames) {
+        let list = format!("{field}.{port}");
+        for (place, mut frame) in frames.frames.into_iter().enumerate() {
             if frame.port.is_empty() {
                 port.as_str().clone_into(&mut frame.port);
             }
-            let (named, mut frame) = decode_frame(frame, now, &formats)?;
+            let (named, mut frame) =
+                decode_frame(frame, now, &formats).map_err(|error| error.of_item(&list, place))?;
             if named != port {
-                return Err(WireMessageError::invalid(
-                    format!("{field}.{port}.port"),
-                    format!("is {named}"),
-                    "leave it out, or name the list's own port",
-                ));
+                return Err(validate::other_port(&list, place, &named));
             }
             if frame.meta.seq == 0 {
-                frame.meta.seq = place;
+                frame.meta.seq = place as u64 + 1;
             }
             decoded.push(frame);
         }
