@@ -194,6 +194,12 @@ impl BoundedQueue {
         self.awaiting_key = true;
     }
 
+    /// Whether video is dropped up to the next key frame.
+    #[must_use]
+    pub const fn is_awaiting_key_frame(&self) -> bool {
+        self.awaiting_key
+    }
+
     /// Whether a frame of `bytes` would be taken without a loss.
     #[must_use]
     pub fn fits(&self, bytes: usize) -> bool {

@@ -6,6 +6,7 @@
 mod builtin;
 pub mod compile;
 pub mod draw;
+pub mod emitted;
 pub mod error;
 pub mod graph;
 pub mod hop;

@@ -9,6 +9,8 @@
 use smallvec::SmallVec;
 use tidegate_media::{Frame, Timestamp};
 
+use crate::emitted::Emitted;
+
 /// Takes frames on its input ports and makes frames on its output ports.
 ///
 /// Ports are numbered in the order in which its type declares them. A node never sees a frame that its port does not accept.
@@ -143,7 +145,7 @@ impl DropReason {
 #[derive(Debug, Default)]
 pub struct Effects {
     /// Frames made, with the output port of each, in order.
-    pub frames: SmallVec<[(usize, Frame); 2]>,
+    pub frames: Emitted,
     /// Frames that did not go on.
     pub drops: SmallVec<[(DropReason, u32); 1]>,
     /// The timer's new setting, if the node changed it.
@@ -187,8 +189,9 @@ impl<'a> Context<'a> {
 
     /// Sends a frame out of an output port. Its `ingress` and `caused_by` are set by the graph from the newest input that the
     /// node has handled, its `seq` from the port's count; the node sets media time, utterance, revision and `is_final`.
+    #[inline]
     pub fn emit(&mut self, port: usize, frame: Frame) {
-        self.effects.frames.push((port, frame));
+        self.effects.frames.push(port, frame);
     }
 
     /// Counts one frame that does not go on.

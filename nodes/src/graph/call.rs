@@ -4,38 +4,35 @@ use tidegate_media::{Frame, Timestamp};
 
 use super::Graph;
 use super::io::Stage;
-use super::state::{Dest, Newest, Work};
+use super::state::{Dest, Newest, Port, Work};
+use super::stats::HopStats;
 use crate::error::{Code, Error};
 use crate::node::{Context, DropReason, Node, NodeError};
 
 impl Graph {
-    /// Gives a frame to an in-place node.
+    /// Gives the frame that lies in `effects` to an in-place node. If one frame comes of it that has one way to go, gives that, and
+    /// leaves the frame in `effects`.
     #[inline]
-    pub(super) fn call_frame(
-        &mut self,
-        now: Timestamp,
-        index: usize,
-        port: usize,
-        frame: Frame,
-    ) -> Option<(Dest, Frame)> {
+    pub(super) fn call_frame(&mut self, now: Timestamp, index: usize, port: usize) -> Option<Dest> {
         let slot = &mut self.nodes[index];
         let stats = &mut self.stats[slot.stat];
+        let frame = self.effects.frames.pop()?;
         stats.arrived(frame.payload.size());
         slot.newest = slot.newest.max(Newest {
             ingress: frame.meta.ingress,
             caused_by: frame.meta.caused_by,
         });
-        let timed = stats.sample();
+        let before = if stats.sample() {
+            Some(self.probe.now())
+        } else {
+            None
+        };
         let mut cx = Context::new(now, &mut self.effects);
-        let result = if timed {
-            let before = self.probe.now();
-            let result = slot.node.on_frame(&mut cx, port, frame);
+        let result = slot.node.on_frame(&mut cx, port, frame);
+        if let Some(before) = before {
             let took = self.probe.now().saturating_since(before);
             self.probe.record(slot.stat, Stage::Service, took);
-            result
-        } else {
-            slot.node.on_frame(&mut cx, port, frame)
-        };
+        }
         if result.is_ok() && self.is_plain() {
             return self.settle_one(index);
         }
@@ -74,16 +71,20 @@ impl Graph {
 
     /// The steady path: one frame, in most cases for one edge.
     #[inline]
-    fn settle_one(&mut self, index: usize) -> Option<(Dest, Frame)> {
-        let (port, mut frame) = self.effects.frames.pop()?;
-        let port = self.stamp(index, port, &mut frame)?;
-        match self.ports[port].dests[..] {
-            [to] if !self.ports[port].interrupts => Some((to, frame)),
-            _ => {
-                self.route(port, frame);
-                None
+    fn settle_one(&mut self, index: usize) -> Option<Dest> {
+        let slot = &self.nodes[index];
+        let (port, frame) = self.effects.frames.last_mut()?;
+        if port < slot.port_count {
+            let port = slot.ports + port;
+            let (stats, port) = (&mut self.stats[slot.stat], &mut self.ports[port]);
+            if let ([to], false) = (&port.dests[..], port.interrupts) {
+                let to = *to;
+                stamp(slot.newest, stats, port, frame);
+                return Some(to);
             }
         }
+        self.settle(index, Ok(()));
+        None
     }
 
     /// Carries out whatever a call brought forth.
@@ -100,11 +101,22 @@ impl Graph {
         }
         let mut frames = std::mem::take(&mut self.effects.frames);
         let top = self.work.len();
-        for (port, mut frame) in frames.drain(..) {
-            if let Some(port) = self.stamp(index, port, &mut frame) {
-                self.route_later(port, frame);
+        for (port, mut frame) in frames.drain() {
+            let slot = &self.nodes[index];
+            if port >= slot.port_count {
+                self.no_such_port(index, port);
+                break;
+            }
+            let number = slot.ports + port;
+            let (stats, port) = (&mut self.stats[stat], &mut self.ports[number]);
+            if port.is_loose() {
+                stats.drop_frames(DropReason::NoListener, 1);
+            } else {
+                stamp(slot.newest, stats, port, &mut frame);
+                self.route_later(number, frame);
             }
         }
+        let top = top.min(self.work.len());
         self.work[top..].reverse();
         self.effects.frames = frames;
         if let Err(error) = result {
@@ -129,33 +141,28 @@ impl Graph {
         self.work.push(Work::Frame { to: *last, frame });
     }
 
-    /// Numbers and counts a frame that a node made; gives the port that it leaves by, or nothing if no edge begins there.
-    #[inline]
-    fn stamp(&mut self, index: usize, port: usize, frame: &mut Frame) -> Option<usize> {
-        let slot = &self.nodes[index];
-        if port >= slot.port_count {
-            self.no_such_port(index, port);
-            return None;
-        }
-        let number = slot.ports + port;
-        let stats = &mut self.stats[slot.stat];
-        let port = &mut self.ports[number];
-        if port.is_loose() {
-            stats.drop_frames(DropReason::NoListener, 1);
-            return None;
-        }
-        port.seq += 1;
-        frame.meta.seq = port.seq;
-        frame.meta.ingress = slot.newest.ingress;
-        frame.meta.caused_by = slot.newest.caused_by;
-        stats.left(frame.payload.size());
-        Some(number)
-    }
-
     #[cold]
     fn no_such_port(&mut self, index: usize, port: usize) {
         let id = self.stats[self.nodes[index].stat].id.to_string();
         let text = format!("the node sent a frame out of port {port}, which it does not have");
         self.fail(Error::new(Code::Internal, text).at_hop(id));
     }
+}
+
+/// Numbers and counts a frame that a node made. What already stands in it is not written again: the next move reads it in one
+/// piece, and would have to wait for the stores.
+#[inline]
+fn stamp(newest: Newest, stats: &mut HopStats, port: &mut Port, frame: &mut Frame) {
+    port.seq += 1;
+    let meta = &mut frame.meta;
+    if meta.seq != port.seq {
+        meta.seq = port.seq;
+    }
+    if meta.ingress != newest.ingress {
+        meta.ingress = newest.ingress;
+    }
+    if meta.caused_by != newest.caused_by {
+        meta.caused_by = newest.caused_by;
+    }
+    stats.left(frame.payload.size());
 }

@@ -21,6 +21,11 @@ impl Graph {
             Some(pacer) if paces(&frame) => pacer.due(now, &frame, held_back),
             _ => now,
         };
+        let timely = due <= now && frame.meta.deadline.is_none();
+        if timely && egress.gate.is_open() && egress.credit != Some(0) {
+            self.release(now, index, frame);
+            return;
+        }
         let offered = egress.gate.offer(now, due, frame);
         let output = egress.output;
         if offered.overflows {
@@ -33,34 +38,47 @@ impl Graph {
         self.pump_egress(now, index);
     }
 
-    /// Lets go what is due and may leave.
-    pub(super) fn pump_egress(&mut self, now: Timestamp, index: usize) {
-        let Some(egress) = self.egresses.get_mut(index).and_then(Option::as_mut) else {
+    /// Lets a frame go.
+    fn release(&mut self, now: Timestamp, index: usize, mut frame: Frame) {
+        let Some(egress) = &mut self.egresses[index] else {
             return;
         };
-        let (id, output) = (egress.id, egress.output);
-        let stat = self.outlets[output].stat;
+        if let Some(credit) = &mut egress.credit {
+            *credit -= 1;
+        }
+        egress.seq += 1;
+        frame.meta.seq = egress.seq;
+        let (egress, output) = (egress.id, egress.output);
+        self.stats[self.outlets[output].stat].left(frame.payload.size());
+        if frame.meta.ingress != Timestamp::ZERO {
+            self.probe.session_latency(egress, frame.age(now));
+        }
+        self.outputs.push_back(Output::Frame { egress, frame });
+    }
+
+    /// Lets go what is due and may leave.
+    pub(super) fn pump_egress(&mut self, now: Timestamp, index: usize) {
         let mut shed = Shed::default();
-        while egress.credit != Some(0) {
-            let pop = egress.gate.take(now);
-            shed.merge(pop.shed);
-            let Some(mut frame) = pop.frame else { break };
-            if let Some(credit) = &mut egress.credit {
-                *credit -= 1;
+        let (output, stat) = loop {
+            let Some(egress) = self.egresses.get_mut(index).and_then(Option::as_mut) else {
+                return;
+            };
+            if egress.credit != Some(0) {
+                let pop = egress.gate.take(now);
+                shed.merge(pop.shed);
+                if let Some(frame) = pop.frame {
+                    self.release(now, index, frame);
+                    continue;
+                }
             }
-            egress.seq += 1;
-            frame.meta.seq = egress.seq;
-            self.stats[stat].left(frame.payload.size());
-            if frame.meta.ingress != Timestamp::ZERO {
-                self.probe.session_latency(id, frame.age(now));
+            if egress.gate.ending && egress.gate.is_empty() && !egress.ended {
+                egress.ended = true;
+                self.ends_changed = true;
+                let egress = egress.id;
+                self.outputs.push_back(Output::Ended { egress });
             }
-            self.outputs.push_back(Output::Frame { egress: id, frame });
-        }
-        if egress.gate.ending && egress.gate.is_empty() && !egress.ended {
-            egress.ended = true;
-            self.ends_changed = true;
-            self.outputs.push_back(Output::Ended { egress: id });
-        }
+            break (egress.output, self.outlets[egress.output].stat);
+        };
         self.measure_output(output);
         if !shed.is_empty() {
             self.shed(now, stat, self.topology.output_gate(output), &shed);

@@ -56,32 +56,40 @@ impl Graph {
     pub(super) fn run(&mut self, now: Timestamp) {
         while let Some(work) = self.work.pop() {
             match work {
-                Work::Frame { to, frame } => {
-                    let mut next = Some((to, frame));
-                    while let Some((to, frame)) = next {
-                        next = self.step(now, to, frame);
-                    }
-                }
+                Work::Frame { to, frame } => self.follow(now, to, frame),
                 Work::End { to } => self.deliver_end(now, to),
                 Work::Interrupt => self.interrupt(now),
             }
         }
     }
 
-    /// Brings a frame to a place; gives the one frame that comes of it at once, if it is one.
-    #[inline]
-    fn step(&mut self, now: Timestamp, to: Dest, frame: Frame) -> Option<(Dest, Frame)> {
-        match to {
-            Dest::Node { node, port } => self.call_frame(now, node, port, frame),
-            Dest::Hop { hop, port } => {
-                self.offer_hop(now, hop, port, frame);
-                None
+    /// Brings a frame to a place, and on from there as long as one frame comes of it that has one way to go. That frame stays in
+    /// `effects`, where the node put it, since moving frames costs more than all else here.
+    fn follow(&mut self, now: Timestamp, mut to: Dest, frame: Frame) {
+        self.effects.frames.push(0, frame);
+        loop {
+            if let Dest::Output(output) = to
+                && let [listener] = self.outlets[output].listeners[..]
+            {
+                to = listener;
             }
-            Dest::Output(output) => self.reach_output(output, frame),
-            Dest::Egress(egress) => {
-                self.offer_egress(now, egress, frame);
-                None
+            if let Dest::Node { node, port } = to {
+                match self.call_frame(now, node, port) {
+                    Some(next) => to = next,
+                    None => return,
+                }
+                continue;
             }
+            let Some(frame) = self.effects.frames.pop() else {
+                return;
+            };
+            match to {
+                Dest::Hop { hop, port } => self.offer_hop(now, hop, port, frame),
+                Dest::Egress(egress) => self.offer_egress(now, egress, frame),
+                Dest::Output(output) => self.reach_output(output, frame),
+                Dest::Node { .. } => {}
+            }
+            return;
         }
     }
 
@@ -101,22 +109,20 @@ impl Graph {
         }
     }
 
-    fn reach_output(&mut self, output: usize, frame: Frame) -> Option<(Dest, Frame)> {
+    /// Pushes a frame for every listener of an output, the first on top.
+    fn reach_output(&mut self, output: usize, frame: Frame) {
         let outlet = &self.outlets[output];
         let Some((first, rest)) = outlet.listeners.split_first() else {
             let stats = &mut self.stats[outlet.stat];
             stats.arrived(frame.payload.size());
             stats.drop_frames(DropReason::NoListener, 1);
-            return None;
+            return;
         };
-        if rest.is_empty() {
-            return Some((*first, frame));
-        }
         for &to in rest.iter().rev() {
             let frame = frame.clone();
             self.work.push(Work::Frame { to, frame });
         }
-        Some((*first, frame))
+        self.work.push(Work::Frame { to: *first, frame });
     }
 }
 

@@ -113,6 +113,12 @@ impl Gate {
                 && !self.queue.fits(1))
     }
 
+    /// Whether a frame that is due would pass through it at once.
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        self.queue.is_empty() && !self.queue.is_awaiting_key_frame()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
