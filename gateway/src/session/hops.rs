@@ -275,3 +275,55 @@ impl Hop for OffloadHop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tidegate_media::Frame;
+    use tidegate_nodes::NodeError;
+
+    use super::*;
+
+    struct Panics;
+
+    impl Node for Panics {
+        fn on_frame(
+            &mut self,
+            _: &mut NodeContext<'_>,
+            _: usize,
+            _: Frame,
+        ) -> Result<(), NodeError> {
+            Ok(())
+        }
+
+        fn on_end(&mut self, _: &mut NodeContext<'_>, _: usize) -> Result<(), NodeError> {
+            panic!("a defect of the node")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_panics_on_its_thread_is_a_failed_hop_and_no_more() {
+        let clock = Clock::start();
+        let mut hop = OffloadHop::new("bad".to_owned(), Box::new(Panics), 1, 1, clock);
+        let credit = poll_fn(|cx| hop.poll_event(cx, clock.now())).await;
+        assert!(
+            matches!(credit, HopEvent::Credit { port: 0, .. }),
+            "{credit:?}"
+        );
+        hop.send(clock.now(), HopCommand::End { port: 0 });
+        let failed = poll_fn(|cx| hop.poll_event(cx, clock.now())).await;
+        let HopEvent::Failed(error) = failed else {
+            panic!("{failed:?}");
+        };
+        assert_eq!(
+            (error.code, error.hop.as_deref()),
+            (Code::NodeFailed, Some("bad"))
+        );
+        hop.send(clock.now(), HopCommand::End { port: 0 });
+        assert!(
+            hop.commands.is_empty(),
+            "what comes after is not kept for a node that is no more"
+        );
+    }
+}
