@@ -156,7 +156,7 @@ impl Gateway {
             graph,
             hops,
             figures,
-            limits: self.session_limits(),
+            limits: self.session_limits().within(prepared.deadline),
             clock: self.clock,
             control,
             metrics: Arc::clone(&self.metrics),

@@ -304,7 +304,7 @@ impl Driver {
     }
 
     /// A client broke the protocol or its connection broke: it is told why, and leaves.
-    fn reject(&mut self, now: Timestamp, key: usize, error: Error) {
+    pub(super) fn reject(&mut self, now: Timestamp, key: usize, error: Error) {
         let Some(slot) = self.slots.get_mut(key) else {
             return;
         };

@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use tidegate_media::Timestamp;
 use tidegate_nodes::graph::{Input, Output};
+use tidegate_nodes::{Code, Error};
 
 use super::Driver;
 use crate::metrics::{label, seconds};
@@ -135,7 +136,11 @@ impl Driver {
                 Poll::Ready(()) if slot.closing => self.leave(now, key),
                 Poll::Ready(()) => slot.last_progress = now,
                 Poll::Pending => {
-                    if now.saturating_since(slot.last_progress) >= self.parts.limits.stalled {
+                    let still = now.saturating_since(slot.last_progress);
+                    if still >= self.parts.limits.stalled {
+                        let text = format!("the client took nothing for {} s", still.as_secs());
+                        self.reject(now, key, Error::new(Code::SessionExpired, text));
+                        // It will not take its last words either.
                         self.leave(now, key);
                     }
                 }

@@ -51,6 +51,14 @@ pub(crate) struct SessionLimits {
     pub(crate) message_bytes: u64,
 }
 
+impl SessionLimits {
+    /// The same, for a session whose client gives it only so much time.
+    pub(crate) fn within(mut self, deadline: Option<Duration>) -> Self {
+        self.session = [self.session, deadline].into_iter().flatten().min();
+        self
+    }
+}
+
 /// What a driver is made of.
 pub(crate) struct Parts {
     pub(crate) id: String,
@@ -240,7 +248,7 @@ impl Driver {
             .session
             .is_some_and(|limit| since(self.opened_at) >= limit)
         {
-            let text = "the session has lived for as long as this gateway allows; open a new one";
+            let text = "the session has lived for as long as its deadline or this gateway allows; open a new one";
             self.finish(now, End::Failed(Error::new(Code::SessionExpired, text)));
         } else if limits
             .idle
