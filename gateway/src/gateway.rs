@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tidegate_nodes::Registry;
 use tidegate_signaling::turn::IceServer;
 use tidegate_signaling::{Certificate, PeerConfig};
 
@@ -63,7 +64,7 @@ impl Gateway {
     /// # Errors
     /// A pipeline has errors, or the media address cannot be bound or advertised.
     pub(crate) fn new(config: Config, webrtc: bool) -> Result<Arc<Self>, StartError> {
-        let registry = tidegate_nodes::Registry::builtin();
+        let registry = registry(&config);
         let pipelines = Pipelines::load(&config.pipelines, registry)?;
         Self::with(config, pipelines, webrtc)
     }
@@ -108,6 +109,14 @@ impl Gateway {
             message_bytes: limits.message.0 as u64,
         }
     }
+}
+
+/// The node types that manifests may name.
+fn registry(config: &Config) -> Registry {
+    if config.recordings.as_os_str().is_empty() {
+        return Registry::builtin();
+    }
+    Registry::builtin_recording(config.recordings.clone())
 }
 
 impl WebrtcParts {

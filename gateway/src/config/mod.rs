@@ -37,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) webrtc: Webrtc,
     /// Bounds.
     pub(crate) limits: Limits,
+    /// Folder that `tap` nodes record to; empty: none may.
+    pub(crate) recordings: PathBuf,
     /// Endpoints that a client's own manifest may name in remote hops.
     pub(crate) inline_endpoints: Vec<String>,
     /// Whether clients may send manifests of their own.
@@ -147,6 +149,7 @@ impl Default for Config {
             hosts: Vec::new(),
             webrtc: Webrtc::default(),
             limits: Limits::default(),
+            recordings: PathBuf::new(),
             inline_endpoints: Vec::new(),
             inline: false,
             log: Log::default(),
