@@ -16,12 +16,14 @@ impl Graph {
     pub(super) fn call_frame(&mut self, now: Timestamp, index: usize, port: usize) -> Option<Dest> {
         let slot = &mut self.nodes[index];
         let stats = &mut self.stats[slot.stat];
-        let frame = self.effects.frames.pop()?;
+        // Looked at before it is moved: what was just written can be read only after a wait.
+        let (_, frame) = self.effects.frames.last_mut()?;
         stats.arrived(frame.payload.size());
         slot.newest = slot.newest.max(Newest {
             ingress: frame.meta.ingress,
             caused_by: frame.meta.caused_by,
         });
+        let frame = self.effects.frames.pop()?;
         let before = if stats.sample() {
             Some(self.probe.now())
         } else {
