@@ -3,6 +3,7 @@
 use tidegate_media::queue::Shed;
 use tidegate_media::{Frame, Kind, Timestamp};
 
+use super::io::Stage;
 use super::state::Egress;
 use super::{EgressId, Graph, Output};
 use crate::error::{Code, Error};
@@ -67,6 +68,8 @@ impl Graph {
                 let pop = egress.gate.take(now);
                 shed.merge(pop.shed);
                 if let Some(frame) = pop.frame {
+                    let stat = self.outlets[egress.output].stat;
+                    self.probe.record(stat, Stage::Queue, pop.waited);
                     self.release(now, index, frame);
                     continue;
                 }

@@ -36,19 +36,20 @@ impl Graph {
         if frame.meta.ingress == Timestamp::ZERO {
             frame.meta.ingress = now;
         }
-        match ingress.chain.first() {
-            Some(&node) => {
-                stats.left(size);
-                let to = Dest::Node { node, port: 0 };
-                self.work.push(Work::Frame { to, frame });
-            }
-            None if self.ports[input].is_loose() => {
-                stats.drop_frames(DropReason::NoListener, 1);
-            }
-            None => {
-                stats.left(size);
-                self.route(input, frame);
-            }
+        let port = &self.ports[input];
+        let to = match (ingress.chain.first(), &port.dests[..]) {
+            (Some(&node), _) => Some(Dest::Node { node, port: 0 }),
+            (None, [to]) if !port.interrupts => Some(*to),
+            _ => None,
+        };
+        if to.is_none() && port.is_loose() {
+            stats.drop_frames(DropReason::NoListener, 1);
+            return;
+        }
+        stats.left(size);
+        match to {
+            Some(to) => self.follow(now, to, frame),
+            None => self.route(input, frame),
         }
     }
 
@@ -63,33 +64,48 @@ impl Graph {
         }
     }
 
-    /// Brings a frame to a place, and on from there as long as one frame comes of it that has one way to go. That frame stays in
-    /// `effects`, where the node put it, since moving frames costs more than all else here.
-    fn follow(&mut self, now: Timestamp, mut to: Dest, frame: Frame) {
-        self.effects.frames.push(0, frame);
-        loop {
-            if let Dest::Output(output) = to
-                && let [listener] = self.outlets[output].listeners[..]
-            {
-                to = listener;
-            }
-            if let Dest::Node { node, port } = to {
-                match self.call_frame(now, node, port) {
-                    Some(next) => to = next,
-                    None => return,
-                }
-                continue;
-            }
-            let Some(frame) = self.effects.frames.pop() else {
-                return;
-            };
-            match to {
-                Dest::Hop { hop, port } => self.offer_hop(now, hop, port, frame),
-                Dest::Egress(egress) => self.offer_egress(now, egress, frame),
-                Dest::Output(output) => self.reach_output(output, frame),
-                Dest::Node { .. } => {}
-            }
+    /// Brings a frame to a place, and on from there as long as one frame comes of it that has one way to go. Between two nodes that
+    /// frame stays in `effects`, where the node put it, since moving frames costs more than all else here.
+    fn follow(&mut self, now: Timestamp, to: Dest, frame: Frame) {
+        let to = self.only_listener(to);
+        let Dest::Node { .. } = to else {
+            self.deliver(now, to, frame);
             return;
+        };
+        self.effects.frames.push(0, frame);
+        let mut next = Some(to);
+        while let Some(to) = next {
+            next = match self.only_listener(to) {
+                Dest::Node { node, port } => self.call_frame(now, node, port),
+                to => {
+                    if let Some(frame) = self.effects.frames.pop() {
+                        self.deliver(now, to, frame);
+                    }
+                    None
+                }
+            };
+        }
+    }
+
+    /// An output with one listener is a way to that one.
+    #[inline]
+    fn only_listener(&self, to: Dest) -> Dest {
+        match to {
+            Dest::Output(output) => match self.outlets[output].listeners[..] {
+                [listener] => listener,
+                _ => to,
+            },
+            to => to,
+        }
+    }
+
+    /// Brings a frame to a place that is no node.
+    fn deliver(&mut self, now: Timestamp, to: Dest, frame: Frame) {
+        match to {
+            Dest::Hop { hop, port } => self.offer_hop(now, hop, port, frame),
+            Dest::Egress(egress) => self.offer_egress(now, egress, frame),
+            Dest::Output(output) => self.reach_output(output, frame),
+            Dest::Node { .. } => self.work.push(Work::Frame { to, frame }),
         }
     }
 

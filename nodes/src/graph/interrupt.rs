@@ -32,11 +32,15 @@ impl Graph {
             return;
         }
         let index = slot.index;
-        for input in &mut slot.inputs {
-            let shed = input.gate.clear();
-            self.stats[index].shed(&shed);
+        for port in 0..self.hops[hop].inputs.len() {
+            let input = &mut self.hops[hop].inputs[port];
             input.flushed = input.ring.newest();
+            let shed = input.gate.clear();
+            if let Some(gate) = input.gate_index {
+                self.shed(now, index, gate, &shed);
+            }
         }
+        let slot = &mut self.hops[hop];
         slot.silenced = slot.inputs.iter().any(|input| input.flushed > 0);
         let command = HopCommand::Interrupt;
         self.outputs.push_back(Output::Hop {
@@ -55,12 +59,13 @@ impl Graph {
         };
         let id = egress.id;
         let shed = egress.gate.clear();
-        self.stats[self.outlets[egress.output].stat].shed(&shed);
         if let Some(pacer) = &mut egress.pacer {
             pacer.reset();
         }
-        let ended = egress.ended;
-        for node in egress.chain.clone() {
+        let (ended, output, chain) = (egress.ended, egress.output, egress.chain.clone());
+        let gate = self.topology.output_gate(output);
+        self.shed(now, self.outlets[output].stat, gate, &shed);
+        for node in chain {
             self.interrupt_node(now, node);
         }
         if !ended {

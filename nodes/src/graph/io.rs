@@ -99,7 +99,7 @@ pub enum Output {
 /// What a duration measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
-    /// Waited in the graph before the hop.
+    /// Waited in the graph before the hop. Of an output: how long a frame that could not leave at once waited for its listener.
     Queue,
     /// The hop's own work: of remote hops as the worker says it, its queue included.
     Service,

@@ -1,7 +1,7 @@
 //! Clients that come and go while a session runs.
 
 use tidegate_media::{AudioFormat, Codec};
-use tidegate_nodes::graph::{Mode, Output};
+use tidegate_nodes::graph::{Input, Mode, Output};
 use tidegate_nodes::node::DropReason;
 use tidegate_nodes::{Code, StreamFormat};
 
@@ -29,6 +29,14 @@ fn packets() -> StreamFormat {
     }
 }
 
+fn opus_packet(number: u16) -> tidegate_media::Frame {
+    let mut frame = packet(number);
+    if let tidegate_media::Payload::Audio(audio) = &mut frame.payload {
+        audio.format = AudioFormat::WEBRTC_OPUS;
+    }
+    frame
+}
+
 #[test]
 fn what_a_client_sends_is_converted_to_what_flows_inside() {
     let mut bench = echo().run();
@@ -37,16 +45,30 @@ fn what_a_client_sends_is_converted_to_what_flows_inside() {
         .attach_input(at(1), 0, packets(), Mode::Live)
         .unwrap();
     bench.listen(0, Mode::Live, false);
-    let mut frame = packet(0);
-    let tidegate_media::Payload::Audio(audio) = &mut frame.payload else {
-        panic!()
-    };
-    audio.format = AudioFormat::WEBRTC_OPUS;
-    bench.send(0, frame);
+    bench.send(0, opus_packet(0));
+    bench.send(0, opus_packet(1));
     assert_eq!(bench.heard().len(), 1);
     let row = bench.stats("mic:dejitter");
-    assert_eq!((row.frames_in, row.frames_out, row.inserted), (1, 1, true));
+    assert_eq!((row.frames_in, row.frames_out, row.inserted), (2, 1, true));
     assert_eq!(&*row.node_type, "audio.dejitter");
+    assert_eq!(bench.graph.reception(0), None);
+    assert_eq!(bench.graph.reception(2).unwrap().lost, 2);
+}
+
+#[test]
+fn what_the_conversions_of_a_client_hold_goes_on_when_it_leaves() {
+    let mut bench = echo().run();
+    bench
+        .graph
+        .attach_input(at(1), 0, packets(), Mode::Live)
+        .unwrap();
+    bench.listen(0, Mode::Live, false);
+    bench.send(0, opus_packet(0));
+    assert_eq!(bench.heard().len(), 0);
+    bench.graph.detach_input(at(2), 0);
+    bench.give(Input::Interrupt);
+    assert_eq!(bench.heard().len(), 1);
+    assert_eq!(bench.stats("mic:dejitter").frames_out, 1);
 }
 
 #[test]
@@ -115,7 +137,7 @@ fn a_listener_that_does_not_take_the_rest_keeps_the_session_open_until_it_goes()
     bench.end(0);
     assert_eq!(bench.take(), []);
     bench.graph.detach_output(bench.now, egress);
-    bench.give(tidegate_nodes::graph::Input::Interrupt);
+    bench.give(Input::Interrupt);
     assert_eq!(bench.take(), [Output::Finished]);
     assert_eq!(bench.dropped("speaker", DropReason::Detached), 1);
 }

@@ -195,3 +195,23 @@ fn ends_behind_what_was_flushed_still_come() {
         [Output::Ended { egress: egress[1] }, Output::Finished]
     );
 }
+
+#[test]
+fn video_that_an_interrupt_flushed_resumes_at_a_key_frame_which_is_asked_for() {
+    let mut sketch = Sketch::new();
+    let from = sketch.input("camera", PICTURES);
+    let far = sketch.hop("far", Placement::Remote, (1, 1));
+    let to = sketch.output("screen", PICTURES);
+    sketch.chain(from, &[far], to);
+    sketch.interrupt(None, &[far]);
+    let mut bench = sketch.run();
+    bench
+        .graph
+        .attach_input(at(1), 0, PICTURES, Mode::Live)
+        .unwrap();
+    bench.send(0, video(true));
+    bench.give(Input::Interrupt);
+    assert!(bench.take().contains(&Output::KeyFrameWanted { input: 0 }));
+    bench.send(0, video(false));
+    assert_eq!(bench.dropped("far", DropReason::AwaitingKeyFrame), 1);
+}

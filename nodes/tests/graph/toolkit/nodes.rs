@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tidegate_media::{Frame, Timestamp};
-use tidegate_nodes::node::{Context, Node, NodeError};
+use tidegate_nodes::node::{Context, Node, NodeError, Reception};
 use tidegate_nodes::{NodeType, ParamError, Ports, Registry, StreamFormat};
 
 use super::{audio, ms, text, words};
@@ -30,6 +30,8 @@ enum Act {
     Sink,
     /// Two inputs, one output: passes both.
     Join,
+    /// As `Hold`, and says how reception stands.
+    Dejitter,
     /// Passes; notes interrupts as `flushed` at the next frame.
     Flushable,
 }
@@ -135,7 +137,16 @@ impl Node for TestNode {
                     cx.emit(0, copy);
                 }
             }
-            Act::Hold => {
+            Act::Hold | Act::Dejitter => {
+                if self.act == Act::Dejitter {
+                    self.count += 1;
+                    let lost = self.count;
+                    let reception = Reception {
+                        lost,
+                        ..Reception::default()
+                    };
+                    cx.report_reception(reception);
+                }
                 if let Some(before) = self.held.replace(frame) {
                     cx.emit(0, before);
                 }
@@ -172,7 +183,7 @@ impl Node for TestNode {
     }
 
     fn on_end(&mut self, cx: &mut Context<'_>, _: usize) -> Result<(), NodeError> {
-        if let (Act::Hold, Some(frame)) = (self.act, self.held.take()) {
+        if let (Act::Hold | Act::Dejitter, Some(frame)) = (self.act, self.held.take()) {
             cx.emit(0, frame);
         }
         Ok(())
@@ -189,10 +200,11 @@ pub(crate) fn registry() -> Registry {
         registry.add(TestType { name, act });
     }
     for name in CONVERSIONS {
-        registry.add(TestType {
-            name,
-            act: Act::Identity,
-        });
+        let act = match name {
+            "audio.dejitter" => Act::Dejitter,
+            _ => Act::Identity,
+        };
+        registry.add(TestType { name, act });
     }
     registry
 }
