@@ -81,6 +81,34 @@ fn in_place(row: &HopStats, plan: &Plan, over: bool) {
     }
 }
 
+/// Frames that reached an output, each counted once for each listener, or once if there was none.
+pub(super) struct Arrivals {
+    reached: u64,
+    due: u64,
+}
+
+impl Arrivals {
+    pub(super) const fn new() -> Self {
+        Self { reached: 0, due: 0 }
+    }
+
+    /// Brings the count up to now, with the listeners that were there until now.
+    pub(super) fn note(&mut self, graph: &Graph, output: usize, listeners: usize) {
+        let plan = graph.plan();
+        let rows = graph.hop_stats();
+        let edges = plan.edges.iter();
+        let into = edges.filter(|edge| edge.to == Target::Output(output));
+        let reached: u64 = into.map(|edge| made(plan, rows, edge.from)).sum();
+        self.due += (reached - self.reached) * listeners.max(1) as u64;
+        self.reached = reached;
+        let row = &rows[plan.hops.len() + plan.inputs.len() + output];
+        assert_eq!(
+            row.frames_in, self.due,
+            "every listener gets every frame: {row:?}"
+        );
+    }
+}
+
 /// Frames that came from a port.
 fn made(plan: &Plan, rows: &[HopStats], source: Source) -> u64 {
     match source {

@@ -12,7 +12,7 @@ use tidegate_nodes::plan::Target;
 use tidegate_nodes::{Accepts, Placement};
 
 use super::Rng;
-use super::check::{self, Order};
+use super::check::{self, Arrivals, Order};
 use super::client::Client;
 use super::shape::{Shape, Tag, start};
 use super::worker::Worker;
@@ -64,6 +64,8 @@ struct Session {
     clients: Vec<Client>,
     workers: Vec<Worker>,
     ears: Vec<Ear>,
+    /// Of each output.
+    arrivals: Vec<Arrivals>,
     all_wait: bool,
     all_live: bool,
     /// When somebody next comes, goes or interrupts.
@@ -151,6 +153,7 @@ impl Session {
             clients,
             workers,
             ears: Vec::new(),
+            arrivals: plan.outputs.iter().map(|_| Arrivals::new()).collect(),
             all_wait,
             all_live,
             next_whim: now + ms(50),
@@ -184,6 +187,7 @@ impl Session {
     }
 
     fn attach_output(&mut self, output: usize) {
+        self.note_arrivals();
         let f32 = AudioFormat {
             codec: Codec::PcmF32,
             ..PCM
@@ -339,6 +343,7 @@ impl Session {
                 self.attach_output(output);
             }
             2 if !self.all_wait && !self.ears.is_empty() => {
+                self.note_arrivals();
                 let ear = self.rng.index(self.ears.len());
                 let ear = self.ears.swap_remove(ear);
                 self.graph.detach_output(self.now, ear.egress);
@@ -431,7 +436,15 @@ impl Session {
         }
     }
 
-    fn check(&self, over: bool) {
+    fn note_arrivals(&mut self) {
+        for (output, arrivals) in self.arrivals.iter_mut().enumerate() {
+            let listeners = self.ears.iter().filter(|ear| ear.output == output);
+            arrivals.note(&self.graph, output, listeners.count());
+        }
+    }
+
+    fn check(&mut self, over: bool) {
+        self.note_arrivals();
         let ended = self.clients.iter().all(|client| client.said_end);
         let over = over && ended && self.outcome.finished;
         check::conservation(&self.graph, &self.workers, over);
