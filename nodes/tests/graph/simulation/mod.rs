@@ -7,7 +7,8 @@
 //! | --- | --- |
 //! | every frame goes on or is counted as dropped, at every place | `check::conservation` |
 //! | on every path frames keep their order | `check::Order`, at each worker and listener |
-//! | numbers run from 1 by 1, for each listener and each port of a worker | `session`, `worker` |
+//! | every listener of an output gets every frame that reaches it | `check::Arrivals` |
+//! | numbers run from 1 by 1, for each listener and each port of a worker | `listener`, `worker` |
 //! | queues keep their bounds, credit is never exceeded | `check::bounds`, `worker` |
 //! | where all clients wait, nothing is thinned out | `check::patience` |
 //! | a session whose inputs ended finishes, says so once, and then is silent | `session` |
@@ -16,9 +17,11 @@
 
 mod check;
 mod client;
+mod listener;
 mod nodes;
 mod session;
 mod shape;
+mod summary;
 mod worker;
 
 use std::panic::catch_unwind;
@@ -64,7 +67,7 @@ fn every_seed_keeps_every_promise_and_repeats_itself() {
         Some(seed) => seed..seed + 1,
         None => 0..number("SEEDS").unwrap_or(SEEDS),
     };
-    let mut seen = session::Summary::default();
+    let mut seen = summary::Summary::default();
     for seed in seeds.clone() {
         let run = || catch_unwind(|| session::run(seed));
         let (Ok(first), Ok(second)) = (run(), run()) else {

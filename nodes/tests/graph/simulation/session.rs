@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use tidegate_media::{AudioFormat, Codec, Kind, Timestamp};
 use tidegate_nodes::graph::{EgressId, Graph, Input, Listener, Mode, Output, Probe, Stage};
-use tidegate_nodes::node::DropReason;
 use tidegate_nodes::plan::Target;
 use tidegate_nodes::{Accepts, Placement};
 
 use super::Rng;
-use super::check::{self, Arrivals, Order};
+use super::check::{self, Arrivals};
 use super::client::Client;
+use super::listener::Ear;
 use super::shape::{Shape, Tag, start};
+use super::summary::Outcome;
 use super::worker::Worker;
 use crate::toolkit::{PCM, ms, registry};
 
@@ -22,39 +23,6 @@ use crate::toolkit::{PCM, ms, registry};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Calls of the graph at one instant that no honest graph needs.
 const SPIN: u32 = 20_000;
-
-/// What a seed came to.
-#[derive(Default)]
-pub(super) struct Outcome {
-    pub(super) trace: u64,
-    heard: u64,
-    finished: bool,
-    failed: bool,
-    interrupted: bool,
-    dropped: [u64; DropReason::ALL.len()],
-}
-
-/// What all seeds came to.
-#[derive(Default)]
-pub(super) struct Summary {
-    sessions: u64,
-    heard: u64,
-    finished: u64,
-    failed: u64,
-    interrupted: u64,
-    dropped: [u64; DropReason::ALL.len()],
-}
-
-struct Ear {
-    egress: EgressId,
-    output: usize,
-    /// `None`: not metered.
-    credit: Option<u32>,
-    seq: u64,
-    order: Order,
-    ended: bool,
-    next_credit: Timestamp,
-}
 
 struct Session {
     rng: Rng,
@@ -212,15 +180,8 @@ impl Session {
             .graph
             .attach_output(self.now, output, listener)
             .unwrap();
-        self.ears.push(Ear {
-            egress,
-            output,
-            credit: metered.then_some(0),
-            seq: 0,
-            order: Order::default(),
-            ended: false,
-            next_credit: self.now,
-        });
+        let ear = Ear::new(egress, output, metered, self.now);
+        self.ears.push(ear);
         self.collect();
     }
 
@@ -239,11 +200,7 @@ impl Session {
             .iter()
             .filter(|c| c.attached)
             .filter_map(|c| c.next);
-        let ears = self
-            .ears
-            .iter()
-            .filter(|ear| ear.credit.is_some() && !ear.ended);
-        let ears = ears.map(|ear| ear.next_credit);
+        let ears = self.ears.iter().filter_map(Ear::next);
         let all = workers
             .chain(clients)
             .chain(ears)
@@ -306,17 +263,10 @@ impl Session {
 
     fn grant(&mut self, index: usize) {
         let ear = &mut self.ears[index];
-        let Some(credit) = &mut ear.credit else {
-            return;
-        };
-        if ear.next_credit > self.now || ear.ended {
-            return;
+        if let Some(frames) = ear.grant(self.now, &mut self.rng) {
+            let egress = ear.egress;
+            self.give(Input::EgressCredit { egress, frames });
         }
-        let frames = 1 + u32::try_from(self.rng.below(6)).unwrap();
-        *credit += frames;
-        ear.next_credit = self.now + ms(1 + self.rng.below(60));
-        let egress = ear.egress;
-        self.give(Input::EgressCredit { egress, frames });
     }
 
     /// Somebody comes, goes or interrupts.
@@ -400,18 +350,8 @@ impl Session {
     }
 
     fn hear(&mut self, egress: EgressId, frame: &tidegate_media::Frame) {
-        let plain = self.clients.len() == 1;
-        let ear = self.ear(egress);
-        assert!(!ear.ended, "no frame follows an end");
-        ear.seq += 1;
-        assert_eq!(frame.meta.seq, ear.seq, "numbers run from 1 by 1");
-        if let Some(credit) = &mut ear.credit {
-            assert!(*credit > 0, "no frame comes without credit");
-            *credit -= 1;
-        }
-        ear.order.check(frame);
-        let tag = Tag::of(frame);
-        if plain && tag.origin == 0 {
+        let tag = self.ear(egress).hear(frame);
+        if self.clients.len() == 1 && tag.origin == 0 {
             let cause = frame.meta.caused_by;
             assert!(cause >= tag.n, "{tag:?} is said to be caused by {cause}");
             assert!(frame.meta.ingress >= start());
@@ -471,56 +411,5 @@ impl Session {
         }
         self.outcome.trace = self.trace.finish();
         self.outcome
-    }
-}
-
-impl Summary {
-    pub(super) fn add(&mut self, outcome: &Outcome) {
-        self.sessions += 1;
-        self.heard += outcome.heard;
-        self.finished += u64::from(outcome.finished);
-        self.failed += u64::from(outcome.failed);
-        self.interrupted += u64::from(outcome.interrupted);
-        for (sum, dropped) in self.dropped.iter_mut().zip(outcome.dropped) {
-            *sum += dropped;
-        }
-    }
-
-    /// The seeds met what they are there to meet.
-    pub(super) fn assert_varied(&self) {
-        assert_eq!(self.finished + self.failed, self.sessions);
-        assert!(
-            self.heard > 50 * self.sessions,
-            "{} frames heard",
-            self.heard
-        );
-        assert!(self.failed * 20 > self.sessions, "{} failed", self.failed);
-        assert!(
-            self.finished * 2 > self.sessions,
-            "{} finished",
-            self.finished
-        );
-        assert!(
-            self.interrupted * 10 > self.sessions,
-            "{} interrupted",
-            self.interrupted
-        );
-        use DropReason as R;
-        for reason in [
-            R::QueueFull,
-            R::Age,
-            R::Deadline,
-            R::Interrupted,
-            R::NoListener,
-            R::Condition,
-            R::HopEnded,
-            R::Detached,
-            R::AwaitingKeyFrame,
-        ] {
-            assert!(
-                self.dropped[reason as usize] > 0,
-                "nothing was ever dropped as {reason:?}"
-            );
-        }
     }
 }
