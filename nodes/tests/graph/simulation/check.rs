@@ -1,19 +1,38 @@
 //! What must hold at any instant between two calls of the graph.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use tidegate_media::Frame;
-use tidegate_nodes::graph::{Graph, HopStats, Role};
+use tidegate_media::{Frame, Timestamp};
+use tidegate_nodes::graph::{EgressId, Graph, HopStats, Probe, Role, Stage};
 use tidegate_nodes::node::DropReason;
 use tidegate_nodes::plan::{PlanEdge, Source, Target, WhenFull};
 use tidegate_nodes::{Placement, Plan};
 
 use super::nodes::HELD_MAX;
-use super::shape::Tag;
+use super::shape::{Tag, start};
 use super::worker::Worker;
 
 /// Frames that one call can make at most in these graphs, and that may so stand behind a full queue: what all delays hold.
 const OVERRUN: u32 = 512;
+
+/// Virtual time after which an ended session must have finished, and that nothing takes.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A probe whose clock stands still, so that a trace does not depend on how often it is read.
+pub(super) struct Still;
+
+impl Probe for Still {
+    fn now(&mut self) -> Timestamp {
+        start()
+    }
+    fn record(&mut self, _: usize, _: Stage, value: Duration) {
+        assert!(value < PATIENCE);
+    }
+    fn session_latency(&mut self, _: EgressId, value: Duration) {
+        assert!(value < PATIENCE);
+    }
+}
 
 /// On every way from an origin, frames come in the order in which they began.
 #[derive(Default)]

@@ -3,15 +3,14 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidegate_media::{AudioFormat, Codec, Kind, Timestamp};
-use tidegate_nodes::graph::{EgressId, Graph, Input, Listener, Mode, Output, Probe, Stage};
+use tidegate_nodes::graph::{EgressId, Graph, Input, Listener, Mode, Output};
 use tidegate_nodes::plan::Target;
 use tidegate_nodes::{Accepts, Placement};
 
 use super::Rng;
-use super::check::{self, Arrivals};
+use super::check::{self, Arrivals, PATIENCE, Still};
 use super::client::Client;
 use super::listener::Ear;
 use super::shape::{Shape, Tag, start};
@@ -19,8 +18,6 @@ use super::summary::Outcome;
 use super::worker::Worker;
 use crate::toolkit::{PCM, ms, registry};
 
-/// Virtual time after which an ended session must have finished.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Calls of the graph at one instant that no honest graph needs.
 const SPIN: u32 = 20_000;
 
@@ -41,20 +38,6 @@ struct Session {
     trace: DefaultHasher,
     outcome: Outcome,
     over: bool,
-}
-
-struct Still;
-
-impl Probe for Still {
-    fn now(&mut self) -> Timestamp {
-        start()
-    }
-    fn record(&mut self, _: usize, _: Stage, value: Duration) {
-        assert!(value < PATIENCE);
-    }
-    fn session_latency(&mut self, _: EgressId, value: Duration) {
-        assert!(value < PATIENCE);
-    }
 }
 
 pub(super) fn run(seed: u64) -> Outcome {

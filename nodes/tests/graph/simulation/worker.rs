@@ -29,6 +29,8 @@ pub(super) struct Worker {
     /// Credit and acknowledgements take a way of their own and may overtake.
     aside: Vec<(Timestamp, HopEvent)>,
     dies_at: Option<Timestamp>,
+    /// Its credit counts bytes as well as frames.
+    counts_bytes: bool,
     /// When it ends of its own accord, whatever still comes.
     quits_at: Option<Timestamp>,
     quit: bool,
@@ -77,6 +79,7 @@ impl Worker {
             busy_until: now,
             wire: VecDeque::new(),
             aside: Vec::new(),
+            counts_bytes: false,
             dies_at: None,
             quits_at: None,
             quit: false,
@@ -85,6 +88,7 @@ impl Worker {
             emitted: 0,
             dropped: 0,
         };
+        worker.counts_bytes = worker.rng.one_in(2);
         if worker.rng.one_in(12) {
             worker.dies_at = Some(now + ms(worker.rng.below(800)));
         } else if worker.rng.one_in(12) {
@@ -215,7 +219,11 @@ impl Worker {
 
     fn give_credit(&mut self, now: Timestamp, port: usize, frames: u32) {
         self.ports[port].credit += frames;
-        let bytes = 24 * u64::from(frames);
+        let bytes = if self.counts_bytes {
+            24 * u64::from(frames)
+        } else {
+            u64::MAX
+        };
         self.put(
             now,
             HopEvent::Credit {
