@@ -55,9 +55,14 @@ impl Tag {
         frame.with_payload(payload)
     }
 
+    /// Sizes differ, so that one frame may fit where the one before did not.
     fn bytes(self) -> Bytes {
-        let words = [self.origin, self.path, self.n];
-        Bytes::from(words.map(u64::to_le_bytes).concat())
+        let mut bytes = [self.origin, self.path, self.n]
+            .map(u64::to_le_bytes)
+            .concat();
+        let padding = usize::try_from(self.n * 7 % 5).unwrap() * 8;
+        bytes.resize(bytes.len() + padding, 0);
+        Bytes::from(bytes)
     }
 
     pub(super) fn frame(self, kind: Kind, format: AudioFormat) -> Frame {

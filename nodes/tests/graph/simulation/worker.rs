@@ -95,7 +95,7 @@ impl Worker {
             worker.quits_at = Some(now + ms(worker.rng.below(800)));
         }
         for port in 0..joined.len() {
-            worker.give_credit(now, port, CREDIT);
+            worker.give_credit(now, port, CREDIT, 100);
         }
         worker
     }
@@ -117,7 +117,7 @@ impl Worker {
                     self.aside.push((now, HopEvent::Dropped { reason, frames }));
                 }
                 for job in jobs {
-                    self.settle(now, job.port, job.frame.meta.seq);
+                    self.settle(now, &job);
                 }
                 self.busy_until = now;
             }
@@ -174,7 +174,7 @@ impl Worker {
                 frame.meta.utterance = job.frame.meta.seq / 4;
                 self.post(now, HopEvent::Frame { port, frame });
             }
-            self.settle(now, job.port, job.frame.meta.seq);
+            self.settle(now, &job);
         }
         self.end_if_done(now);
     }
@@ -212,18 +212,15 @@ impl Worker {
         self.wire.push_back((at, event));
     }
 
-    fn settle(&mut self, now: Timestamp, port: usize, seq: u64) {
+    fn settle(&mut self, now: Timestamp, job: &Job) {
+        let (port, seq) = (job.port, job.frame.meta.seq);
         self.put(now, HopEvent::Acknowledged { port, seq });
-        self.give_credit(now, port, 1);
+        self.give_credit(now, port, 1, job.frame.payload.size() as u64);
     }
 
-    fn give_credit(&mut self, now: Timestamp, port: usize, frames: u32) {
+    fn give_credit(&mut self, now: Timestamp, port: usize, frames: u32, bytes: u64) {
         self.ports[port].credit += frames;
-        let bytes = if self.counts_bytes {
-            24 * u64::from(frames)
-        } else {
-            u64::MAX
-        };
+        let bytes = if self.counts_bytes { bytes } else { u64::MAX };
         self.put(
             now,
             HopEvent::Credit {
