@@ -79,11 +79,18 @@ impl Gate {
 
     /// Takes the oldest frame that is due.
     pub(super) fn take(&mut self, now: Timestamp) -> Pop {
-        let mut pop = self.queue.pop_due(now);
-        if !self.overrun.is_empty() {
-            pop.shed.merge(self.refill());
+        let mut shed = Shed::default();
+        loop {
+            let mut pop = self.queue.pop_due(now);
+            if !self.overrun.is_empty() {
+                pop.shed.merge(self.refill());
+            }
+            shed.merge(pop.shed);
+            // All that was queued may have expired, and what stood behind it be due.
+            if pop.frame.is_some() || self.queue.next_due().is_none_or(|due| due > now) {
+                return Pop { shed, ..pop };
+            }
         }
-        pop
     }
 
     /// Drops video up to the next key frame: for a listener that comes in the middle.

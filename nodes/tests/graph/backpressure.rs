@@ -230,3 +230,19 @@ fn edges_into_one_port_share_the_widest_queue_and_block_if_one_of_them_does() {
     }
     assert!(!bench.graph.input_ready(0) && !bench.graph.input_ready(1));
 }
+
+#[test]
+fn when_all_that_is_queued_expires_what_stands_behind_it_goes_on() {
+    let (sketch, far) = narrow(WhenFull::Block);
+    let mut bench = sketch.run();
+    bench.open(Mode::Live);
+    for word in ["stale", "stale", "fresh"] {
+        let mut frame = text(word);
+        frame.meta.deadline = (word == "stale").then_some(at(5));
+        bench.send(0, frame);
+    }
+    bench.now = at(10);
+    bench.credit(far, 1);
+    assert_eq!(bench.told().len(), 1);
+    assert_eq!(bench.dropped("far", DropReason::Deadline), 2);
+}
