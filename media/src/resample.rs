@@ -137,7 +137,8 @@ impl Resampler {
         let output = if self.engine.is_none() {
             samples.to_vec()
         } else {
-            self.pending.extend(samples.iter().map(|&sample| sane(sample)));
+            self.pending
+                .extend(samples.iter().map(|&sample| sane(sample)));
             self.run()
         };
         self.hand_out(output, &mut emit);
