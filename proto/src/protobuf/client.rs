@@ -163,10 +163,12 @@ fn decode_raw(raw: v1::RawAudio) -> Result<Raw> {
 fn encode_open(open: Open) -> v1::Open {
     let name = |port: Option<PortName>| port.map(PortName::into_string).unwrap_or_default();
     v1::Open {
-        source: Some(match open.source {
-            Source::Pipeline(name) => v1::open::Source::Pipeline(name),
-            Source::Manifest(text) => v1::open::Source::Manifest(text),
-        }),
+        source: match open.source {
+            // Left to the path, as `decode_open` reads it.
+            Source::Pipeline(name) if name.is_empty() => None,
+            Source::Pipeline(name) => Some(v1::open::Source::Pipeline(name)),
+            Source::Manifest(text) => Some(v1::open::Source::Manifest(text)),
+        },
         parameters: parameters::encode(open.parameters),
         mode: match open.mode {
             Mode::Live => v1::Mode::Live,
