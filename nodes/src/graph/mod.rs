@@ -124,7 +124,8 @@ impl Graph {
     }
 
     /// Whether an input may be sent to. `false`: the transport is to stop reading, and to ask again after whatever it next tells
-    /// the graph. What was read by then may still be given: it is kept, up to [`OVERRUN_MAX`] frames a queue.
+    /// the graph. Where a generator fills the same queue, room goes to whoever is served first: a driver that always serves timers
+    /// or hops first starves its clients. What was read by then may still be given: it is kept, up to [`OVERRUN_MAX`] frames a queue.
     #[must_use]
     pub fn input_ready(&self, input: usize) -> bool {
         let gates = self.topology.input_gates.get(input);

@@ -35,7 +35,7 @@ impl Probe for Still {
 }
 
 /// On every way from an origin, frames come in the order in which they began.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Order(BTreeMap<(u64, u64), u64>);
 
 impl Order {

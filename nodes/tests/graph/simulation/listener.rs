@@ -8,6 +8,7 @@ use super::check::Order;
 use super::shape::Tag;
 use crate::toolkit::ms;
 
+#[derive(Debug)]
 pub(super) struct Ear {
     pub(super) egress: EgressId,
     pub(super) output: usize,

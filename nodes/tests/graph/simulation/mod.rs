@@ -30,7 +30,7 @@ use std::panic::catch_unwind;
 const SEEDS: u64 = 1_000;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, the same on every machine.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rng(u64);
 
 impl Rng {

@@ -16,6 +16,9 @@ pub(super) const HELD_MAX: usize = 8;
 /// Origin of the first hop's frames, if it is a source; below are the inputs.
 const FIRST_SOURCE: u64 = 1_000;
 
+/// Frames of a source: with no end to them they could take all the room in a queue that a client waits for.
+const SOURCED: u64 = 100;
+
 struct SimType(&'static str);
 
 const TYPES: [&str; 6] = [
@@ -146,7 +149,9 @@ impl Node for SimNode {
                 n: self.count,
             };
             cx.emit(0, tag.frame(self.kind, PCM));
-            cx.set_timer(cx.now() + ms(self.every_ms));
+            if self.count < SOURCED {
+                cx.set_timer(cx.now() + ms(self.every_ms));
+            }
         }
         self.release(cx, cx.now());
         Ok(())

@@ -52,11 +52,9 @@ pub(super) fn run(seed: u64) -> Outcome {
         }
         calls += 1;
         assert!(calls < SPIN, "the graph spins at {:?}", session.now);
-        assert!(
-            session.now < limit,
-            "the session does not finish: {:?}",
-            session.graph
-        );
+        if session.now >= limit {
+            panic!("the session does not finish: {}", session.picture());
+        }
         session.turn();
     }
     session.close()
@@ -191,15 +189,32 @@ impl Session {
         all.chain([self.next_whim]).min().unwrap_or(now).max(now)
     }
 
-    /// Everything that happens at this instant.
+    /// Everything that happens at this instant. What room there is goes to a generator, a worker or a client as it falls out.
     fn turn(&mut self) {
+        for index in 0..self.ears.len() {
+            self.grant(index);
+        }
+        let first = self.rng.index(3);
+        for turn in first..first + 3 {
+            match turn % 3 {
+                0 => self.fire(),
+                1 => self.work(),
+                _ => self.send_all(),
+            }
+        }
+        if self.now >= self.next_whim && !self.over {
+            self.whim();
+        }
+    }
+
+    fn fire(&mut self) {
         if self.graph.poll_timeout().is_some_and(|at| at <= self.now) {
             self.graph.handle_timeout(self.now);
             self.collect();
         }
-        for index in 0..self.ears.len() {
-            self.grant(index);
-        }
+    }
+
+    fn work(&mut self) {
         for index in 0..self.workers.len() {
             self.workers[index].work(self.now);
             while !self.over {
@@ -212,11 +227,11 @@ impl Session {
                 self.give(Input::Hop { hop, event });
             }
         }
+    }
+
+    fn send_all(&mut self) {
         for index in 0..self.clients.len() {
             self.send(index);
-        }
-        if self.now >= self.next_whim && !self.over {
-            self.whim();
         }
     }
 
@@ -357,6 +372,21 @@ impl Session {
             }
             _ => {}
         }
+    }
+
+    /// Everything that tells why it hangs.
+    fn picture(&self) -> String {
+        let plan = self.graph.plan();
+        let hops = plan.hops.iter().map(|hop| (&hop.id, hop.placement));
+        let hops: Vec<_> = hops.collect();
+        let clients: Vec<_> = self.clients.iter().map(|c| (c.mode, c.said_end)).collect();
+        format!(
+            "{hops:#?} {:#?} {:#?} {clients:?} {:#?} {:#?}",
+            plan.edges,
+            self.graph.hop_stats(),
+            self.ears,
+            self.workers,
+        )
     }
 
     fn note_arrivals(&mut self) {

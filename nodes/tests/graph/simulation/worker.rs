@@ -17,6 +17,7 @@ const CREDIT: u32 = 5;
 /// Answers on the wire above which it asks for no more.
 const WIRE: usize = 20;
 
+#[derive(Debug)]
 pub(super) struct Worker {
     pub(super) hop: usize,
     rng: Rng,
@@ -41,6 +42,7 @@ pub(super) struct Worker {
     pub(super) dropped: u64,
 }
 
+#[derive(Debug)]
 struct InPort {
     credit: u32,
     seq: u64,
@@ -48,6 +50,7 @@ struct InPort {
     order: Order,
 }
 
+#[derive(Debug)]
 struct Job {
     port: usize,
     frame: Frame,
