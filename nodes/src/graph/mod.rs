@@ -17,8 +17,9 @@
 //! input keeps the mode of its last client after that one has gone, so that a file's tail is not thinned out.
 //!
 //! **Ends.** A port ends when all edges into it have; a node's outputs end when all its inputs have. Generators, nodes without
-//! joined inputs, end when every input of the pipeline has ended, and never if it has none: then the client's closing ends the
-//! session. A generator begins when its timer is called for the first time, which the graph does unasked. A hop without outputs is done when it says that output 0 has ended, or has acknowledged all that it was sent.
+//! joined inputs, begin when their timer is called for the first time, which the graph does unasked, and end when every input of
+//! the pipeline has ended; they never end if it has none: then the client's closing ends the session. A hop without outputs is
+//! done when it says that output 0 has ended, or has acknowledged all that it was sent.
 //!
 //! **Time.** Durations of in-place hops are measured for the first eight calls of each hop and then for one of 64.
 //!
