@@ -12,6 +12,7 @@ use tidegate_nodes::graph::{Graph, Mode};
 use tidegate_nodes::plan::PlanHop;
 use tidegate_nodes::{Code, Error, Plan};
 use tidegate_proto::message::Source;
+use tidegate_remote::config::HOP_COUNT_MAX;
 
 use super::control::Control;
 use super::driver::{Driver, Parts};
@@ -22,9 +23,6 @@ use super::ports::{PortFacts, SessionPorts};
 use super::table::{Handle, Slot};
 use crate::gateway::Gateway;
 use crate::metrics::label;
-
-/// Gateways that a session may pass; a circle reaches it soon, no sensible chain does.
-const HOPS_MAX: u32 = 10;
 
 /// What a client asks for.
 pub(crate) struct Request {
@@ -56,9 +54,10 @@ impl Gateway {
     }
 
     async fn open_uncounted(self: &Arc<Self>, request: Request) -> Result<Handle, Error> {
-        if request.hop_count >= HOPS_MAX {
-            let text =
-                format!("the session passed {HOPS_MAX} gateways already: a circle of remote hops");
+        if request.hop_count >= HOP_COUNT_MAX {
+            let text = format!(
+                "the session passed {HOP_COUNT_MAX} gateways already: a circle of remote hops"
+            );
             return Err(Error::new(Code::ManifestCycle, text));
         }
         let (pipeline, inline) = self.pipeline(&request.source)?;
