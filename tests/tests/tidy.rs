@@ -16,15 +16,7 @@ const LINES_REFUSED: usize = 800;
 /// Files over [`LINES_ASK`], each with the reason why it is not two files.
 const LONG_FILES: &[(&str, &str)] = &[
     (
-        "gateway/src/links/native.rs",
-        "one table from messages to events and back, read side by side",
-    ),
-    (
         "gateway/src/links/webrtc/mod.rs",
-        "one state machine, whose steps share all of its fields",
-    ),
-    (
-        "gateway/src/session/driver/clients.rs",
         "one state machine, whose steps share all of its fields",
     ),
 ];

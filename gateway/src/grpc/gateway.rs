@@ -13,7 +13,8 @@ use crate::errors::status;
 use crate::gateway::Gateway;
 use crate::http::execute::{Job, collect};
 use crate::links::grpc::{CHANNEL, GrpcLink, unreadable};
-use crate::links::native::{Native, malformed};
+use crate::links::native::Native;
+use crate::links::wire::malformed;
 use crate::session::open;
 
 /// The service.

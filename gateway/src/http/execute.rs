@@ -25,7 +25,7 @@ use crate::errors::HttpError;
 use crate::gateway::Gateway;
 use crate::links::file::{Feed, Feeds};
 use crate::links::memory::{CHANNEL, MemoryEvent, MemoryLink, Source};
-use crate::links::native::malformed;
+use crate::links::wire::malformed;
 use crate::session::link::Transport;
 use crate::session::open::Request;
 use crate::session::ports::PortFacts;
@@ -291,7 +291,7 @@ fn streamed(gateway: &Arc<Gateway>, mut events: mpsc::Receiver<MemoryEvent>) -> 
                     Err(_) => continue,
                 },
                 Some(MemoryEvent::Failed(error)) => {
-                    ServerMessage::Error(Box::new(crate::links::native::wire_error(error)))
+                    ServerMessage::Error(Box::new(crate::links::wire::wire_error(error)))
                 }
                 Some(MemoryEvent::Ended) => ServerMessage::Ended {
                     reason: "finished".to_owned(),

@@ -17,8 +17,9 @@ use tidegate_proto::message::{ClientMessage, Open, PortFormats, ServerMessage, S
 use super::Shared;
 use crate::errors::{HttpError, mapping};
 use crate::gateway::Gateway;
-use crate::links::native::{Native, wire_error};
+use crate::links::native::Native;
 use crate::links::websocket::{Subprotocol, WebSocketLink, over_limit};
+use crate::links::wire::wire_error;
 use crate::place::Place;
 use crate::session::open::Request;
 

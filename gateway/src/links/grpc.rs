@@ -17,7 +17,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 use tonic::{Status, Streaming};
 
-use super::native::{Native, malformed};
+use super::native::Native;
+use super::wire::malformed;
 use crate::session::link::{Features, Link, LinkEvent, LinkMessage, Transport};
 use crate::session::ports::PortFacts;
 

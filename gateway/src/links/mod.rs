@@ -8,3 +8,4 @@ pub(crate) mod memory;
 pub(crate) mod native;
 pub(crate) mod webrtc;
 pub(crate) mod websocket;
+pub(crate) mod wire;

@@ -3,20 +3,18 @@
 //! Checks what the schema cannot: that a port is this client's, that numbers count by one, that a frame has the format that `open`
 //! named. A client that breaks a rule gets an error that names the message.
 
-use std::time::Duration;
-
 use tidegate_media::{Frame, Kind, Payload};
 use tidegate_nodes::graph::Mode;
 use tidegate_nodes::stream::AudioPattern;
 use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
+use tidegate_proto::PortName;
 use tidegate_proto::message::{
-    self, Ack, ClientMessage, Credit, Direction, HopStats, Latency, Limits, Open, Opened, Port,
-    PortFormats, ServerMessage, Stats, StreamSpec, WireError,
+    self, Ack, ClientMessage, Credit, Direction, Limits, Open, Opened, PortFormats, ServerMessage,
+    Stats, StreamSpec,
 };
-use tidegate_proto::{PortName, WireMessageError};
 
-use crate::metrics::window::Percentiles;
-use crate::session::link::{Features, HopFigures, LinkEvent, LinkMessage, OpenedInfo};
+use super::wire::{port, stats, wire_error};
+use crate::session::link::{Features, LinkEvent, LinkMessage, OpenedInfo};
 use crate::session::ports::PortFacts;
 
 /// Features that this gateway offers.
@@ -324,20 +322,6 @@ impl Native {
     }
 }
 
-fn port(name: PortName, direction: Direction, format: StreamFormat) -> Port {
-    let spec = match format {
-        StreamFormat::Audio { format, .. } => Some(StreamSpec::Audio(format)),
-        StreamFormat::Video(format) => Some(StreamSpec::Video(format)),
-        _ => None,
-    };
-    Port {
-        name,
-        direction,
-        kind: format.kind(),
-        format: spec,
-    }
-}
-
 fn check_format(frame: &Frame, input: &Input) -> Result<(), Error> {
     let fits = match (&frame.payload, input.format) {
         (Payload::Audio(audio), StreamFormat::Audio { format, .. }) => audio.format == format,
@@ -361,50 +345,4 @@ fn check_format(frame: &Frame, input: &Input) -> Result<(), Error> {
 
 fn bad(text: String) -> Error {
     Error::new(Code::BadRequest, text)
-}
-
-/// A message that cannot be taken, as the session's error.
-pub(crate) fn malformed(error: &WireMessageError) -> Error {
-    let code = match error {
-        WireMessageError::TooLarge { .. } => Code::TooLarge,
-        _ => Code::BadRequest,
-    };
-    Error::new(code, error.to_string())
-}
-
-/// An error as it travels.
-pub(crate) fn wire_error(error: Error) -> WireError {
-    WireError {
-        code: error.code.as_str().to_owned(),
-        message: error.message,
-        fault: error.fault.as_str().to_owned(),
-        retryable: error.retryable,
-        hop: error.hop,
-        endpoint: error.endpoint,
-        phase: error.phase.map(|phase| phase.as_str().to_owned()),
-        retry_after: error.retryable.then_some(crate::errors::RETRY_AFTER),
-    }
-}
-
-fn stats(hop: HopFigures) -> HopStats {
-    let latency = |p: Percentiles| {
-        let micros = |us: f64| Duration::from_secs_f64(us / 1e6);
-        Latency {
-            count: p.count,
-            p50: micros(p.p50_us),
-            p90: micros(p.p90_us),
-            p99: micros(p.p99_us),
-            max: micros(p.max_us),
-        }
-    };
-    HopStats {
-        hop: hop.hop,
-        frames_in: hop.frames_in,
-        frames_out: hop.frames_out,
-        dropped: hop.dropped.values().sum(),
-        queue_frames: hop.queue_frames,
-        queue: hop.queue.map(latency),
-        service: hop.service.map(latency),
-        wire: hop.wire.map(latency),
-    }
 }

@@ -16,7 +16,8 @@ use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
 use tidegate_proto::message::{PortFormats, ServerMessage};
 use tidegate_proto::{json, protobuf};
 
-use super::native::{Native, malformed};
+use super::native::Native;
+use super::wire::malformed;
 use crate::place::Place;
 use crate::session::link::{Features, Link, LinkEvent, LinkMessage, Transport};
 use crate::session::ports::PortFacts;

@@ -20,8 +20,9 @@ use tidegate_signaling::{ChannelId, ChannelMessage, MediaPacket, Peer, PeerEvent
 use tokio::sync::{mpsc, oneshot};
 
 use self::tracks::{Arrived, Inbound, Outbound, Outgoing};
-use super::native::{Native, malformed};
+use super::native::Native;
 use super::websocket::Subprotocol;
+use super::wire::malformed;
 use crate::clock::Clock;
 use crate::session::link::{Link, LinkEvent, LinkMessage, Transport, WebrtcStats};
 use crate::session::ports::PortFacts;

@@ -5,6 +5,7 @@
 
 mod clients;
 mod dispatch;
+mod join;
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,0 +1,187 @@
+//! How a client joins a session: which ports it gets, and what it is told first.
+
+use tidegate_media::Timestamp;
+use tidegate_nodes::graph::{EgressId, Listener};
+use tidegate_nodes::{Code, Error, StreamFormat};
+
+use super::Driver;
+use super::clients::STATS;
+use crate::session::link::{Link, LinkMessage, OpenedInfo};
+use crate::session::ports::{PortFacts, SessionPorts};
+use crate::session::slot::{Active, INPUT_BYTES, INPUT_FRAMES, Slot, SlotInput, SlotOutput};
+
+impl Driver {
+    /// Which ports there are now, and which are taken.
+    fn ports(&self) -> SessionPorts {
+        let plan = &self.parts.plan;
+        let taken = |input: usize| {
+            self.slots
+                .iter()
+                .any(|(_, slot)| slot.inputs.iter().any(|port| port.input == input))
+        };
+        let inputs = plan
+            .inputs
+            .iter()
+            .enumerate()
+            .map(|(index, input)| PortFacts {
+                name: input.name.clone(),
+                kind: input.kind,
+                seat: None,
+                taken: taken(index),
+            });
+        let outputs = plan.outputs.iter().map(|output| PortFacts {
+            name: output.name.clone(),
+            kind: output.kind,
+            seat: output.seat,
+            taken: false,
+        });
+        SessionPorts {
+            inputs: inputs.collect(),
+            outputs: outputs.collect(),
+        }
+    }
+
+    /// Gives a client its ports. On error the link is dropped, which its transport notices.
+    pub(super) fn join(&mut self, now: Timestamp, mut link: Box<dyn Link>) -> Result<(), Error> {
+        if self.end.is_some() {
+            return Err(Error::new(Code::UnknownSession, "the session is ending"));
+        }
+        let placement = self.ports().place(link.as_ref())?;
+        let mode = link.mode();
+        let mut inputs = Vec::new();
+        let mut outputs = Vec::new();
+        let mut failed = None;
+        for &(input, format) in &placement.inputs {
+            match self.parts.graph.attach_input(now, input, format, mode) {
+                Ok(()) => inputs.push((input, format)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        for (output, accepts) in placement.outputs {
+            let listener = Listener {
+                accepts,
+                mode,
+                metered: link.window() != u32::MAX,
+            };
+            match self.parts.graph.attach_output(now, output, listener) {
+                Ok((egress, format)) => outputs.push((output, egress, format)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            // All or nothing: a client that lacks one of its ports would wait for it in vain.
+            inputs
+                .iter()
+                .for_each(|&(input, _)| self.parts.graph.detach_input(now, input));
+            for (_, egress, _) in outputs {
+                self.parts.graph.detach_output(now, egress);
+            }
+            return Err(error);
+        }
+        link.send(
+            now,
+            LinkMessage::Opened(Box::new(self.opened(&inputs, &outputs))),
+        );
+        self.settle(now, link, &inputs, outputs);
+        Ok(())
+    }
+
+    fn opened(
+        &self,
+        inputs: &[(usize, StreamFormat)],
+        outputs: &[(usize, EgressId, StreamFormat)],
+    ) -> OpenedInfo {
+        let plan = &self.parts.plan;
+        let limits = &self.parts.limits;
+        OpenedInfo {
+            session_id: self.parts.id.clone(),
+            pipeline: plan.pipeline.clone(),
+            inputs: inputs
+                .iter()
+                .map(|&(i, f)| (i, plan.inputs[i].name.clone(), f))
+                .collect(),
+            outputs: outputs
+                .iter()
+                .map(|&(o, _, f)| (o, plan.outputs[o].name.clone(), f))
+                .collect(),
+            message_bytes: limits.message_bytes,
+            session_limit: limits.session,
+            idle_limit: limits.idle,
+        }
+    }
+
+    fn settle(
+        &mut self,
+        now: Timestamp,
+        mut link: Box<dyn Link>,
+        inputs: &[(usize, StreamFormat)],
+        outputs: Vec<(usize, EgressId, StreamFormat)>,
+    ) {
+        let features = link.features();
+        let transport = link.transport().as_str();
+        if features.credits {
+            for &(input, _) in inputs {
+                let (frames, bytes) = (INPUT_FRAMES, INPUT_BYTES);
+                link.send(
+                    now,
+                    LinkMessage::Credit {
+                        input,
+                        frames,
+                        bytes,
+                    },
+                );
+            }
+        }
+        let slot = Slot {
+            link,
+            features,
+            inputs: inputs
+                .iter()
+                .map(|&(input, _)| SlotInput {
+                    input,
+                    ended: false,
+                    frames: INPUT_FRAMES,
+                    bytes: INPUT_BYTES,
+                    seq: 0,
+                })
+                .collect(),
+            outputs: outputs
+                .iter()
+                .map(|&(output, egress, _)| SlotOutput {
+                    output,
+                    egress,
+                    ended: false,
+                    granted: 0,
+                    client_frames: features.credits.then_some(0),
+                })
+                .collect(),
+            last_seen: now,
+            last_progress: now,
+            stats_at: now + STATS,
+            reported: crate::session::link::WebrtcStats::default(),
+            closing: false,
+            _active: Active::new(
+                self.parts
+                    .metrics
+                    .gauge("tidegate_sessions_active", transport_label(transport)),
+            ),
+        };
+        let key = self.slots.insert(slot);
+        for (_, egress, _) in outputs {
+            self.egresses.push((egress, key));
+            self.parts.figures.learn_egress(egress, transport);
+        }
+        let hops = &self.parts.hops;
+        let plan = &self.parts.plan;
+        self.parts.figures.learn_hops(&self.parts.graph, |id| {
+            let index = plan.hops.iter().position(|hop| hop.id == id)?;
+            let (_, hop) = hops.iter().find(|(at, _)| *at == index)?;
+            hop.endpoint().map(str::to_owned)
+        });
+        self.vacant_since = None;
+    }
+}
+
+fn transport_label(transport: &'static str) -> Vec<metrics::Label> {
+    vec![crate::metrics::label("transport", transport)]
+}
