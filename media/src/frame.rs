@@ -38,6 +38,8 @@ pub struct Meta {
     pub is_final: bool,
     /// `seq` of the newest input of the pipeline (remote: of the hop) that caused it; 0 means none.
     pub caused_by: u64,
+    /// The input port of the pipeline (remote: of the hop) that `caused_by` counts on, by its index.
+    pub caused_port: u16,
     /// After this instant nobody wants it.
     pub deadline: Option<Timestamp>,
     /// A worker's own time for it, its queue included; only on frames that come from a remote hop.

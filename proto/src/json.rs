@@ -52,7 +52,7 @@ pub fn decode_server(
 #[must_use]
 pub fn encode_client(message: &ClientMessage, now: Timestamp) -> String {
     match message {
-        ClientMessage::Frame { port, frame } => frame::message(port, frame, now),
+        ClientMessage::Frame { port, frame } => frame::message(port, None, frame, now),
         other => write(&client::Client::from(other)),
     }
 }
@@ -61,7 +61,11 @@ pub fn encode_client(message: &ClientMessage, now: Timestamp) -> String {
 #[must_use]
 pub fn encode_server(message: &ServerMessage, now: Timestamp) -> String {
     match message {
-        ServerMessage::Frame { port, frame } => frame::message(port, frame, now),
+        ServerMessage::Frame {
+            port,
+            caused_port,
+            frame,
+        } => frame::message(port, caused_port.as_ref(), frame, now),
         other => write(&server::Server::from(other)),
     }
 }

@@ -50,6 +50,8 @@ pub enum ServerMessage {
     Frame {
         /// The output.
         port: PortName,
+        /// The input that `meta.caused_by` counts on; `None`: the only one. `meta.caused_port` does not travel.
+        caused_port: Option<PortName>,
         /// The frame.
         frame: Frame,
     },
@@ -64,7 +66,7 @@ pub enum ServerMessage {
     Error(Box<WireError>),
     /// How long frames waited, computed and travelled.
     Stats(Box<Stats>),
-    /// Send again from this number.
+    /// A replay of this input would have to begin here; its frames are to be kept from here on even if they are acknowledged.
     ReplayFrom(Ack),
     /// The server is shutting down and ends the session after this time.
     Draining {
@@ -78,7 +80,7 @@ pub enum ServerMessage {
     },
     /// The server takes this much more of an input.
     Credit(Credit),
-    /// The server has consumed an input up to a number.
+    /// The server has consumed an input up to a number: all that comes of it on this stream was sent before (feature `acks`).
     Ack(Ack),
     /// One output has ended while others go on.
     End {
@@ -120,6 +122,8 @@ pub mod feature {
     pub const CREDITS: &str = "credits";
     /// The server sends `stats`.
     pub const STATS: &str = "stats";
+    /// The server sends `ack` for inputs of which everything has come out, and `replay_from` where that is not enough to go on with.
+    pub const ACKS: &str = "acks";
 }
 
 /// What a session runs.
@@ -183,6 +187,8 @@ pub struct Opened {
     pub pipeline: String,
     /// The server's version.
     pub gateway: String,
+    /// The same input from a replay point on gives the same outputs.
+    pub deterministic: bool,
 }
 
 /// A port of a pipeline as its client sees it.

@@ -108,6 +108,7 @@ pub(crate) fn frame() -> impl Strategy<Value = Frame> {
             revision: numbers.3,
             is_final: rest.2[0],
             caused_by: numbers.4,
+            caused_port: 0,
             deadline: rest.0.map(|left| NOW + left),
             service: rest.1,
             replayed: rest.2[1],
@@ -240,15 +241,17 @@ fn opened() -> impl Strategy<Value = Opened> {
         limits,
         text(),
         text(),
+        any::<bool>(),
     )
         .prop_map(
-            |(session_id, ports, features, limits, pipeline, gateway)| Opened {
+            |(session_id, ports, features, limits, pipeline, gateway, deterministic)| Opened {
                 session_id,
                 ports,
                 features,
                 limits,
                 pipeline,
                 gateway,
+                deterministic,
             },
         )
 }
@@ -311,7 +314,13 @@ fn stats() -> impl Strategy<Value = Stats> {
 pub(crate) fn server() -> impl Strategy<Value = ServerMessage> {
     prop_oneof![
         opened().prop_map(|opened| ServerMessage::Opened(Box::new(opened))),
-        (port(), frame()).prop_map(|(port, frame)| ServerMessage::Frame { port, frame }),
+        (port(), option::of(port()), frame()).prop_map(|(port, caused_port, frame)| {
+            ServerMessage::Frame {
+                port,
+                caused_port,
+                frame,
+            }
+        }),
         (option::of(port()), text())
             .prop_map(|(port, reason)| ServerMessage::Interrupted { port, reason }),
         error().prop_map(|error| ServerMessage::Error(Box::new(error))),

@@ -287,7 +287,11 @@ fn streamed(gateway: &Arc<Gateway>, mut events: mpsc::Receiver<MemoryEvent>) -> 
                 None => return std::task::Poll::Ready(None),
                 Some(MemoryEvent::Opened(_) | MemoryEvent::Stats(_)) => continue,
                 Some(MemoryEvent::Frame { output, frame }) => match PortName::new(output) {
-                    Ok(port) => ServerMessage::Frame { port, frame },
+                    Ok(port) => ServerMessage::Frame {
+                        port,
+                        caused_port: None,
+                        frame,
+                    },
                     Err(_) => continue,
                 },
                 Some(MemoryEvent::Failed(error)) => {

@@ -245,6 +245,7 @@ impl Native {
         Some(match message {
             LinkMessage::Frame { output, frame } => ServerMessage::Frame {
                 port: self.name(output)?,
+                caused_port: None,
                 frame,
             },
             LinkMessage::Opened(info) => ServerMessage::Opened(Box::new(self.opened(*info))),
@@ -318,6 +319,7 @@ impl Native {
             },
             pipeline: info.pipeline,
             gateway: env!("CARGO_PKG_VERSION").to_owned(),
+            deterministic: false,
         }
     }
 }

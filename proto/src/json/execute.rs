@@ -68,7 +68,7 @@ pub(super) fn encode_outputs(outputs: &[(PortName, Vec<Frame>)], now: Timestamp)
             if index > 0 {
                 out.push(',');
             }
-            frame::append(&mut out, None, frame, now);
+            frame::append(&mut out, frame, now);
         }
         out.push(']');
     }

@@ -37,6 +37,9 @@ pub(super) struct WireFrame<'a> {
     service: u64,
     #[serde(default)]
     replayed: bool,
+    /// Only frames of a server have one.
+    #[serde(borrow, default)]
+    pub(super) caused_port: Cow<'a, str>,
     audio: Option<WireAudio>,
     video: Option<WireVideo>,
     text: Option<WireText>,
@@ -94,6 +97,7 @@ impl WireFrame<'_> {
             revision: self.revision,
             is_final: self.is_final,
             caused_by: self.caused_by,
+            caused_port: 0,
             deadline: validate::optional_micros(self.deadline).map(|left| now + left),
             service: validate::optional_micros(self.service),
             replayed: self.replayed,
@@ -148,25 +152,40 @@ impl WireVideo {
 }
 
 /// A whole `frame` message.
-pub(super) fn message(port: &PortName, frame: &Frame, now: Timestamp) -> String {
-    // Base64 makes four bytes of three; the rest of a frame has at most some 300.
-    let mut out = String::with_capacity(320 + frame.payload.size() / 3 * 4);
-    out.push_str("{\"frame\":");
-    append(&mut out, Some(port), frame, now);
+pub(super) fn message(
+    port: &PortName,
+    caused_port: Option<&PortName>,
+    frame: &Frame,
+    now: Timestamp,
+) -> String {
+    // Base64 makes four bytes of three; the rest of a frame has at most some 400.
+    let mut out = String::with_capacity(400 + frame.payload.size() / 3 * 4);
+    out.push_str("{\"frame\":{");
+    // Names of ports need no escapes.
+    for (key, port) in [
+        ("\"port\":\"", Some(port)),
+        ("\"caused_port\":\"", caused_port),
+    ] {
+        if let Some(port) = port {
+            out.push_str(key);
+            out.push_str(port.as_str());
+            out.push_str("\",");
+        }
+    }
+    members(&mut out, frame, now);
     out.push('}');
     out
 }
 
-/// Appends a frame's object.
-pub(super) fn append(out: &mut String, port: Option<&PortName>, frame: &Frame, now: Timestamp) {
-    let meta = &frame.meta;
+/// Appends a frame's object without its port.
+pub(super) fn append(out: &mut String, frame: &Frame, now: Timestamp) {
     out.push('{');
-    if let Some(port) = port {
-        // Names of ports need no escapes.
-        out.push_str("\"port\":\"");
-        out.push_str(port.as_str());
-        out.push_str("\",");
-    }
+    members(out, frame, now);
+}
+
+/// Appends what follows the names of ports, and closes the object.
+fn members(out: &mut String, frame: &Frame, now: Timestamp) {
+    let meta = &frame.meta;
     number(out, "\"seq\":", meta.seq);
     out.push_str(",\"media_time\":");
     let _ = write!(out, "{}", meta.media_time.as_micros());

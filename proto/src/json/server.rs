@@ -137,8 +137,15 @@ pub(super) fn decode(
     };
     Ok(Some(match message {
         Server::Frame(frame) => {
+            let mut frame = frame;
+            let cause = std::mem::take(&mut frame.caused_port);
+            let caused_port = optional_port("frame.caused_port", cause)?;
             let (port, frame) = frame.decode(now, formats)?;
-            ServerMessage::Frame { port, frame }
+            ServerMessage::Frame {
+                port,
+                caused_port,
+                frame,
+            }
         }
         Server::Opened(opened) => ServerMessage::Opened(Box::new(opened.decode()?)),
         Server::Interrupted(interrupted) => ServerMessage::Interrupted {

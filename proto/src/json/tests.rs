@@ -180,7 +180,12 @@ fn json_payloads_keep_their_numbers_and_lose_their_line_breaks() {
     let json = Json::parse("{\n\"a\": 12345678901234567890.10\r\n}".into()).expect("JSON");
     let frame = Frame::new(tidegate_media::MediaTime::ZERO, Payload::Json(json));
     let port = PortName::new("out").expect("a name");
-    let text = encode_server(&ServerMessage::Frame { port, frame }, NOW);
+    let message = ServerMessage::Frame {
+        port,
+        caused_port: None,
+        frame,
+    };
+    let text = encode_server(&message, NOW);
     assert!(
         text.contains("{ \"a\": 12345678901234567890.10  }"),
         "{text}"

@@ -9,7 +9,8 @@ use crate::name::PortName;
 use crate::v1::frame::Payload as Wire;
 use crate::{v1, validate};
 
-/// A frame and its port. Audio or video that names no format takes the port's. The ingress is `now`.
+/// A frame and its port. Audio or video that names no format takes the port's. The ingress is `now`. `caused_port` is the message's
+/// to read.
 ///
 /// # Errors
 /// The port's name, the payload or its format is missing or cannot be.
@@ -28,6 +29,7 @@ pub fn decode_frame(
         revision: frame.revision,
         is_final: frame.r#final,
         caused_by: frame.caused_by,
+        caused_port: 0,
         deadline: validate::optional_micros(frame.deadline).map(|left| now + left),
         service: validate::optional_micros(frame.service),
         replayed: frame.replayed,
@@ -84,6 +86,7 @@ pub fn encode_frame(port: String, frame: Frame, now: Timestamp) -> v1::Frame {
         deadline: validate::some_micros(meta.deadline.map(|at| at - now)),
         service: validate::some_micros(meta.service),
         replayed: meta.replayed,
+        caused_port: String::new(),
         payload: Some(encode_payload(frame.payload)),
     }
 }

@@ -30,9 +30,15 @@ pub fn decode_server(
         return Ok(None);
     };
     Ok(Some(match message {
-        Message::Frame(frame) => {
+        Message::Frame(mut frame) => {
+            let cause = std::mem::take(&mut frame.caused_port);
+            let caused_port = optional_port("frame.caused_port", cause)?;
             let (port, frame) = decode_frame(frame, now, formats)?;
-            ServerMessage::Frame { port, frame }
+            ServerMessage::Frame {
+                port,
+                caused_port,
+                frame,
+            }
         }
         Message::Credit(credit) => ServerMessage::Credit(decode_credit(credit)?),
         Message::Ack(ack) => ServerMessage::Ack(decode_ack("ack.port", ack.port, ack.seq)?),
@@ -62,9 +68,14 @@ pub fn decode_server(
 #[must_use]
 pub fn encode_server(message: ServerMessage, now: Timestamp) -> v1::ServerMessage {
     let message = match message {
-        ServerMessage::Frame { port, frame } => {
-            Message::Frame(encode_frame(port.into_string(), frame, now))
-        }
+        ServerMessage::Frame {
+            port,
+            caused_port,
+            frame,
+        } => Message::Frame(v1::Frame {
+            caused_port: caused_port.map(PortName::into_string).unwrap_or_default(),
+            ..encode_frame(port.into_string(), frame, now)
+        }),
         ServerMessage::Credit(credit) => Message::Credit(encode_credit(credit)),
         ServerMessage::Ack(Ack { port, seq }) => Message::Ack(v1::Ack {
             port: port.into_string(),
@@ -112,6 +123,7 @@ fn decode_opened(opened: v1::Opened) -> Result<Opened> {
         },
         pipeline: validate::short("opened.pipeline", opened.pipeline)?,
         gateway: validate::short("opened.gateway", opened.gateway)?,
+        deterministic: opened.deterministic,
     })
 }
 
@@ -127,6 +139,7 @@ fn encode_opened(opened: Opened) -> v1::Opened {
         }),
         pipeline: opened.pipeline,
         gateway: opened.gateway,
+        deterministic: opened.deterministic,
     }
 }
 

@@ -39,6 +39,8 @@ export interface FrameHeader {
   service?: number;
   /** Sent again after a worker was lost. */
   replayed?: boolean;
+  /** The input that `caused_by` counts on, where there are several. */
+  caused_port?: string;
 }
 
 /** What a frame carries: one of six kinds. */
@@ -81,7 +83,7 @@ export interface Open {
   parameters?: Record<string, unknown>;
   /** `live` cannot be told to wait; `waits` can. */
   mode: "live" | "waits";
-  /** What this client understands: `credits`, `stats`. */
+  /** What this client understands: `credits`, `stats`, `acks`. */
   features: string[];
   /** Joins, or creates, the session with this key. */
   session?: string;
@@ -107,6 +109,8 @@ export interface Opened {
   pipeline?: string;
   /** Version of the gateway. */
   gateway?: string;
+  /** The same input from a replay point on gives the same outputs. */
+  deterministic?: boolean;
 }
 
 /** What went wrong, whose fault it is, and where. */

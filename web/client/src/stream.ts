@@ -32,7 +32,7 @@ export interface StreamOptions {
   parameters?: Record<string, unknown>;
   /** `live` (the default) cannot be told to wait; `waits` can, and nothing of it is shed. */
   mode?: "live" | "waits";
-  /** Protocol features to use: `credits`, `stats`. */
+  /** Protocol features to use: `credits`, `stats`, `acks`. */
   features?: string[];
   /** Joins or creates the session of this key. */
   session?: string;

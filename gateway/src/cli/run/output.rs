@@ -264,7 +264,12 @@ impl Outputs {
         let (Some(sink), Ok(port)) = (&mut self.sink, PortName::new(output)) else {
             return Ok(true);
         };
-        let line = json::encode_server(&ServerMessage::Frame { port, frame }, now);
+        let message = ServerMessage::Frame {
+            port,
+            caused_port: None,
+            frame,
+        };
+        let line = json::encode_server(&message, now);
         let written = writeln!(sink, "{line}");
         self.went_on(written)
     }

@@ -21,7 +21,7 @@ impl Exchange {
 
     fn take(&mut self, now: Timestamp, message: ServerMessage) -> Result<(), RemoteError> {
         match message {
-            ServerMessage::Frame { port, frame } => self.output(now, &port, frame)?,
+            ServerMessage::Frame { port, frame, .. } => self.output(now, &port, frame)?,
             ServerMessage::Credit(credit) => {
                 let (_, input) = self.input(&credit.port)?;
                 input.window.credited(&credit);

@@ -61,6 +61,7 @@ fn text(port: &str, caused_by: u64) -> ServerMessage {
     frame.meta.caused_by = caused_by;
     ServerMessage::Frame {
         port: name(port),
+        caused_port: None,
         frame,
     }
 }
@@ -147,7 +148,14 @@ fn outputs_come_through_and_those_of_ports_not_joined_are_counted() {
     let json = tidegate_media::Json::from(&serde_json::Value::Null);
     let frame = Frame::new(MediaTime::ZERO, Payload::Json(json));
     let port = name("extra");
-    exchange.receive(NOW, ServerMessage::Frame { port, frame });
+    exchange.receive(
+        NOW,
+        ServerMessage::Frame {
+            port,
+            caused_port: None,
+            frame,
+        },
+    );
     let events = events(&mut exchange);
     assert!(matches!(events[0], HopEvent::Frame { port: 0, .. }));
     let reason = DropReason::NoListener;
@@ -319,7 +327,14 @@ fn audio_in_another_format_than_agreed_is_refused() {
     let other = tidegate_media::Audio::from_f32(48_000, 1, vec![0.0]);
     let frame = Frame::new(MediaTime::ZERO, Payload::Audio(other));
     let port = name("out");
-    exchange.receive(NOW, ServerMessage::Frame { port, frame });
+    exchange.receive(
+        NOW,
+        ServerMessage::Frame {
+            port,
+            caused_port: None,
+            frame,
+        },
+    );
     let message = failure(&mut exchange).message;
     assert!(
         message.contains("pcm_f32/48000/1 on 'out', which is pcm_s16/16000/1"),

@@ -45,6 +45,7 @@ async fn a_worker_that_leaves_without_a_word_is_a_network_error() {
 async fn a_worker_that_sends_what_was_not_agreed_is_invalid_remote_data() {
     let frame = |port: &str, payload| ServerMessage::Frame {
         port: name(port),
+        caused_port: None,
         frame: Frame::new(MediaTime::ZERO, payload),
     };
     let flood = vec![frame("out", Payload::Binary(Bytes::new())); 200];
@@ -105,7 +106,11 @@ async fn a_message_over_the_limit_is_refused_before_it_is_read() {
     let payload = Payload::Binary(Bytes::from(vec![0; 17 << 20]));
     let frame = Frame::new(MediaTime::ZERO, payload);
     let port = name("out");
-    let worker = Worker::start(Manner::Says(vec![ServerMessage::Frame { port, frame }]));
+    let worker = Worker::start(Manner::Says(vec![ServerMessage::Frame {
+        port,
+        caused_port: None,
+        frame,
+    }]));
     let error = open_at(worker.endpoint()).await.failure().await;
     assert_eq!(error.code, Code::InvalidRemoteData);
     assert!(error.message.contains("too large"), "{error}");

@@ -330,7 +330,12 @@ impl Session {
                 frame.meta.caused_by = frame.meta.seq;
                 frame.meta.service = Some(SERVICE);
                 let port = name("out");
-                self.send(ServerMessage::Frame { port, frame }).await;
+                self.send(ServerMessage::Frame {
+                    port,
+                    caused_port: None,
+                    frame,
+                })
+                .await;
             }
             ClientMessage::End { .. } => {
                 let reason = "done".to_owned();

@@ -23,6 +23,8 @@ pub(in crate::json) struct Opened {
     pipeline: String,
     #[serde(default)]
     gateway: String,
+    #[serde(default, skip_serializing_if = "is_default")]
+    deterministic: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -70,6 +72,7 @@ impl Opened {
             },
             pipeline: validate::short("opened.pipeline", self.pipeline)?,
             gateway: validate::short("opened.gateway", self.gateway)?,
+            deterministic: self.deterministic,
         })
     }
 }
@@ -110,6 +113,7 @@ impl From<&message::Opened> for Opened {
             },
             pipeline: opened.pipeline.clone(),
             gateway: opened.gateway.clone(),
+            deterministic: opened.deterministic,
         }
     }
 }
