@@ -50,6 +50,7 @@ pub enum WhenFull {
 struct Entry {
     frame: Frame,
     pushed: Timestamp,
+    /// On the queue's own line: later by `forward` than the clock's.
     due: Timestamp,
 }
 
@@ -58,6 +59,9 @@ struct Entry {
 pub struct BoundedQueue {
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// By how much all that is queued is due earlier than its entry says. Moving one number instead of every entry keeps
+    /// [`Self::bring_forward`] O(1).
+    forward: Duration,
     limits: QueueLimits,
     when_full: WhenFull,
     /// See [`Self::set_waiting`].
@@ -73,6 +77,7 @@ impl BoundedQueue {
         Self {
             entries: VecDeque::new(),
             bytes: 0,
+            forward: Duration::ZERO,
             limits,
             when_full,
             waiting: false,
@@ -233,14 +238,25 @@ impl BoundedQueue {
     /// When the oldest frame is due.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.entries.front().map(|entry| entry.due)
+        self.entries.front().map(|entry| self.due(entry))
+    }
+
+    /// When the newest frame is due.
+    #[must_use]
+    pub fn last_due(&self) -> Option<Timestamp> {
+        self.entries.back().map(|entry| self.due(entry))
+    }
+
+    /// Makes everything that is queued due earlier by so much: what lay before it is lost, and need not be waited for.
+    pub fn bring_forward(&mut self, by: Duration) {
+        self.forward += by;
     }
 
     /// The first instant at which the oldest frame is no longer wanted, if it ever is.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Timestamp> {
         let entry = self.entries.front().filter(|_| !self.waiting)?;
-        let by_age = self.limits.age.map(|age| entry.due + age + NANO);
+        let by_age = self.limits.age.map(|age| self.due(entry) + age + NANO);
         let by_deadline = entry.frame.meta.deadline.map(|deadline| deadline + NANO);
         by_age.into_iter().chain(by_deadline).min()
     }
@@ -293,12 +309,19 @@ impl BoundedQueue {
     }
 
     fn append(&mut self, now: Timestamp, due: Timestamp, frame: Frame, size: usize) {
+        if self.entries.is_empty() {
+            self.forward = Duration::ZERO;
+        }
         self.bytes += size;
         self.entries.push_back(Entry {
             frame,
             pushed: now,
-            due,
+            due: due + self.forward,
         });
+    }
+
+    fn due(&self, entry: &Entry) -> Timestamp {
+        entry.due.saturating_sub(self.forward)
     }
 
     fn take_front(&mut self) -> Option<Entry> {
@@ -338,7 +361,7 @@ impl BoundedQueue {
         if self
             .limits
             .age
-            .is_some_and(|age| now.saturating_since(entry.due) > age)
+            .is_some_and(|age| now.saturating_since(self.due(entry)) > age)
         {
             return Some(DropReason::Age);
         }

@@ -93,6 +93,26 @@ fn drop_newest_keeps_what_was_first() {
 }
 
 #[test]
+fn what_is_brought_forward_is_due_and_expires_earlier_and_what_comes_after_is_not() {
+    let mut queue = BoundedQueue::new(limits(10, 100, Some(ms(5))), WhenFull::DropOldest);
+    for seq in 1..=2 {
+        let push = queue.push_due(at(0), at(100 * seq), binary(seq, 1));
+        assert_eq!(push, Push::Accepted);
+    }
+    queue.bring_forward(ms(70));
+    assert_eq!(queue.push_due(at(0), at(150), binary(3, 1)), Push::Accepted);
+    assert_eq!(
+        (queue.next_due(), queue.last_due()),
+        (Some(at(30)), Some(at(150)))
+    );
+    assert_eq!(queue.pop_due(at(29)).frame, None);
+    assert_eq!(reasons(&queue.expire(at(36))), [(DropReason::Age, 1)]);
+    assert_eq!(queue.next_due(), Some(at(130)));
+    assert_eq!(queue.pop_due(at(130)).frame.map(|f| f.meta.seq), Some(2));
+    assert_eq!(queue.pop_due(at(150)).frame.map(|f| f.meta.seq), Some(3));
+}
+
+#[test]
 fn an_empty_queue_takes_one_frame_of_any_size() {
     for when_full in [WhenFull::Block, WhenFull::DropOldest, WhenFull::DropNewest] {
         let mut queue = BoundedQueue::new(limits(4, 10, None), when_full);

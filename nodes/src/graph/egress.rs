@@ -1,5 +1,7 @@
 //! Listeners: their queues, pacing and credit.
 
+use std::time::Duration;
+
 use tidegate_media::queue::Shed;
 use tidegate_media::{Frame, Kind, Timestamp};
 
@@ -27,7 +29,11 @@ impl Graph {
             self.release(now, index, frame);
             return;
         }
+        let head = egress.gate.next_due();
         let offered = egress.gate.offer(now, due, frame);
+        if !offered.shed.is_empty() {
+            egress.close_up(now, head, offered.refused.then_some(due));
+        }
         let output = egress.output;
         if offered.overflows {
             self.overflow(stat);
@@ -65,7 +71,11 @@ impl Graph {
                 return;
             };
             if egress.credit != Some(0) {
+                let head = egress.gate.next_due();
                 let pop = egress.gate.take(now);
+                if pop.frame.is_none() && !pop.shed.is_empty() {
+                    egress.close_up(now, head, None);
+                }
                 shed.merge(pop.shed);
                 if let Some(frame) = pop.frame {
                     let stat = self.outlets[egress.output].stat;
@@ -157,7 +167,7 @@ impl Graph {
 }
 
 /// How often a sender is asked for a key frame at most: one takes a round trip and several times a picture's bytes.
-const KEY_FRAME_INTERVAL: std::time::Duration = std::time::Duration::from_millis(500);
+const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Egress {
     /// When its oldest frame may leave, if it has credit.
@@ -166,6 +176,24 @@ impl Egress {
             return None;
         }
         self.gate.next_due()
+    }
+
+    /// Frames were lost: the oldest, of which the first was due at `head`, or the newest, which was due at `refused`. What is left
+    /// and what comes take their place, or the listener would wait in silence for as long as they would have played.
+    fn close_up(&mut self, now: Timestamp, head: Option<Timestamp>, refused: Option<Timestamp>) {
+        let Some(pacer) = &mut self.pacer else {
+            return;
+        };
+        let head = head.unwrap_or(now).max(now);
+        let mut by = Duration::ZERO;
+        if let Some(due) = self.gate.next_due() {
+            by = due.saturating_since(head);
+            self.gate.bring_forward(by);
+        }
+        if let Some(due) = refused {
+            by = due.saturating_since(self.gate.last_due().unwrap_or(head).max(now));
+        }
+        pacer.bring_forward(by);
     }
 }
 

@@ -6,6 +6,7 @@
 //! [`OVERRUN_MAX`] frames if a driver does not listen.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tidegate_media::queue::{BoundedQueue, Pop, Push, QueueLimits, Shed};
 use tidegate_media::{Frame, Timestamp};
@@ -30,6 +31,8 @@ pub(super) struct Gate {
 #[must_use = "every dropped frame is counted, with its reason"]
 pub(super) struct Offered {
     pub(super) shed: Shed,
+    /// The frame itself is among what was lost.
+    pub(super) refused: bool,
     /// More stands behind the queue than any honest driver lets come.
     pub(super) overflows: bool,
 }
@@ -57,12 +60,17 @@ impl Gate {
     /// Takes a frame that is due at `due`.
     pub(super) fn offer(&mut self, now: Timestamp, due: Timestamp, frame: Frame) -> Offered {
         let mut shed = Shed::default();
+        let mut refused = false;
         let back = if self.overrun.is_empty() {
             match self.queue.push_due(now, due, frame) {
                 Push::Accepted => None,
                 Push::Full(frame) => Some(frame),
-                Push::Dropped { shed: lost, .. } => {
+                Push::Dropped {
+                    accepted,
+                    shed: lost,
+                } => {
                     shed = lost;
+                    refused = !accepted;
                     None
                 }
             }
@@ -74,7 +82,11 @@ impl Gate {
             self.overrun_bytes += frame.payload.size() as u64;
             self.overrun.push_back((now, due, frame));
         }
-        Offered { shed, overflows }
+        Offered {
+            shed,
+            refused,
+            overflows,
+        }
     }
 
     /// Takes the oldest frame that is due.
@@ -142,6 +154,16 @@ impl Gate {
 
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         self.queue.next_due()
+    }
+
+    /// When the newest queued frame is due.
+    pub(super) fn last_due(&self) -> Option<Timestamp> {
+        self.queue.last_due()
+    }
+
+    /// Makes everything that is queued due earlier.
+    pub(super) fn bring_forward(&mut self, by: Duration) {
+        self.queue.bring_forward(by);
     }
 
     /// Moves what stands behind the queue into it, as far as it fits.

@@ -7,6 +7,7 @@
 //!   proper distance;
 //! - frames that come as they are played, each from a new input, leave at once as long as they jitter by less than [`LEAD`]. After
 //!   a longer stall the delay that the anchor took from it is given back within [`WINDOW`];
+//! - what a full queue lost is not waited for: what follows takes its place in time ([`Pacer::bring_forward`]);
 //! - a media time that goes back or leaps by more than [`LEAP`] starts a new line, right after what was scheduled before.
 
 use std::time::Duration;
@@ -57,6 +58,15 @@ impl Pacer {
     /// Forgets the time line: the next frame leaves at once.
     pub(super) fn reset(&mut self) {
         self.anchor = None;
+    }
+
+    /// Frames that were scheduled are lost: what comes is due earlier by the time that they would have taken.
+    pub(super) fn bring_forward(&mut self, by: Duration) {
+        if let Some(anchor) = &mut self.anchor {
+            anchor.base -= nanos(by);
+            // A sender that is too fast is not one whose delay can be given back.
+            anchor.window.held_back = true;
+        }
     }
 
     /// When a frame that came at `now` may leave. `held_back` says that its producer had to wait for room.

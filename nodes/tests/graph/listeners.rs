@@ -115,6 +115,56 @@ fn a_live_stream_passes_a_paced_output_at_once() {
     }
 }
 
+/// A live sender at twice its media time for ten seconds into a paced output of ten frames; when each frame was heard.
+fn twice_as_fast(when_full: WhenFull) -> (Bench, Vec<u64>) {
+    let mut sketch = Sketch::new();
+    let from = sketch.input("in", SOUND);
+    let to = sketch.output("out", SOUND);
+    sketch.output_queue(10, when_full).paced = true;
+    sketch.join(from, to);
+    let mut bench = sketch.run();
+    bench.open(Mode::Live);
+    let mut heard = Vec::new();
+    for n in 0..1_000 {
+        bench.pass(at(100 + n * 10));
+        heard.extend(bench.heard().iter().map(|_| 100 + n * 10));
+        bench.send(0, audio(n * 20));
+        heard.extend(bench.heard().iter().map(|_| 100 + n * 10));
+    }
+    (bench, heard)
+}
+
+#[test]
+fn a_sender_faster_than_its_media_time_is_heard_without_a_gap_whichever_end_is_shed() {
+    for when_full in [WhenFull::DropOldest, WhenFull::DropNewest] {
+        let (bench, heard) = twice_as_fast(when_full);
+        // Ten seconds play 500 frames; three packets leave ahead of the one that plays.
+        assert!((499..=504).contains(&heard.len()), "{}", heard.len());
+        let gap = heard.windows(2).map(|pair| pair[1] - pair[0]).max();
+        assert_eq!(gap, Some(20), "{when_full:?}");
+        let stats = bench.stats("out");
+        assert!(stats.queue_frames <= 10);
+        let all = heard.len() as u64 + bench.dropped("out", DropReason::QueueFull);
+        assert_eq!(all + u64::from(stats.queue_frames), 1_000);
+    }
+}
+
+#[test]
+fn what_is_left_of_a_burst_that_overflowed_follows_at_once() {
+    let (sketch, tts) = speaker(5, WhenFull::DropOldest);
+    let mut bench = sketch.run();
+    bench.open(Mode::Live);
+    speak(&mut bench, tts, 250);
+    assert_eq!(bench.heard().len(), 4);
+    bench.pass(at(1 + 100));
+    assert_eq!(
+        bench.heard().len(),
+        5,
+        "at media pace, right after what was heard"
+    );
+    assert_eq!(bench.dropped("out", DropReason::QueueFull), 241);
+}
+
 #[test]
 fn a_metered_listener_ends_after_it_took_the_last_frame() {
     let mut sketch = Sketch::new();
