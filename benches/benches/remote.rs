@@ -22,7 +22,7 @@ use tidegate_proto::v1::gateway_server::{Gateway, GatewayServer};
 use tidegate_proto::v1::{client_message, server_message};
 use tidegate_proto::{ClientMessage, PortFormats, PortName, ServerMessage, json, protobuf, v1};
 use tidegate_remote::{
-    Connector, ConnectorConfig, HopPorts, OpenContext, RemoteConfig, RemoteHop, Target, Timeouts,
+    Connector, ConnectorConfig, HopPorts, OpenContext, RemoteConfig, RemoteHop, Target, Timeouts, Transport,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -176,6 +176,7 @@ async fn bare_tonic(address: SocketAddr) -> f64 {
 async fn remote_hop(address: SocketAddr) -> f64 {
     let config = RemoteConfig {
         endpoints: vec![format!("http://{address}")],
+        transport: Transport::Grpc,
         target: Target::Pipeline("echo".into()),
         parameters: serde_json::Map::new(),
         timeouts: Timeouts::default(),

@@ -13,7 +13,7 @@ use tidegate_nodes::plan::PlanHop;
 use tidegate_nodes::{Code, Error, HopCommand, HopEvent, Placement, Plan, Ports};
 use tidegate_proto::message;
 use tidegate_remote::{
-    ConnectorConfig, HopPorts, OpenContext, RemoteConfig, RemoteHop, Secret, Target, Timeouts,
+    ConnectorConfig, HopPorts, OpenContext, RemoteConfig, RemoteHop, Secret, Target, Timeouts, Transport,
 };
 
 use crate::gateway::Gateway;
@@ -171,6 +171,7 @@ fn config(hop: &PlanHop, params: RemoteParams) -> Result<RemoteConfig, Error> {
     };
     Ok(RemoteConfig {
         endpoints: params.endpoints,
+        transport: Transport::Grpc,
         target,
         parameters: params.parameters,
         timeouts: Timeouts {

@@ -9,6 +9,8 @@ use tidegate_nodes::StreamFormat;
 use tidegate_nodes::plan::PlanHop;
 use tidegate_proto::message::Mode;
 
+use crate::transport::Transport;
+
 /// Gateways that a session may pass through, this one included. A pipeline that needs more refers to itself.
 pub const HOP_COUNT_MAX: u32 = 8;
 
@@ -17,6 +19,8 @@ pub const HOP_COUNT_MAX: u32 = 8;
 pub struct RemoteConfig {
     /// Addresses as configured, `http://host:port` or `https://host:port`, in the order in which they are tried.
     pub endpoints: Vec<String>,
+    /// How they are spoken to.
+    pub transport: Transport,
     /// What runs there.
     pub target: Target,
     /// Values for the parameters of what runs there.

@@ -4,11 +4,8 @@ use tidegate_proto::v1;
 use tonic::Request;
 use tonic::metadata::MetadataValue;
 
-use crate::config::{HOP_COUNT_MAX, HopPorts, OpenContext, RemoteConfig, Secret};
-use crate::connector::Connector;
+use crate::config::Secret;
 use crate::error::RemoteError;
-use crate::exchange::Exchange;
-use crate::link::Link;
 
 mod codec;
 mod describe;
@@ -17,27 +14,7 @@ mod status;
 mod stream;
 
 pub use describe::{Described, describe};
-
-/// Opens a hop's pipeline at one endpoint.
-pub(crate) async fn open(
-    connector: &Connector,
-    endpoint: &str,
-    config: &RemoteConfig,
-    ports: &HopPorts,
-    context: OpenContext,
-) -> Result<(Box<dyn Link>, Exchange), RemoteError> {
-    if context.hop_count >= HOP_COUNT_MAX {
-        return Err(RemoteError::Circle(context.hop_count));
-    }
-    let limit = config.timeouts.connect;
-    let opening = open::open(connector, endpoint, config, ports, context);
-    tokio::time::timeout(limit, opening)
-        .await
-        .unwrap_or(Err(RemoteError::Timeout {
-            phase: tidegate_nodes::Phase::Connect,
-            limit,
-        }))
-}
+pub(crate) use open::open;
 
 /// Puts the token where gRPC servers look for it.
 fn authorise<T>(request: &mut Request<T>, bearer: Option<&Secret>) -> Result<(), RemoteError> {

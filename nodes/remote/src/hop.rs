@@ -9,8 +9,8 @@ use crate::config::{HopPorts, OpenContext, RemoteConfig};
 use crate::connector::Connector;
 use crate::error::RemoteError;
 use crate::exchange::Exchange;
-use crate::grpc;
 use crate::link::Link;
+use crate::transport;
 
 /// An open hop. Dropping it closes its stream, which ends the session at the worker.
 ///
@@ -39,7 +39,12 @@ impl RemoteHop {
     ) -> Result<Self, Error> {
         let mut last = None;
         for endpoint in &config.endpoints {
-            match grpc::open(connector, endpoint, config, ports, context).await {
+            let opened = transport::open(connector, endpoint, config, ports, context).await;
+            let begun = opened.and_then(|(link, opened)| {
+                let exchange = Exchange::begin(ports, &opened, config.timeouts, context.now)?;
+                Ok((link, exchange))
+            });
+            match begun {
                 Ok((link, exchange)) => {
                     return Ok(Self {
                         hop: ports.hop.clone(),

@@ -19,6 +19,7 @@ pub mod config;
 pub mod connector;
 pub mod grpc;
 pub mod hop;
+pub mod transport;
 
 mod compat;
 mod credit;
@@ -33,3 +34,4 @@ pub use config::{HopPorts, OpenContext, RemoteConfig, Secret, Target, Timeouts};
 pub use connector::{Connector, ConnectorConfig};
 pub use grpc::{Described, describe};
 pub use hop::RemoteHop;
+pub use transport::Transport;

@@ -12,17 +12,16 @@ use crate::compat;
 use crate::config::{HopPorts, OpenContext, RemoteConfig, Target};
 use crate::connector::Connector;
 use crate::error::{RemoteError, chain};
-use crate::exchange::Exchange;
 use crate::link::Link;
 use crate::outbox::outbox;
 
-pub(super) async fn open(
+pub(crate) async fn open(
     connector: &Connector,
     endpoint: &str,
     config: &RemoteConfig,
     ports: &HopPorts,
     context: OpenContext,
-) -> Result<(Box<dyn Link>, Exchange), RemoteError> {
+) -> Result<(Box<dyn Link>, Opened), RemoteError> {
     let lease = connector.lease(endpoint)?;
     let (outbox, outflow) = outbox();
     let open = ClientMessage::Open(Box::new(message(config, ports, context)?));
@@ -57,14 +56,13 @@ pub(super) async fn open(
         }
     };
     tracing::debug!(endpoint, session = %opened.session_id, "remote hop opened");
-    let exchange = Exchange::begin(ports, &opened, config.timeouts, context.now)?;
     let link = GrpcLink {
         outbox,
         incoming,
         formats: formats(ports, &opened),
         _lease: lease,
     };
-    Ok((Box::new(link), exchange))
+    Ok((Box::new(link), *opened))
 }
 
 fn message(

@@ -9,7 +9,7 @@ use tidegate_nodes::{Error, HopCommand, HopEvent, StreamFormat};
 use tidegate_proto::message::Mode;
 use tidegate_remote::{
     Connector, ConnectorConfig, HopPorts, OpenContext, RemoteConfig, RemoteHop, Secret, Target,
-    Timeouts,
+    Timeouts, Transport,
 };
 
 pub(crate) const NOW: Timestamp = Timestamp::from_nanos(7_000_000_000);
@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) fn config(endpoints: &[String]) -> RemoteConfig {
     RemoteConfig {
         endpoints: endpoints.to_vec(),
+        transport: Transport::Grpc,
         target: Target::Pipeline("echo".into()),
         parameters: serde_json::Map::new(),
         timeouts: Timeouts {

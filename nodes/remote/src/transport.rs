@@ -1,0 +1,47 @@
+//! Which protocol carries a hop's stream, and opening one by it.
+//!
+//! Every transport opens in the same way: it gives a [`Link`] and the worker's `opened`. What becomes of the two is not its affair,
+//! so a transport knows nothing of exchanges, pools or replay.
+
+use tidegate_nodes::Phase;
+use tidegate_proto::message::Opened;
+
+use crate::config::{HOP_COUNT_MAX, HopPorts, OpenContext, RemoteConfig};
+use crate::connector::Connector;
+use crate::error::RemoteError;
+use crate::grpc;
+use crate::link::Link;
+
+/// The protocol of a hop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// `tidegate.v1.Gateway/Stream`.
+    #[default]
+    Grpc,
+}
+
+/// Opens a hop's pipeline at one endpoint. Waits at most `config.timeouts.connect`. Cancel safe.
+///
+/// # Errors
+/// The endpoint cannot be reached or refuses, its answer is not `opened`, or the session passed too many gateways.
+pub(crate) async fn open(
+    connector: &Connector,
+    endpoint: &str,
+    config: &RemoteConfig,
+    ports: &HopPorts,
+    context: OpenContext,
+) -> Result<(Box<dyn Link>, Opened), RemoteError> {
+    if context.hop_count >= HOP_COUNT_MAX {
+        return Err(RemoteError::Circle(context.hop_count));
+    }
+    let limit = config.timeouts.connect;
+    let opening = async {
+        match config.transport {
+            Transport::Grpc => grpc::open(connector, endpoint, config, ports, context).await,
+        }
+    };
+    let phase = Phase::Connect;
+    tokio::time::timeout(limit, opening)
+        .await
+        .unwrap_or(Err(RemoteError::Timeout { phase, limit }))
+}
