@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::task::{Context, Poll};
 
 use tidegate_media::Timestamp;
+use tidegate_nodes::compile::remote::Timeout;
 use tidegate_nodes::compile::{Binding, RemoteParams};
 use tidegate_nodes::graph::Mode;
 use tidegate_nodes::plan::PlanHop;
@@ -152,14 +153,14 @@ fn params(hop: &PlanHop) -> Result<RemoteParams, Error> {
     RemoteParams::read(&hop.params).map_err(|problems| {
         let texts: Vec<_> = problems
             .iter()
-            .map(|p| format!("{}: {}", p.path, p.message))
+            .map(|p| format!("'{}': {p}", p.path))
             .collect();
         Error::new(Code::ManifestInvalid, texts.join("; ")).at_hop(&hop.id)
     })
 }
 
 fn config(hop: &PlanHop, params: RemoteParams) -> Result<RemoteConfig, Error> {
-    let waits = params.timeouts();
+    let waits = params.waits();
     let target = match (params.pipeline, params.manifest) {
         (Some(name), _) => Target::Pipeline(name),
         (None, Some(manifest)) => Target::Manifest(serde_json::Value::Object(manifest).to_string()),
@@ -169,17 +170,21 @@ fn config(hop: &PlanHop, params: RemoteParams) -> Result<RemoteConfig, Error> {
             return Err(Error::new(Code::Incompatible, text).at_hop(&hop.id));
         }
     };
+    let call = match params.timeout {
+        Some(Timeout::Each(each)) => each.call.map(|span| span.0),
+        _ => None,
+    };
     Ok(RemoteConfig {
-        endpoints: params.endpoints,
         transport: Transport::Grpc,
+        endpoints: params.endpoints.into_iter().map(|e| e.url).collect(),
         target,
         parameters: params.parameters,
         timeouts: Timeouts {
-            connect: waits.connect.map_or(Timeouts::CONNECT, |span| span.0),
-            first_output: waits.first_output.map(|span| span.0),
-            gap: waits.gap.map(|span| span.0),
-            call: waits.call.map(|span| span.0),
+            connect: waits.connect,
+            first_output: waits.first_output,
+            gap: waits.gap,
+            call,
         },
-        bearer: params.auth.map(|auth| Secret::new(auth.bearer)),
+        bearer: params.auth.and_then(|auth| auth.bearer).map(Secret::new),
     })
 }

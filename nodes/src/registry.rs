@@ -73,12 +73,14 @@ pub struct Caps {
 
 /// A parameter that does not do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+#[error("{message}{}", .mend.as_deref().map(|mend| format!("; {mend}")).unwrap_or_default())]
 pub struct ParamError {
     /// Path of the parameter below `params`, such as `queue.frames`; empty for the whole.
     pub path: String,
-    /// What, and how to mend it.
+    /// What is wrong; and after its last colon how to mend it, unless `mend` says that.
     pub message: String,
+    /// How to mend it.
+    pub mend: Option<String>,
 }
 
 impl ParamError {
@@ -88,6 +90,20 @@ impl ParamError {
         Self {
             path: path.into(),
             message: message.into(),
+            mend: None,
+        }
+    }
+
+    /// An error at a parameter whose mend may hold any text.
+    #[must_use]
+    pub fn mended(
+        path: impl Into<String>,
+        message: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Self {
+        Self {
+            mend: Some(mend.into()),
+            ..Self::new(path, message)
         }
     }
 }

@@ -1,56 +1,12 @@
 //! Types and checks that parameters of several node types share.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
-pub(super) use crate::manifest::units::Span;
-use crate::manifest::units::parse_size;
 pub(super) use crate::manifest::units::show_duration as show;
+pub(super) use crate::manifest::units::{Size, Span};
 use crate::registry::ParamError;
-
-/// A count of bytes as manifests write it: `64KiB`, `1.5MB`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Size(pub(super) u64);
-
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
-        parse_size(&text).map(Self).ok_or_else(|| {
-            let expected = "a size with its unit, such as 64KiB or 1GB";
-            de::Error::invalid_value(de::Unexpected::Str(&text), &expected)
-        })
-    }
-}
-
-impl Serialize for Size {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let whole = [(1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")]
-            .into_iter()
-            .find(|(scale, _)| self.0.is_multiple_of(*scale));
-        let (scale, unit) = whole.unwrap_or((1, "B"));
-        serializer.collect_str(&format_args!("{}{unit}", self.0 / scale))
-    }
-}
-
-impl JsonSchema for Size {
-    fn schema_name() -> Cow<'static, str> {
-        "Size".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let pattern = r"^[0-9]+(\.[0-9]+)?\s*(B|kB|KiB|MB|MiB|GB|GiB)$";
-        json_schema!({"type": "string", "pattern": pattern})
-    }
-}
 
 /// A length of time given in milliseconds.
 pub(super) const fn millis(millis: u64) -> Span {

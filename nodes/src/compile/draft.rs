@@ -7,12 +7,12 @@ use serde_json::Value;
 
 use super::grants::Grants;
 use super::params::report_error;
-use super::remote::RemoteParams;
+use super::remote::{RemoteParams, Tier};
 use super::values::{Resolved, Scope};
 use crate::manifest::diagnostic::nearest;
 use crate::manifest::{Located, Manifest, NodeDecl, Report};
 use crate::plan::{Placement, Source, Target};
-use crate::registry::{NodeType, Port, Ports, Registry};
+use crate::registry::{NodeType, ParamError, Port, Ports, Registry};
 use crate::stream::{Accepts, StreamFormat};
 
 /// The type of nodes that another process serves.
@@ -140,7 +140,7 @@ pub(super) fn nodes(
             };
             if named.value == REMOTE {
                 let learnt = remote_ports.get(&decl.id.value);
-                return remote(decl, resolved, learnt, scope.grants, report);
+                return remote(decl, resolved, learnt, (registry, scope.grants), report);
             }
             let Some(node_type) = registry.get(&named.value) else {
                 let known = registry.iter().map(|t| t.name());
@@ -201,7 +201,7 @@ fn remote(
     decl: &NodeDecl,
     resolved: Resolved,
     learnt: Option<&Ports>,
-    grants: &Grants,
+    (registry, grants): (&Registry, &Grants),
     report: &mut Report,
 ) -> DraftNode {
     let params = match RemoteParams::read(&resolved.value) {
@@ -225,6 +225,7 @@ fn remote(
         );
     }
     allow_listed(decl, &params, grants, report);
+    local_tiers(decl, &params, (registry, grants), report);
     let mut body = Remote {
         infer_inputs: params.inputs.is_none() && learnt.is_none(),
         infer_outputs: params.outputs.is_none() && learnt.is_none(),
@@ -239,18 +240,62 @@ fn remote(
     }
 }
 
+/// What a stranger may not reach.
 fn allow_listed(decl: &NodeDecl, params: &RemoteParams, grants: &Grants, report: &mut Report) {
     if !grants.stranger {
         return;
     }
-    for (index, endpoint) in params.endpoints.iter().enumerate() {
-        if !grants.endpoints.contains(endpoint) {
+    for (path, endpoint) in params.all_endpoints() {
+        if !grants.endpoints.contains(&endpoint.url) {
             report.error(
-                decl.locate(&format!("endpoints[{index}]")),
+                decl.locate(&path),
                 "stranger",
-                format!("a client's manifest may not reach '{endpoint}'"),
+                format!("a client's manifest may not reach '{}'", endpoint.url),
                 "use an endpoint that the operator has listed",
             );
+        }
+    }
+    for path in params.files() {
+        report.error(
+            decl.locate(&path),
+            "stranger",
+            format!("a client's manifest may not read the gateway's files ('{path}')"),
+            "write the value itself, or ask the operator to publish the pipeline",
+        );
+    }
+}
+
+/// Local nodes that the hop falls back to exist and take their parameters.
+fn local_tiers(
+    decl: &NodeDecl,
+    params: &RemoteParams,
+    (registry, grants): (&Registry, &Grants),
+    report: &mut Report,
+) {
+    for (index, tier) in params.fallback.iter().enumerate() {
+        let Some(Tier::Local { node_type, params }) = tier.tier(params) else {
+            continue;
+        };
+        let place = format!("fallback[{index}]");
+        let at = decl.locate(&format!("{place}.type"));
+        let Some(found) = registry.get(node_type) else {
+            report.error(
+                at,
+                "unknown-type",
+                format!("there is no node type '{node_type}'"),
+                nearest(node_type, registry.iter().map(|t| t.name())),
+            );
+            continue;
+        };
+        if grants.stranger && found.caps().files {
+            let mend = "leave it out: it touches the gateway's files";
+            let message = format!("a client's manifest may not use '{node_type}'");
+            report.error(at, "stranger", message, mend);
+        }
+        if let Err(error) = found.ports(&Value::Object(params.clone())) {
+            let path = format!("{place}.params.{}", error.path);
+            let path = path.trim_end_matches('.').to_owned();
+            report_error(decl, node_type, &ParamError { path, ..error }, report);
         }
     }
 }

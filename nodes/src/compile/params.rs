@@ -17,7 +17,10 @@ pub(super) fn report_error(
         Some(_) => decl.locate_key(&error.path),
         None => decl.locate(&error.path),
     };
-    let (message, mend) = told(&error.message, node_type);
+    let (message, mend) = match &error.mend {
+        Some(mend) => (error.message.clone(), mend.clone()),
+        None => told(&error.message, node_type),
+    };
     let message = match (unknown_field(&error.message), error.path.as_str()) {
         (Some(_), _) => format!("'{id}' has {message}"),
         (None, "") => format!("'{id}': {message}"),

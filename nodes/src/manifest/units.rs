@@ -68,6 +68,14 @@ pub(crate) fn show_duration(duration: Duration) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(pub Duration);
 
+impl Span {
+    /// So many seconds.
+    #[must_use]
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+}
+
 impl Serialize for Span {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&show_duration(self.0))
@@ -97,6 +105,45 @@ impl JsonSchema for Span {
             "pattern": r"^[0-9]+(\.[0-9]+)?\s*(us|ms|s|m|h)$",
             "description": "A duration, such as 30s, 500ms or 2m."
         })
+    }
+}
+
+/// A count of bytes as manifests write it: `64KiB`, `1.5MB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Size(pub u64);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        parse_size(&text).map(Self).ok_or_else(|| {
+            let expected = "a size with its unit, such as 64KiB or 1GB";
+            de::Error::invalid_value(de::Unexpected::Str(&text), &expected)
+        })
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let whole = [(1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")]
+            .into_iter()
+            .find(|(scale, _)| self.0.is_multiple_of(*scale));
+        let (scale, unit) = whole.unwrap_or((1, "B"));
+        serializer.collect_str(&format_args!("{}{unit}", self.0 / scale))
+    }
+}
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let pattern = r"^[0-9]+(\.[0-9]+)?\s*(B|kB|KiB|MB|MiB|GB|GiB)$";
+        json_schema!({"type": "string", "pattern": pattern})
     }
 }
 
