@@ -180,7 +180,7 @@ async fn remote_hop(address: SocketAddr) -> f64 {
         target: Target::Pipeline("echo".into()),
         parameters: serde_json::Map::new(),
         timeouts: Timeouts::default(),
-        bearer: None,
+        auth: tidegate_remote::Auth::default(),
     };
     let audio = Some(StreamFormat::audio(FORMAT));
     let ports = HopPorts {

@@ -14,7 +14,8 @@ use tidegate_nodes::plan::PlanHop;
 use tidegate_nodes::{Code, Error, HopCommand, HopEvent, Placement, Plan, Ports};
 use tidegate_proto::message;
 use tidegate_remote::{
-    ConnectorConfig, HopPorts, OpenContext, RemoteConfig, RemoteHop, Secret, Target, Timeouts, Transport,
+    Auth, ConnectorConfig, HopPorts, OpenContext, RemoteConfig, RemoteHop, Target, Timeouts,
+    Transport,
 };
 
 use crate::gateway::Gateway;
@@ -185,6 +186,6 @@ fn config(hop: &PlanHop, params: RemoteParams) -> Result<RemoteConfig, Error> {
             gap: waits.gap,
             call,
         },
-        bearer: params.auth.and_then(|auth| auth.bearer).map(Secret::new),
+        auth: params.auth.as_ref().map(Auth::from).unwrap_or_default(),
     })
 }

@@ -9,6 +9,7 @@ use tidegate_nodes::StreamFormat;
 use tidegate_nodes::plan::PlanHop;
 use tidegate_proto::message::Mode;
 
+use crate::auth::Auth;
 use crate::transport::Transport;
 
 /// Gateways that a session may pass through, this one included. A pipeline that needs more refers to itself.
@@ -27,8 +28,8 @@ pub struct RemoteConfig {
     pub parameters: Map<String, Value>,
     /// Longest waits.
     pub timeouts: Timeouts,
-    /// Sent as `Authorization: Bearer …`.
-    pub bearer: Option<Secret>,
+    /// How the hop proves who asks.
+    pub auth: Auth,
 }
 
 /// What runs at the worker.

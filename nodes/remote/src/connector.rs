@@ -7,8 +7,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
+use crate::auth::{Files, TlsIdentity};
 use crate::error::{RemoteError, chain};
 
 /// Streams that share one connection. Below the 100 that RFC 9113 §6.5.2 asks servers to admit at least.
@@ -53,7 +54,15 @@ impl Default for ConnectorConfig {
 #[derive(Clone, Debug)]
 pub struct Connector {
     config: Arc<ConnectorConfig>,
-    endpoints: Arc<Mutex<HashMap<String, Connections>>>,
+    files: Files,
+    endpoints: Arc<Mutex<HashMap<Peer, Connections>>>,
+}
+
+/// Whom a connection joins: two hops share one only if they trust and show the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Peer {
+    pub(crate) endpoint: String,
+    pub(crate) tls: Arc<TlsIdentity>,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +84,7 @@ impl Connector {
     pub fn new(config: ConnectorConfig) -> Self {
         Self {
             config: Arc::new(config),
+            files: Files::default(),
             endpoints: Arc::default(),
         }
     }
@@ -83,17 +93,30 @@ impl Connector {
         &self.config
     }
 
+    /// Files that hold credentials.
+    pub(crate) const fn files(&self) -> &Files {
+        &self.files
+    }
+
     /// A connection for one more stream. Does no I/O: the connection is made by the first call on it.
-    pub(crate) fn lease(&self, endpoint: &str) -> Result<Lease, RemoteError> {
+    pub(crate) fn lease(
+        &self,
+        endpoint: &str,
+        tls: &Arc<TlsIdentity>,
+    ) -> Result<Lease, RemoteError> {
+        let peer = Peer {
+            endpoint: endpoint.to_owned(),
+            tls: Arc::clone(tls),
+        };
         let mut endpoints = self
             .endpoints
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let clock = endpoints.values().map(|c| c.used).max().unwrap_or(0) + 1;
-        if !endpoints.contains_key(endpoint) && endpoints.len() >= ENDPOINTS_MAX {
+        if !endpoints.contains_key(&peer) && endpoints.len() >= ENDPOINTS_MAX {
             evict(&mut endpoints);
         }
-        let known = endpoints.entry(endpoint.to_owned()).or_default();
+        let known = endpoints.entry(peer).or_default();
         known.used = clock;
         // The cache itself holds one count.
         let live = |entry: &(Channel, Arc<()>)| Arc::strong_count(&entry.1) - 1;
@@ -102,13 +125,13 @@ impl Connector {
             let (channel, _live) = entry.clone();
             return Ok(Lease { channel, _live });
         }
-        let channel = self.endpoint(endpoint)?.connect_lazy();
+        let channel = self.endpoint(endpoint, tls)?.connect_lazy();
         let _live = Arc::new(());
         known.open.push((channel.clone(), Arc::clone(&_live)));
         Ok(Lease { channel, _live })
     }
 
-    fn endpoint(&self, address: &str) -> Result<Endpoint, RemoteError> {
+    fn endpoint(&self, address: &str, identity: &TlsIdentity) -> Result<Endpoint, RemoteError> {
         let bad = |error: tonic::transport::Error| {
             RemoteError::Config(format!("endpoint cannot be used: {}", chain(&error)))
         };
@@ -129,19 +152,23 @@ impl Connector {
             return Ok(endpoint);
         }
         let tls = ClientTlsConfig::new();
-        let tls = match &config.ca_pem {
+        let ours = identity.ca.as_deref().map(str::as_bytes);
+        let mut tls = match ours.or(config.ca_pem.as_deref()) {
             Some(pem) => tls.ca_certificate(Certificate::from_pem(pem)),
             None => tls.with_native_roots(),
         };
+        if let (Some(cert), Some(key)) = (&identity.cert, &identity.key) {
+            tls = tls.identity(Identity::from_pem(&**cert, &**key));
+        }
         endpoint.tls_config(tls).map_err(bad)
     }
 }
 
 /// Forgets the endpoint that was used longest ago; hops that still use it keep their connection.
-fn evict(endpoints: &mut HashMap<String, Connections>) {
+fn evict(endpoints: &mut HashMap<Peer, Connections>) {
     let oldest = endpoints.iter().min_by_key(|(_, known)| known.used);
-    if let Some(name) = oldest.map(|(name, _)| name.clone()) {
-        endpoints.remove(&name);
+    if let Some(peer) = oldest.map(|(peer, _)| peer.clone()) {
+        endpoints.remove(&peer);
     }
 }
 
@@ -149,12 +176,38 @@ fn evict(endpoints: &mut HashMap<String, Connections>) {
 mod tests {
     use super::*;
 
+    fn peer(port: u16) -> Peer {
+        Peer {
+            endpoint: format!("http://127.0.0.1:{port}"),
+            tls: Arc::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn hops_that_show_another_certificate_share_no_connection() {
+        let connector = Connector::new(ConnectorConfig::default());
+        let other = TlsIdentity {
+            ca: Some("other".into()),
+            ..TlsIdentity::default()
+        };
+        for tls in [Arc::default(), Arc::new(other)] {
+            let lease = connector.lease("http://127.0.0.1:1", &tls);
+            lease.expect("an address");
+        }
+        let endpoints = connector.endpoints.lock().expect("not poisoned");
+        assert_eq!(endpoints.len(), 2);
+    }
+
     #[tokio::test]
     async fn streams_share_connections_up_to_what_servers_admit() {
         let connector = Connector::new(ConnectorConfig::default());
-        let lease = || connector.lease("http://127.0.0.1:1").expect("an address");
+        let lease = || {
+            connector
+                .lease("http://127.0.0.1:1", &Arc::default())
+                .expect("an address")
+        };
         let count = || {
-            connector.endpoints.lock().expect("not poisoned")["http://127.0.0.1:1"]
+            connector.endpoints.lock().expect("not poisoned")[&peer(1)]
                 .open
                 .len()
         };
@@ -172,19 +225,19 @@ mod tests {
         let connector = Connector::new(ConnectorConfig::default());
         for port in 0..=ENDPOINTS_MAX {
             connector
-                .lease(&format!("http://127.0.0.1:{port}"))
+                .lease(&format!("http://127.0.0.1:{port}"), &Arc::default())
                 .expect("an address");
         }
         let endpoints = connector.endpoints.lock().expect("not poisoned");
         assert_eq!(endpoints.len(), ENDPOINTS_MAX);
-        assert!(!endpoints.contains_key("http://127.0.0.1:0"));
+        assert!(!endpoints.contains_key(&peer(0)));
     }
 
     #[tokio::test]
     async fn what_is_no_address_is_refused_before_anything_is_tried() {
         let connector = Connector::new(ConnectorConfig::default());
         let error = connector
-            .lease("http://a b")
+            .lease("http://a b", &Arc::default())
             .expect_err("no address")
             .to_string();
         assert!(error.starts_with("endpoint cannot be used: "), "{error}");

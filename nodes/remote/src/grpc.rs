@@ -1,11 +1,10 @@
 //! The transport `grpc`: a worker that serves `tidegate.v1.Gateway`, another Tidegate or whatever speaks the same.
 
 use tidegate_proto::v1;
-use tonic::Request;
-use tonic::metadata::MetadataValue;
+use tonic::metadata::MetadataMap;
+use tonic::{Extensions, Request};
 
-use crate::config::Secret;
-use crate::error::RemoteError;
+use crate::auth::Credential;
 
 mod codec;
 mod describe;
@@ -16,18 +15,10 @@ mod stream;
 pub use describe::{Described, describe};
 pub(crate) use open::open;
 
-/// Puts the token where gRPC servers look for it.
-fn authorise<T>(request: &mut Request<T>, bearer: Option<&Secret>) -> Result<(), RemoteError> {
-    let Some(bearer) = bearer else {
-        return Ok(());
-    };
-    let mut value =
-        MetadataValue::try_from(format!("Bearer {}", bearer.reveal())).map_err(|_| {
-            RemoteError::Config("'auth.bearer' has characters that a header cannot have".into())
-        })?;
-    value.set_sensitive(true);
-    request.metadata_mut().insert("authorization", value);
-    Ok(())
+/// A request that carries the hop's credentials.
+fn authorised<T>(message: T, credential: &Credential) -> Request<T> {
+    let metadata = MetadataMap::from_headers(credential.headers().clone());
+    Request::from_parts(metadata, Extensions::default(), message)
 }
 
 /// What the stream of a hop sends.

@@ -6,21 +6,25 @@
 //! | --- | --- |
 //! | [`RemoteHop`] | what a session's driver sends commands to and polls for events |
 //! | `exchange` | the native protocol of one open hop as a state machine without I/O: ports, credit, interrupts, ends, waits |
+//! | `auth` | who asks, as it is on the day |
 //! | `link` | carries native messages to one worker and back; one implementation per transport (`grpc`) |
 //! | [`Connector`] | connections shared by all sessions |
 //!
 //! No task stands between the driver and the transport: polling a hop polls the transport's stream in place, and sending wakes
-//! the transport's own task. Nothing here reads a clock; the connect limit alone is the runtime's timer.
+//! the transport's own task. Time is an argument; the connect limit alone is the runtime's
+//! timer, and `clock` tells when tokens end.
 //!
 //! Absent: pools with health, breakers, retry, replay and failover; they will stand between `RemoteHop` and `link`, which is why
 //! neither knows how many endpoints there are beyond the order in which they are tried at opening.
 
+pub mod auth;
 pub mod config;
 pub mod connector;
 pub mod grpc;
 pub mod hop;
 pub mod transport;
 
+mod clock;
 mod compat;
 mod credit;
 mod error;
@@ -30,6 +34,7 @@ mod numbering;
 mod outbox;
 mod watch;
 
+pub use auth::{Auth, AuthTls, AuthValue};
 pub use config::{HopPorts, OpenContext, RemoteConfig, Secret, Target, Timeouts};
 pub use connector::{Connector, ConnectorConfig};
 pub use grpc::{Described, describe};

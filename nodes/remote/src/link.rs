@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use tidegate_media::Timestamp;
 use tidegate_proto::{ClientMessage, ServerMessage};
 
+use crate::auth::Credential;
 use crate::error::RemoteError;
 
 /// An open stream to one worker. Dropping it tells the worker that nobody listens any more.
@@ -38,6 +39,11 @@ pub(crate) trait Link: Send {
 
     /// Nothing more will be sent.
     fn close(&mut self);
+
+    /// What the stream was opened with, if that can run out: it says when another stream is to take over.
+    fn credential(&mut self) -> Option<&mut Credential> {
+        None
+    }
 }
 
 /// Where a frame belongs.

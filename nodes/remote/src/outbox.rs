@@ -88,8 +88,15 @@ impl<M> Outbox<M> {
         std::mem::take(&mut lock(&self.0).taken)
     }
 
+    /// Wakes at the next take; at once if something was taken that nobody has asked for.
     pub(crate) fn wake_when_taken(&self, waker: &Waker) {
-        lock(&self.0).hop = Some(waker.clone());
+        let mut state = lock(&self.0);
+        if state.taken.iter().next().is_some() {
+            drop(state);
+            waker.wake_by_ref();
+        } else {
+            state.hop = Some(waker.clone());
+        }
     }
 
     /// Lets the stream end after what is queued.

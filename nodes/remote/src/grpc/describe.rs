@@ -1,14 +1,13 @@
 //! Asking a worker what one of its pipelines looks like, before anything is opened there.
 
-use tidegate_media::Kind;
+use tidegate_media::{Kind, Timestamp};
 use tidegate_nodes::registry::{Port, Ports};
 use tidegate_nodes::{Accepts, Error, Phase};
 use tidegate_proto::message::{Direction, StreamSpec};
 use tidegate_proto::v1::gateway_client::GatewayClient;
 use tidegate_proto::{protobuf, v1};
-use tonic::Request;
 
-use super::{authorise, status};
+use super::{authorised, status};
 use crate::config::{RemoteConfig, Target};
 use crate::connector::Connector;
 use crate::error::RemoteError;
@@ -65,13 +64,15 @@ async fn ask(
     config: &RemoteConfig,
     pipeline: &str,
 ) -> Result<Described, RemoteError> {
-    let lease = connector.lease(endpoint)?;
+    // Nothing lives long enough here for its token to end.
+    let credential = config.auth.read(connector.files(), Timestamp::ZERO)?;
+    let lease = connector.lease(endpoint, credential.tls())?;
     let mut client = GatewayClient::new(lease.channel.clone())
         .max_decoding_message_size(connector.config().message_bytes);
-    let mut request = Request::new(v1::DescribePipelineRequest {
+    let request = v1::DescribePipelineRequest {
         pipeline: pipeline.to_owned(),
-    });
-    authorise(&mut request, config.bearer.as_ref())?;
+    };
+    let request = authorised(request, &credential);
     let response = client.describe_pipeline(request).await;
     let response = response
         .map_err(|status| status::error(&status))?

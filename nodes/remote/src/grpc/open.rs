@@ -2,12 +2,11 @@
 
 use tidegate_proto::message::{Open, Opened, Source, feature};
 use tidegate_proto::{ClientMessage, PortFormats, PortName, ServerMessage, protobuf};
-use tonic::Request;
 use tonic::client::Grpc;
 
 use super::codec::WireCodec;
 use super::stream::{GrpcLink, decode};
-use super::{authorise, status};
+use super::{authorised, status};
 use crate::compat;
 use crate::config::{HopPorts, OpenContext, RemoteConfig, Target};
 use crate::connector::Connector;
@@ -22,7 +21,8 @@ pub(crate) async fn open(
     ports: &HopPorts,
     context: OpenContext,
 ) -> Result<(Box<dyn Link>, Opened), RemoteError> {
-    let lease = connector.lease(endpoint)?;
+    let credential = config.auth.read(connector.files(), context.now)?;
+    let lease = connector.lease(endpoint, credential.tls())?;
     let (outbox, outflow) = outbox();
     let open = ClientMessage::Open(Box::new(message(config, ports, context)?));
     outbox.push(None, protobuf::encode_client(open, context.now))?;
@@ -32,8 +32,7 @@ pub(crate) async fn open(
     client.ready().await.map_err(|error| {
         RemoteError::Network(format!("worker cannot be reached: {}", chain(&error)))
     })?;
-    let mut request = Request::new(outflow);
-    authorise(&mut request, config.bearer.as_ref())?;
+    let request = authorised(outflow, &credential);
     let path = http::uri::PathAndQuery::from_static("/tidegate.v1.Gateway/Stream");
     let response = client.streaming(request, path, WireCodec).await;
     let mut incoming = response
@@ -60,6 +59,7 @@ pub(crate) async fn open(
         outbox,
         incoming,
         formats: formats(ports, &opened),
+        credential,
         _lease: lease,
     };
     Ok((Box::new(link), *opened))

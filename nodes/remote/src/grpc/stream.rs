@@ -10,6 +10,7 @@ use tonic::Streaming;
 
 use super::codec::Received;
 use super::{ToWorker, status};
+use crate::auth::Credential;
 use crate::connector::Lease;
 use crate::error::RemoteError;
 use crate::link::{Counts, FramePlace, Link};
@@ -20,6 +21,7 @@ pub(super) struct GrpcLink {
     pub(super) outbox: Outbox<ToWorker>,
     pub(super) incoming: Streaming<Received>,
     pub(super) formats: PortFormats,
+    pub(super) credential: Credential,
     pub(super) _lease: Lease,
 }
 
@@ -65,6 +67,10 @@ impl Link for GrpcLink {
 
     fn close(&mut self) {
         self.outbox.close();
+    }
+
+    fn credential(&mut self) -> Option<&mut Credential> {
+        Some(&mut self.credential)
     }
 }
 

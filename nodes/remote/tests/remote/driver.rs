@@ -8,7 +8,7 @@ use tidegate_media::{Frame, MediaTime, Payload, Timestamp};
 use tidegate_nodes::{Error, HopCommand, HopEvent, StreamFormat};
 use tidegate_proto::message::Mode;
 use tidegate_remote::{
-    Connector, ConnectorConfig, HopPorts, OpenContext, RemoteConfig, RemoteHop, Secret, Target,
+    Auth, Connector, ConnectorConfig, HopPorts, OpenContext, RemoteConfig, RemoteHop, Target,
     Timeouts, Transport,
 };
 
@@ -26,7 +26,7 @@ pub(crate) fn config(endpoints: &[String]) -> RemoteConfig {
             connect: PATIENCE,
             ..Timeouts::default()
         },
-        bearer: Some(Secret::new("token".into())),
+        auth: Auth::bearer("token"),
     }
 }
 
