@@ -22,6 +22,7 @@ pub mod config;
 pub mod connector;
 pub mod grpc;
 pub mod hop;
+pub mod pool;
 pub mod transport;
 
 mod clock;
@@ -39,4 +40,5 @@ pub use config::{HopPorts, OpenContext, RemoteConfig, Secret, Target, Timeouts};
 pub use connector::{Connector, ConnectorConfig};
 pub use grpc::{Described, describe};
 pub use hop::RemoteHop;
+pub use pool::{Pool, PoolConfig};
 pub use transport::Transport;

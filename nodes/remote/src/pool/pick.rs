@@ -1,0 +1,160 @@
+//! Choosing the endpoint of the next attempt.
+
+use smallvec::SmallVec;
+use tidegate_media::Timestamp;
+
+use super::Pool;
+use super::balance;
+use super::breaker::Admission;
+use super::member::{MemberId, Permit};
+
+/// What a request has tried so far. One per request, handed to each [`Pool::pick`] of it.
+#[derive(Clone, Debug, Default)]
+pub struct Tried {
+    members: SmallVec<[MemberId; 4]>,
+    counted: bool,
+    attempts: u32,
+}
+
+impl Tried {
+    /// A request that has tried nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A request that is to go elsewhere than `permit`: a stream that stood and broke is a new request in the retry budget's
+    /// terms, or one endpoint with many streams could not be left.
+    #[must_use]
+    pub fn elsewhere(permit: &Permit) -> Self {
+        Self {
+            members: SmallVec::from_slice(&[permit.id()]),
+            ..Self::default()
+        }
+    }
+
+    /// Attempts that were permitted so far.
+    #[must_use]
+    pub const fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Lets all endpoints be tried again: a backoff is over.
+    pub fn clear(&mut self) {
+        self.members.clear();
+    }
+}
+
+/// Where the next attempt goes.
+#[derive(Debug)]
+#[must_use]
+pub enum Pick {
+    /// There, at once.
+    Endpoint(Permit),
+    /// Every usable endpoint was tried by this request: wait a [`Pool::backoff`], [`Tried::clear`], and pick again.
+    AllTried,
+    /// No endpoint admits a request.
+    Exhausted {
+        /// When one may again; `None`: there are no endpoints, or those that may are being probed.
+        retry_at: Option<Timestamp>,
+    },
+}
+
+/// Indices of slots that may take a request.
+#[derive(Debug, Default)]
+struct Usable {
+    open: SmallVec<[usize; 8]>,
+    /// Half-open ones that would be probed.
+    due: SmallVec<[usize; 8]>,
+}
+
+impl Usable {
+    fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.due.is_empty()
+    }
+
+    fn add(&mut self, index: usize, admission: Admission) {
+        match admission {
+            Admission::Yes => self.open.push(index),
+            Admission::Probe => self.due.push(index),
+            Admission::No(_) => {}
+        }
+    }
+}
+
+impl Pool {
+    /// Chooses an endpoint that the request has not tried.
+    ///
+    /// A half-open endpoint is preferred for a request's first attempt, so that recovery does not wait for the balance to come
+    /// round to it and a failed probe still has the others; later attempts go there last.
+    pub fn pick(&mut self, now: Timestamp, tried: &mut Tried) -> Pick {
+        if !tried.counted {
+            tried.counted = true;
+            self.budget.request();
+        }
+        self.reap();
+        let (mut usable, retry_at) = self.usable(now, true);
+        if usable.is_empty() {
+            return Pick::Exhausted { retry_at };
+        }
+        let slots = &mut self.slots;
+        let untried = |index: &mut usize| !tried.members.contains(&slots[*index].id);
+        usable.open.retain(untried);
+        usable.due.retain(untried);
+        let probe_first = tried.attempts == 0 && tried.members.is_empty();
+        let chosen = match (usable.due.first(), usable.open.is_empty()) {
+            (None, true) => return Pick::AllTried,
+            (Some(&due), true) => due,
+            (Some(&due), false) if probe_first => due,
+            (_, false) => balance::choose(
+                self.config.balance,
+                &mut self.last,
+                slots,
+                &usable.open,
+                now,
+                &mut self.random,
+            ),
+        };
+        let permit = slots[chosen].permit(now);
+        tried.members.push(permit.id());
+        tried.attempts = tried.attempts.saturating_add(1);
+        Pick::Endpoint(permit)
+    }
+
+    /// When a request could be sent without disbelieving the checks: `now` if at once, `None` if nothing is known. For whoever
+    /// waits to come back to this pool. Takes nothing.
+    #[must_use]
+    pub fn ready_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let (usable, retry_at) = self.usable(now, false);
+        if usable.is_empty() {
+            retry_at
+        } else {
+            Some(now)
+        }
+    }
+
+    /// Members that may take a request, and if there is none, when one may.
+    fn usable(&mut self, now: Timestamp, panic: bool) -> (Usable, Option<Timestamp>) {
+        let (mut up, mut down) = (Usable::default(), Usable::default());
+        let mut retry_at: Option<Timestamp> = None;
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            if slot.draining {
+                continue;
+            }
+            let admission = slot.breaker.admission(now);
+            if let Admission::No(Some(until)) = admission {
+                retry_at = Some(retry_at.map_or(until, |known| known.min(until)));
+            }
+            let side = if slot.health.is_up() {
+                &mut up
+            } else {
+                &mut down
+            };
+            side.add(index, admission);
+        }
+        if up.is_empty() && panic {
+            up = down;
+        }
+        (up, retry_at)
+    }
+}
