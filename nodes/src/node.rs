@@ -82,7 +82,8 @@ pub enum DropReason {
     Deadline,
     /// An interrupt flushed it.
     Interrupted,
-    /// No client listens to the output, or nothing is joined to the port.
+    /// No client listens to the output, or the input leads nowhere. What a node makes on a port that the manifest joins to
+    /// nothing is not dropped: nobody asked for it.
     NoListener,
     /// It came after its place had been played.
     Late,

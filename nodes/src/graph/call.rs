@@ -7,7 +7,7 @@ use super::io::Stage;
 use super::state::{Dest, Newest, Port, Work};
 use super::stats::HopStats;
 use crate::error::{Code, Error};
-use crate::node::{Context, DropReason, Node, NodeError};
+use crate::node::{Context, Node, NodeError};
 
 impl Graph {
     /// Gives the frame that lies in `effects` to an in-place node. If one frame comes of it that has one way to go, gives that, and
@@ -111,12 +111,8 @@ impl Graph {
             }
             let number = slot.ports + port;
             let (stats, port) = (&mut self.stats[stat], &mut self.ports[number]);
-            if port.is_loose() {
-                stats.drop_frames(DropReason::NoListener, 1);
-            } else {
-                stamp(slot.newest, stats, port, &mut frame);
-                self.route_later(number, frame);
-            }
+            stamp(slot.newest, stats, port, &mut frame);
+            self.route_later(number, frame);
         }
         let top = top.min(self.work.len());
         self.work[top..].reverse();
@@ -127,7 +123,7 @@ impl Graph {
         }
     }
 
-    /// As [`Graph::route`], in the order of the edges: the caller turns the pushed part of the stack around.
+    /// As [`Graph::route`], what is joined to nothing included, in the order of the edges: the caller turns the pushed part of the stack around.
     fn route_later(&mut self, port: usize, frame: Frame) {
         let port = &self.ports[port];
         if port.interrupts {

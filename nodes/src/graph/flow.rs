@@ -110,7 +110,7 @@ impl Graph {
     }
 
     /// Pushes a frame for everything that a port is joined to, first edge on top, and before it the interrupt that it
-    /// stands for. A frame of a port that is joined to nothing ends here: the caller has counted it.
+    /// stands for. A frame of a port that is joined to nothing ends here: the manifest asks for no more, so it is no loss.
     pub(super) fn route(&mut self, port: usize, frame: Frame) {
         let port = &self.ports[port];
         if let Some((first, rest)) = port.dests.split_first() {

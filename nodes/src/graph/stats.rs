@@ -41,7 +41,7 @@ pub struct HopStats {
     pub frames_in: u64,
     /// Payload bytes that arrived.
     pub bytes_in: u64,
-    /// Frames that it made. A frame that goes to several edges counts once.
+    /// Frames that it made. A frame that goes to several edges counts once, and so does one of a port that nothing is joined to.
     pub frames_out: u64,
     /// Payload bytes that it made.
     pub bytes_out: u64,

@@ -156,7 +156,6 @@ fn an_interrupt_reaches_the_session_even_if_nothing_else_is_joined_to_its_port()
     bench.open(Mode::Live);
     speech(&mut bench, tts, 0, 50);
     bench.say(0, "speech");
-    assert_eq!(bench.dropped("detect0", DropReason::NoListener), 0);
     assert_eq!(bench.stats("speaker").queue_frames, 0);
 }
 

@@ -80,9 +80,8 @@ pub(super) fn conservation(graph: &Graph, workers: &[Worker], over: bool) {
 }
 
 fn in_place(row: &HopStats, plan: &Plan, over: bool) {
-    let unheard = row.dropped[DropReason::NoListener as usize];
     let thinned = row.dropped[DropReason::Condition as usize];
-    let gone = row.frames_out + unheard;
+    let gone = row.frames_out;
     let hop = plan.hops.iter().find(|hop| *hop.id == *row.id).unwrap();
     let outputs = hop.outputs.len() as u64;
     match &*row.node_type {
@@ -132,13 +131,9 @@ impl Arrivals {
 fn made(plan: &Plan, rows: &[HopStats], source: Source) -> u64 {
     match source {
         Source::Input(input) => rows[plan.hops.len() + input].frames_out,
+        // Each of them makes as much on every port.
         Source::Hop { hop, .. } => {
-            let on = plan.interrupt.as_ref().and_then(|i| i.on);
-            let joined = (0..plan.hops[hop].outputs.len()).filter(|port| {
-                let from = Source::Hop { hop, port: *port };
-                on == Some(from) || plan.edges.iter().any(|edge| edge.from == from)
-            });
-            rows[hop].frames_out / joined.count().max(1) as u64
+            rows[hop].frames_out / plan.hops[hop].outputs.len().max(1) as u64
         }
     }
 }

@@ -42,9 +42,7 @@ export function scaleOf(hops: readonly Hop[], percentile: Percentile): number {
 /** Frames that did not go on. */
 export function droppedTotal(hop: Hop): number {
   if (!hasFigures(hop)) return 0;
-  // What a node offers on a port that the manifest joins to nothing is counted, and no loss.
-  const lost = Object.entries(hop.dropped).filter(([reason]) => reason !== "no_listener");
-  return lost.reduce((sum, [, count]) => sum + count, 0);
+  return Object.values(hop.dropped).reduce((sum, count) => sum + count, 0);
 }
 
 /** Why frames did not go on: `late 3, queue_full 12`. */
