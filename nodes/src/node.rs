@@ -153,6 +153,8 @@ pub struct Effects {
     pub timer: Option<Option<Timestamp>>,
     /// The node's reception figures, where it is a jitter buffer and they changed.
     pub reception: Option<Reception>,
+    /// The node, a generator, makes no more.
+    pub ended: bool,
 }
 
 /// What a jitter buffer says of the stream that it receives. Counters run from the start of the stream.
@@ -215,6 +217,12 @@ impl<'a> Context<'a> {
     /// Takes the timer back.
     pub fn clear_timer(&mut self) {
         self.effects.timer = Some(None);
+    }
+
+    /// Of a node without joined inputs: it makes no more. After the frames of this call its outputs end and its timer is not
+    /// called again. Of any other node the outputs end when its inputs have, and this does nothing.
+    pub fn end_outputs(&mut self) {
+        self.effects.ended = true;
     }
 
     /// Reports how reception stands.

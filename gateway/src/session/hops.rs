@@ -50,6 +50,8 @@ pub(crate) struct OffloadHop {
     newest: u64,
     outputs: usize,
     open_inputs: Vec<bool>,
+    /// Nothing is joined to its inputs: it begins and ends by itself.
+    generator: bool,
     over: bool,
 }
 
@@ -59,18 +61,24 @@ struct Batch {
     timer: Option<Timestamp>,
     newest: u64,
     open_inputs: Vec<bool>,
-    failed: bool,
+    generator: bool,
+    outputs: usize,
+    /// The node has failed, or is a generator that makes no more.
+    over: bool,
 }
 
 impl OffloadHop {
+    /// A hop of this node; `joined` says of each of its inputs whether anything is joined to it. A node without joined inputs is
+    /// called once at the start, as it would be in place.
     pub(crate) fn new(
         id: String,
         node: Box<dyn Node>,
-        inputs: usize,
+        joined: Vec<bool>,
         outputs: usize,
         clock: Clock,
     ) -> Self {
-        let events = (0..inputs)
+        let generator = !joined.contains(&true);
+        let events = (0..joined.len())
             .map(|port| HopEvent::Credit {
                 port,
                 frames: OFFLOAD_CREDIT,
@@ -84,10 +92,11 @@ impl OffloadHop {
             running: None,
             commands: VecDeque::new(),
             events,
-            timer: None,
+            timer: generator.then_some(Timestamp::ZERO),
             newest: 0,
             outputs,
-            open_inputs: vec![true; inputs],
+            open_inputs: joined,
+            generator,
             over: false,
         }
     }
@@ -107,11 +116,12 @@ impl OffloadHop {
             timer: self.timer,
             newest: self.newest,
             open_inputs: std::mem::take(&mut self.open_inputs),
-            failed: false,
+            generator: self.generator,
+            outputs: self.outputs,
+            over: false,
         };
-        let outputs = self.outputs;
         self.running = Some(tokio::task::spawn_blocking(move || {
-            batch.run(commands, clock, &id, outputs);
+            batch.run(commands, clock, &id);
             batch
         }));
     }
@@ -124,7 +134,7 @@ impl OffloadHop {
                 self.newest = batch.newest;
                 self.open_inputs = batch.open_inputs;
                 self.events.extend(batch.events);
-                self.over |= batch.failed;
+                self.over |= batch.over;
             }
             Err(error) => {
                 self.over = true;
@@ -142,20 +152,14 @@ impl OffloadHop {
 }
 
 impl Batch {
-    fn run(
-        &mut self,
-        commands: VecDeque<(Timestamp, HopCommand)>,
-        clock: Clock,
-        id: &str,
-        outputs: usize,
-    ) {
+    fn run(&mut self, commands: VecDeque<(Timestamp, HopCommand)>, clock: Clock, id: &str) {
         let mut since = clock.now();
         if self.timer.is_some_and(|at| at <= since) {
             self.timer = None;
             self.call(clock, since, id, |node, cx| node.on_timer(cx));
         }
         for (queued, command) in commands {
-            if self.failed {
+            if self.over {
                 return;
             }
             since = queued;
@@ -177,8 +181,7 @@ impl Batch {
                         *open = false;
                     }
                     if !self.open_inputs.contains(&true) {
-                        let ends = (0..outputs).map(|port| HopEvent::Ended { port });
-                        self.events.extend(ends);
+                        self.end();
                     }
                 }
                 HopCommand::Interrupt => self.call(clock, since, id, |node, cx| {
@@ -187,6 +190,11 @@ impl Batch {
                 }),
             }
         }
+    }
+
+    fn end(&mut self) {
+        let ends = (0..self.outputs).map(|port| HopEvent::Ended { port });
+        self.events.extend(ends);
     }
 
     /// One call of the node; what it made becomes events.
@@ -212,8 +220,12 @@ impl Batch {
             frame.meta.service = Some(service);
             self.events.push(HopEvent::Frame { port, frame });
         }
+        if effects.ended && self.generator {
+            self.over = true;
+            self.end();
+        }
         if let Err(error) = result {
-            self.failed = true;
+            self.over = true;
             let error = Error::new(Code::NodeFailed, error.to_string()).at_hop(id);
             self.events.push(HopEvent::Failed(error));
         }
@@ -302,10 +314,66 @@ mod tests {
         }
     }
 
+    /// Two frames, one at a call, and its end.
+    struct Twice(u8);
+
+    impl Node for Twice {
+        fn on_frame(
+            &mut self,
+            _: &mut NodeContext<'_>,
+            _: usize,
+            _: Frame,
+        ) -> Result<(), NodeError> {
+            Ok(())
+        }
+
+        fn on_timer(&mut self, cx: &mut NodeContext<'_>) -> Result<(), NodeError> {
+            self.0 += 1;
+            let text = tidegate_media::Payload::Text("beep".into());
+            cx.emit(0, Frame::new(tidegate_media::MediaTime::ZERO, text));
+            if self.0 == 2 {
+                cx.end_outputs();
+            } else {
+                cx.set_timer(cx.now());
+            }
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_generator_on_its_thread_begins_by_itself_and_may_end_its_outputs() {
+        let clock = Clock::start();
+        let mut hop = OffloadHop::new("beep".to_owned(), Box::new(Twice(0)), Vec::new(), 1, clock);
+        let first = poll_fn(|cx| hop.poll_event(cx, clock.now())).await;
+        assert!(matches!(first, HopEvent::Frame { port: 0, .. }));
+        let due = hop.timeout().expect("its timer is set");
+        // What the driver does at that time.
+        let second = poll_fn(|cx| hop.poll_event(cx, due)).await;
+        assert!(matches!(second, HopEvent::Frame { port: 0, .. }));
+        let end = poll_fn(|cx| hop.poll_event(cx, due)).await;
+        assert!(matches!(end, HopEvent::Ended { port: 0 }));
+        assert_eq!(hop.timeout(), None);
+    }
+
+    #[tokio::test]
+    async fn an_input_that_nothing_is_joined_to_is_not_waited_for() {
+        let clock = Clock::start();
+        let joined = vec![true, false];
+        let mut hop = OffloadHop::new("two".to_owned(), Box::new(Twice(0)), joined, 1, clock);
+        hop.send(clock.now(), HopCommand::End { port: 0 });
+        loop {
+            match poll_fn(|cx| hop.poll_event(cx, clock.now())).await {
+                HopEvent::Credit { .. } => {}
+                HopEvent::Ended { port: 0 } => break,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_node_that_panics_on_its_thread_is_a_failed_hop_and_no_more() {
         let clock = Clock::start();
-        let mut hop = OffloadHop::new("bad".to_owned(), Box::new(Panics), 1, 1, clock);
+        let mut hop = OffloadHop::new("bad".to_owned(), Box::new(Panics), vec![true], 1, clock);
         let credit = poll_fn(|cx| hop.poll_event(cx, clock.now())).await;
         assert!(
             matches!(credit, HopEvent::Credit { port: 0, .. }),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tidegate_nodes::compile::{Binding, Pipeline};
 use tidegate_nodes::graph::{Graph, Mode};
-use tidegate_nodes::plan::PlanHop;
+use tidegate_nodes::plan::{PlanHop, Target};
 use tidegate_nodes::{Code, Error, Plan};
 use tidegate_proto::message::Source;
 use tidegate_remote::config::HOP_COUNT_MAX;
@@ -143,8 +143,12 @@ impl Gateway {
         let mut hops: Vec<(usize, Box<dyn Hop>)> = Vec::new();
         for (index, node) in offloaded {
             let hop = &plan.hops[index];
-            let (inputs, outputs) = (hop.inputs.len(), hop.outputs.len());
-            let hop = OffloadHop::new(hop.id.clone(), node, inputs, outputs, self.clock);
+            let joined = (0..hop.inputs.len()).map(|port| {
+                let to = Target::Hop { hop: index, port };
+                plan.edges.iter().any(|edge| edge.to == to)
+            });
+            let (id, outputs) = (hop.id.clone(), hop.outputs.len());
+            let hop = OffloadHop::new(id, node, joined.collect(), outputs, self.clock);
             hops.push((index, Box::new(hop)));
         }
         self.open_remotes(&plan, &prepared, &mut hops).await?;

@@ -22,6 +22,8 @@ pub(super) struct Bench {
     pub(super) timer: Option<Timestamp>,
     pub(super) drops: Vec<(DropReason, u32)>,
     pub(super) reception: Option<Reception>,
+    /// It said that it makes no more.
+    pub(super) ended: bool,
 }
 
 impl Bench {
@@ -55,6 +57,7 @@ impl Bench {
             timer: None,
             drops: Vec::new(),
             reception: None,
+            ended: false,
         }
     }
 
@@ -69,6 +72,7 @@ impl Bench {
             self.timer = timer;
         }
         self.drops.extend(effects.drops);
+        self.ended |= effects.ended;
         self.reception = effects.reception.or(self.reception);
         for (port, frame) in &effects.frames {
             assert_eq!(frame.kind(), self.formats[*port].kind());

@@ -37,7 +37,7 @@ pub(super) struct Params {
     channels: u8,
     /// Length of a frame; 5ms to 100ms.
     frame: Span,
-    /// How long it sounds; without it for ever, or 200ms for each trigger.
+    /// How long it sounds, and then its output ends; without it for ever, or 200ms for each trigger.
     duration: Option<Span>,
     /// Has an input `trigger`; each frame there, of any kind, starts one beep.
     triggered: bool,
@@ -186,6 +186,11 @@ impl Generator {
                 return;
             };
             cx.emit(0, frame);
+            if !self.triggered && self.length == Some(self.made) {
+                self.running = None;
+                cx.end_outputs();
+                return;
+            }
         }
         let passed = MediaTime::from_samples(self.made, self.params.sample_rate);
         let began = self.running.map_or(began, |(began, _)| began);
@@ -282,6 +287,18 @@ mod tests {
         assert_eq!(finals, [false, false, true]);
         assert_eq!(micros(&made[0].1), 5_000);
         assert!(bench.on(0, text).iter().all(|(_, f)| f.meta.utterance == 2));
+    }
+
+    #[test]
+    fn without_a_trigger_the_output_ends_with_the_last_frame() {
+        let mut bench = Bench::new("audio.tone", json!({"duration": "50ms"}), &[]);
+        bench.timer = Some(bench.now);
+        let start = bench.now;
+        assert_eq!(bench.run_until(start + Duration::from_millis(39)).len(), 2);
+        assert!(!bench.ended);
+        let last = bench.run_until(start + SECOND);
+        assert_eq!((last.len(), sound(&last).len()), (1, 480));
+        assert!(bench.ended && bench.timer.is_none());
     }
 
     #[test]

@@ -69,6 +69,7 @@ impl Graph {
             && effects.drops.is_empty()
             && effects.timer.is_none()
             && effects.reception.is_none()
+            && !effects.ended
     }
 
     /// The steady path: one frame, in most cases for one edge.
@@ -100,6 +101,10 @@ impl Graph {
         }
         if let Some(reception) = self.effects.reception.take() {
             self.stats[stat].reception = Some(reception);
+        }
+        if std::mem::take(&mut self.effects.ended) && self.nodes[index].is_generating() {
+            // Below the frames of this call, so that it comes after them.
+            self.end_node(index);
         }
         let mut frames = std::mem::take(&mut self.effects.frames);
         let top = self.work.len();

@@ -91,7 +91,7 @@ impl Graph {
     }
 
     /// Ends all outputs of an in-place node.
-    fn end_node(&mut self, index: usize) {
+    pub(super) fn end_node(&mut self, index: usize) {
         let slot = &mut self.nodes[index];
         slot.ended = true;
         self.timers[index] = Timestamp::MAX;
@@ -106,8 +106,7 @@ impl Graph {
         for place in 0..self.places.len() {
             match self.places[place] {
                 Place::InPlace(node) => {
-                    let slot = &self.nodes[node];
-                    if slot.open_inputs == 0 && !slot.ended {
+                    if self.nodes[node].is_generating() {
                         self.end_node(node);
                     }
                 }

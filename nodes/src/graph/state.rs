@@ -82,6 +82,13 @@ pub(super) struct InPlace {
     pub(super) gates: Gates,
 }
 
+impl InPlace {
+    /// It has no inputs of its own, and has not ended.
+    pub(super) const fn is_generating(&self) -> bool {
+        self.open_inputs == 0 && !self.ended
+    }
+}
+
 /// Stands where a conversion was whose client is gone.
 pub(super) struct Vacant;
 

@@ -83,6 +83,40 @@ fn generators_end_with_the_last_input() {
 }
 
 #[test]
+fn a_generator_may_end_its_outputs_and_is_not_called_again() {
+    let mut sketch = Sketch::new();
+    sketch.input("in", TEXT);
+    let tone = sketch.node_with("generate", json!({"every_ms": 20, "frames": 3}));
+    let to = sketch.output("out", SOUND);
+    sketch.join(out(tone), to);
+    let mut bench = sketch.run();
+    let egress = bench.open(Mode::Live)[0];
+    bench.pass(at(40));
+    assert_eq!(bench.heard().len(), 2);
+    bench.pass(at(1_000));
+    let said = bench.take();
+    assert!(matches!(said[0], Output::Frame { .. }));
+    assert_eq!(said[1..], [Output::Ended { egress }, Output::Finished]);
+}
+
+#[test]
+fn a_node_with_inputs_ends_with_them_whatever_it_says() {
+    let mut sketch = Sketch::new();
+    let from = sketch.input("in", TEXT);
+    let node = sketch.node_with("generate", json!({"every_ms": 20, "frames": 1}));
+    sketch.plan.hops[node].inputs = sketch.plan.hops[node].outputs.clone();
+    let to = sketch.output("out", SOUND);
+    sketch.chain(from, &[node], to);
+    let mut bench = sketch.run();
+    let egress = bench.open(Mode::Live)[0];
+    bench.say(0, "go");
+    bench.pass(at(1 + 100));
+    assert_eq!(bench.heard().len(), 6);
+    bench.end(0);
+    assert_eq!(bench.take(), [Output::Ended { egress }, Output::Finished]);
+}
+
+#[test]
 fn time_never_goes_back() {
     let mut sketch = Sketch::new();
     let from = sketch.input("in", TEXT);

@@ -175,6 +175,9 @@ impl Node for TestNode {
                 let every = ms(self.number("every_ms"));
                 cx.emit(0, audio(20 * (self.count - 1)));
                 cx.set_timer(cx.now() + every);
+                if self.params.get("frames").and_then(Value::as_u64) == Some(self.count) {
+                    cx.end_outputs();
+                }
             }
             Act::Restless => cx.set_timer(Timestamp::ZERO),
             _ => {}
