@@ -39,6 +39,8 @@ pub enum Target {
     Pipeline(String),
     /// A manifest's text, YAML or JSON.
     Manifest(String),
+    /// Whatever the endpoint's own path leads to: a worker that is one thing only.
+    Endpoint,
 }
 
 /// Longest waits for a worker; `None`: as long as the session lives.

@@ -11,6 +11,10 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 
 use crate::auth::{Files, TlsIdentity};
 use crate::error::{RemoteError, chain};
+use crate::tls::TlsClients;
+
+/// How this program calls itself.
+pub(crate) const USER_AGENT: &str = concat!("tidegate/", env!("CARGO_PKG_VERSION"));
 
 /// Streams that share one connection. Below the 100 that RFC 9113 §6.5.2 asks servers to admit at least.
 const STREAMS_PER_CONNECTION: usize = 96;
@@ -55,6 +59,7 @@ impl Default for ConnectorConfig {
 pub struct Connector {
     config: Arc<ConnectorConfig>,
     files: Files,
+    tls: Arc<TlsClients>,
     endpoints: Arc<Mutex<HashMap<Peer, Connections>>>,
 }
 
@@ -85,6 +90,7 @@ impl Connector {
         Self {
             config: Arc::new(config),
             files: Files::default(),
+            tls: Arc::default(),
             endpoints: Arc::default(),
         }
     }
@@ -96,6 +102,14 @@ impl Connector {
     /// Files that hold credentials.
     pub(crate) const fn files(&self) -> &Files {
         &self.files
+    }
+
+    /// TLS as this identity, for the transports that connect by [`crate::dial`].
+    pub(crate) fn tls(
+        &self,
+        identity: &Arc<TlsIdentity>,
+    ) -> Result<Arc<rustls::ClientConfig>, RemoteError> {
+        self.tls.get(identity, self.config.ca_pem.as_deref())
     }
 
     /// A connection for one more stream. Does no I/O: the connection is made by the first call on it.
@@ -146,7 +160,7 @@ impl Connector {
             .initial_connection_window_size(config.connection_window)
             // 16 KiB frames cost a 1 MiB tensor 64 headers and as many wake-ups.
             .max_frame_size(1 << 20)
-            .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             .map_err(bad)?;
         if endpoint.uri().scheme_str() != Some("https") {
             return Ok(endpoint);

@@ -28,12 +28,18 @@ pub mod transport;
 mod clock;
 mod compat;
 mod credit;
+mod dial;
 mod error;
 mod exchange;
 mod link;
 mod numbering;
+mod opening;
 mod outbox;
+mod pulse;
+mod refusal;
+mod tls;
 mod watch;
+mod websocket;
 
 pub use auth::{Auth, AuthTls, AuthValue};
 pub use config::{HopPorts, OpenContext, RemoteConfig, Secret, Target, Timeouts};

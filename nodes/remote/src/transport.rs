@@ -11,6 +11,7 @@ use crate::connector::Connector;
 use crate::error::RemoteError;
 use crate::grpc;
 use crate::link::Link;
+use crate::websocket;
 
 /// The protocol of a hop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -18,6 +19,8 @@ pub enum Transport {
     /// `tidegate.v1.Gateway/Stream`.
     #[default]
     Grpc,
+    /// The native stream over WebSocket.
+    Websocket,
 }
 
 /// Opens a hop's pipeline at one endpoint. Waits at most `config.timeouts.connect`. Cancel safe.
@@ -38,6 +41,9 @@ pub(crate) async fn open(
     let opening = async {
         match config.transport {
             Transport::Grpc => grpc::open(connector, endpoint, config, ports, context).await,
+            Transport::Websocket => {
+                websocket::open(connector, endpoint, config, ports, context).await
+            }
         }
     };
     let phase = Phase::Connect;
