@@ -50,6 +50,7 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
             post(execute::execute).layer(DefaultBodyLimit::max(limits.body.0)),
         )
         .route("/v1/pipelines/{name}/ws", get(ws::upgrade))
+        .route("/v1/ws", get(ws::upgrade_any))
         .route(
             "/v1/pipelines/{name}/whip",
             post(whip::whip).options(whip::options),

@@ -147,6 +147,13 @@ const OPERATIONS: &[(&str, &str, &str, &str, &str)] = &[
         "text/plain",
     ),
     (
+        "/v1/ws",
+        "get",
+        "Native WebSocket whose open says what to run",
+        "101",
+        "text/plain",
+    ),
+    (
         "/v1/pipelines/{name}/whip",
         "post",
         "WHIP (RFC 9725)",

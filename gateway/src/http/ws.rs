@@ -1,4 +1,4 @@
-//! `GET /v1/pipelines/{name}/ws`: the native WebSocket.
+//! `GET /v1/pipelines/{name}/ws` and `GET /v1/ws`: the native WebSocket.
 //!
 //! The first message must be `open`, within the configured time. Nothing is allocated for a session before it.
 
@@ -69,7 +69,7 @@ impl JoinQuery {
     }
 }
 
-/// Upgrades and hands the socket to a task that opens the session.
+/// Upgrades and hands the socket to a task that opens the session of the path's pipeline.
 pub(crate) async fn upgrade(
     State(gateway): Shared,
     Path(name): Path<String>,
@@ -78,6 +78,26 @@ pub(crate) async fn upgrade(
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, HttpError> {
     gateway.pipelines.get(&name)?;
+    serve(gateway, Some(name), query, place, upgrade)
+}
+
+/// The same where `open` says what to run: a pipeline by name, or a manifest.
+pub(crate) async fn upgrade_any(
+    State(gateway): Shared,
+    Query(query): Query<JoinQuery>,
+    place: Option<Extension<Place>>,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, HttpError> {
+    serve(gateway, None, query, place, upgrade)
+}
+
+fn serve(
+    gateway: Arc<Gateway>,
+    name: Option<String>,
+    query: JoinQuery,
+    place: Option<Extension<Place>>,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, HttpError> {
     query.ports()?;
     let limit = gateway.config.limits.message.0;
     let upgrade = upgrade
@@ -107,7 +127,7 @@ pub(crate) async fn upgrade(
 
 async fn read_open(
     gateway: &Gateway,
-    name: String,
+    name: Option<String>,
     query: &JoinQuery,
     socket: &mut WebSocket,
     subprotocol: Subprotocol,
@@ -162,8 +182,8 @@ async fn start(
 }
 
 /// What the path and the query say goes before what `open` says, except that they must not contradict.
-fn settle(mut open: Open, name: String, query: &JoinQuery) -> Result<Open, Error> {
-    if let Source::Pipeline(named) = &open.source {
+fn settle(mut open: Open, name: Option<String>, query: &JoinQuery) -> Result<Open, Error> {
+    if let (Source::Pipeline(named), Some(name)) = (&open.source, name) {
         if !named.is_empty() && *named != name {
             let text = format!("open names pipeline '{named}' on the path of '{name}'");
             return Err(Error::new(Code::BadRequest, text));

@@ -1,6 +1,5 @@
 //! TCP and TLS to a worker, for the transports that bring no connections of their own.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Uri;
@@ -72,7 +71,13 @@ impl Place {
             Target::Endpoint if self.base.is_empty() => "/".to_owned(),
             Target::Endpoint => self.base.clone(),
         };
-        let scheme = if self.encrypted { "https" } else { "http" };
+        // RFC 6455 §3 has schemes of its own.
+        let scheme = match (way, self.encrypted) {
+            ("ws", false) => "ws",
+            ("ws", true) => "wss",
+            (_, false) => "http",
+            (_, true) => "https",
+        };
         Uri::builder()
             .scheme(scheme)
             .authority(self.authority.as_str())
@@ -132,7 +137,10 @@ fn unreachable(place: &Place, error: &std::io::Error) -> RemoteError {
         }
         Kind::TimedOut => format!("worker cannot be reached: {at} does not answer"),
         _ if error.raw_os_error().is_none() => {
-            format!("worker cannot be reached: '{}' has no address: {error}", place.host)
+            format!(
+                "worker cannot be reached: '{}' has no address: {error}",
+                place.host
+            )
         }
         _ => format!("worker cannot be reached at {at}: {error}"),
     })
@@ -145,9 +153,9 @@ fn untrusted(place: &Place, error: &std::io::Error) -> RemoteError {
         Some(Tls::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         )) => ": the certificate is another host's",
-        Some(Tls::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-            ": name its authority in 'auth.tls.ca'"
-        }
+        Some(Tls::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) => ": name its authority in 'auth.tls.ca'",
         Some(Tls::AlertReceived(_)) => ": it may want a certificate, which 'auth.tls' can name",
         Some(Tls::InvalidMessage(_)) => ": does it speak TLS, or is http:// meant?",
         _ => "",
@@ -157,18 +165,6 @@ fn untrusted(place: &Place, error: &std::io::Error) -> RemoteError {
         place.authority,
         chain(error)
     ))
-}
-
-/// The address a datagram socket of ours must have to reach a host: the one that the kernel would use.
-pub(crate) async fn local_towards(to: SocketAddr) -> std::io::Result<std::net::IpAddr> {
-    let any: SocketAddr = if to.is_ipv4() {
-        (std::net::Ipv4Addr::UNSPECIFIED, 0).into()
-    } else {
-        (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
-    };
-    let probe = tokio::net::UdpSocket::bind(any).await?;
-    probe.connect(to).await?;
-    Ok(probe.local_addr()?.ip())
 }
 
 #[cfg(test)]
@@ -187,14 +183,17 @@ mod tests {
         let echo = Target::Pipeline("echo one".into());
         assert_eq!(
             url(&plain, &echo),
-            "http://10.0.0.1:7001/v1/pipelines/echo%20one/ws?a=b"
+            "ws://10.0.0.1:7001/v1/pipelines/echo%20one/ws?a=b"
         );
-        assert_eq!(url(&plain, &Target::Endpoint), "http://10.0.0.1:7001/?a=b");
+        assert_eq!(url(&plain, &Target::Endpoint), "ws://10.0.0.1:7001/?a=b");
         let six = place("wss://user@[::1]/tide/");
-        assert_eq!((six.host.as_str(), six.port, six.encrypted), ("::1", 443, true));
+        assert_eq!(
+            (six.host.as_str(), six.port, six.encrypted),
+            ("::1", 443, true)
+        );
         let inline = Target::Manifest("{}".into());
-        assert_eq!(url(&six, &inline), "https://[::1]/tide/v1/ws?a=b");
-        assert_eq!(url(&six, &Target::Endpoint), "https://[::1]/tide?a=b");
+        assert_eq!(url(&six, &inline), "wss://[::1]/tide/v1/ws?a=b");
+        assert_eq!(url(&six, &Target::Endpoint), "wss://[::1]/tide?a=b");
     }
 
     #[test]
@@ -205,7 +204,10 @@ mod tests {
             ("http://a b", "invalid"),
         ] {
             let error = Place::parse(text).expect_err("refused").to_string();
-            assert!(error.contains(expected) && error.contains("write http://"), "{error}");
+            assert!(
+                error.contains(expected) && error.contains("write http://"),
+                "{error}"
+            );
         }
     }
 }

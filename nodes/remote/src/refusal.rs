@@ -131,9 +131,16 @@ mod tests {
         for (status, code, retryable) in cases {
             let error = of(status, "  no\n<b>luck</b> ");
             assert_eq!((error.code, error.retryable), (code, retryable), "{status}");
-            assert!(error.message.contains("no <b>luck</b> (HTTP status"), "{error}");
+            assert!(
+                error.message.contains("no <b>luck</b> (HTTP status"),
+                "{error}"
+            );
         }
-        assert!(of(500, "").message.ends_with("HTTP status 500 Internal Server Error"));
+        assert!(
+            of(500, "")
+                .message
+                .ends_with("HTTP status 500 Internal Server Error")
+        );
         assert_eq!(quote(&vec![b'a'; 5_000]).len(), QUOTED);
     }
 }

@@ -10,5 +10,8 @@ mod remote {
     mod failures;
     mod opening;
     mod streaming;
+    mod tls;
+    mod web;
+    mod websocket;
     mod worker;
 }

@@ -57,7 +57,10 @@ pub(super) fn closed(reason: Option<&CloseFrame>) -> RemoteError {
         }
         Some(CloseFrame { code, reason }) => {
             let reason = refusal::quote(reason.as_str().as_bytes());
-            format!("worker closed the stream with code {}: {reason}", u16::from(*code))
+            format!(
+                "worker closed the stream with code {}: {reason}",
+                u16::from(*code)
+            )
         }
         None => "worker closed the stream before the session had ended".to_owned(),
     };

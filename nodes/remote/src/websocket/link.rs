@@ -72,7 +72,10 @@ impl WebSocketLink {
                     Message::Close(None)
                 }
             };
-            socket.as_mut().start_send(message).map_err(errors::broken)?;
+            socket
+                .as_mut()
+                .start_send(message)
+                .map_err(errors::broken)?;
             self.unflushed = true;
         }
         if self.unflushed
@@ -140,7 +143,9 @@ impl WebSocketLink {
                 }
             }
         }
-        if self.unflushed && let Err(error) = self.write(cx) {
+        if self.unflushed
+            && let Err(error) = self.write(cx)
+        {
             return Poll::Ready(Some(Err(error)));
         }
         Poll::Pending

@@ -53,7 +53,12 @@ pub(crate) async fn open(
             return Err(errors::closed(reason.as_ref()));
         }
         let message = decode(message, context.now, &PortFormats::default())?;
-        if let Some(opened) = message.map(Some).map(opening::answer).transpose()?.flatten() {
+        if let Some(opened) = message
+            .map(Some)
+            .map(opening::answer)
+            .transpose()?
+            .flatten()
+        {
             break opened;
         }
     };
@@ -84,7 +89,10 @@ async fn upgrade(
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     headers.insert(SEC_WEBSOCKET_KEY, value(&generate_key())?);
-    headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    headers.insert(
+        SEC_WEBSOCKET_PROTOCOL,
+        HeaderValue::from_static(SUBPROTOCOL),
+    );
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
     let limit = Some(connector.config().message_bytes);
     let limits = WebSocketConfig::default()

@@ -74,13 +74,7 @@ impl Worker {
             .enable_all()
             .build()
             .expect("a runtime");
-        let (saw, seen) = mpsc::channel();
-        let (permits, permitted) = queue::channel(1_024);
-        let service = Service {
-            manner,
-            saw,
-            permitted: std::sync::Mutex::new(Some(permitted)),
-        };
+        let (service, seen, permits) = Service::new(manner);
         runtime.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
             let mut server = Server::builder();
@@ -131,10 +125,52 @@ impl Drop for Worker {
     }
 }
 
-struct Service {
+pub(crate) struct Service {
     manner: Manner,
     saw: mpsc::Sender<Seen>,
     permitted: std::sync::Mutex<Option<queue::Receiver<()>>>,
+}
+
+/// What a client sends, whatever carries it.
+pub(crate) type Incoming =
+    Pin<Box<dyn futures_util::Stream<Item = Result<v1::ClientMessage, Status>> + Send + Sync>>;
+
+impl Service {
+    /// A service that tells what it sees.
+    pub(crate) fn new(manner: Manner) -> (Self, mpsc::Receiver<Seen>, queue::Sender<()>) {
+        let (saw, seen) = mpsc::channel();
+        let (permits, permitted) = queue::channel(1_024);
+        let service = Self {
+            manner,
+            saw,
+            permitted: std::sync::Mutex::new(Some(permitted)),
+        };
+        (service, seen, permits)
+    }
+
+    /// Begins a session; what it answers comes out of the receiver.
+    pub(crate) fn begin(
+        &self,
+        incoming: Incoming,
+        token: Option<String>,
+    ) -> queue::Receiver<Result<v1::ServerMessage, Status>> {
+        let (sender, outgoing) = queue::channel(64);
+        let mut session = Session {
+            incoming,
+            sender,
+            saw: self.saw.clone(),
+            credit: 0,
+            taken: 0,
+        };
+        let manner = self.manner.clone();
+        let permitted = self.permitted.lock().expect("not poisoned").take();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends with the worker's runtime, which the test ends"
+        )]
+        tokio::spawn(async move { session.run(manner, token, permitted).await });
+        outgoing
+    }
 }
 
 type Outgoing = Pin<Box<dyn futures_util::Stream<Item = Result<v1::ServerMessage, Status>> + Send>>;
@@ -152,21 +188,7 @@ impl Gateway for Service {
         }
         let token = request.metadata().get("authorization");
         let token = token.and_then(|value| value.to_str().ok().map(str::to_owned));
-        let (sender, outgoing) = queue::channel(64);
-        let mut session = Session {
-            incoming: request.into_inner(),
-            sender,
-            saw: self.saw.clone(),
-            credit: 0,
-            taken: 0,
-        };
-        let manner = self.manner.clone();
-        let permitted = self.permitted.lock().expect("not poisoned").take();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "it ends with the worker's runtime, which the test ends"
-        )]
-        tokio::spawn(async move { session.run(manner, token, permitted).await });
+        let outgoing = self.begin(Box::pin(request.into_inner()), token);
         Ok(Response::new(ReceiverStream::new(outgoing).boxed()))
     }
 
@@ -221,7 +243,7 @@ fn ports() -> Vec<Port> {
 }
 
 struct Session {
-    incoming: Streaming<v1::ClientMessage>,
+    incoming: Incoming,
     sender: queue::Sender<Result<v1::ServerMessage, Status>>,
     saw: mpsc::Sender<Seen>,
     credit: u32,
@@ -235,7 +257,7 @@ impl Session {
     }
 
     async fn next(&mut self) -> Option<ClientMessage> {
-        let message = self.incoming.message().await.ok()??;
+        let message = self.incoming.next().await?.ok()?;
         let formats = PortFormats::default();
         Some(protobuf::decode_client(message, Timestamp::ZERO, &formats).expect("ours"))
     }
