@@ -5,15 +5,14 @@ use std::sync::Arc;
 use tidegate_nodes::{Code, Error};
 use tidegate_proto::message::{ClientMessage, PortFormats};
 use tidegate_proto::{protobuf, v1};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::errors::status;
 use crate::gateway::Gateway;
 use crate::http::execute::{Job, collect};
-use crate::links::grpc::{CHANNEL, GrpcLink, unreadable};
+use crate::links::grpc::{GrpcLink, unreadable};
 use crate::links::native::Native;
+use crate::links::outbox::{Delivery, outbox};
 use crate::links::wire::malformed;
 use crate::session::open;
 
@@ -55,7 +54,7 @@ impl Service {
 
 #[tonic::async_trait]
 impl v1::gateway_server::Gateway for Service {
-    type StreamStream = ReceiverStream<Result<v1::ServerMessage, Status>>;
+    type StreamStream = Delivery;
 
     async fn stream(
         &self,
@@ -75,7 +74,7 @@ impl v1::gateway_server::Gateway for Service {
         let ClientMessage::Open(open) = decoded else {
             return Err(bad("the first message must be open".to_owned()));
         };
-        let (outgoing, receiver) = mpsc::channel(CHANNEL);
+        let (outgoing, delivery) = outbox();
         let request = open::Request {
             source: open.source.clone(),
             parameters: open.parameters.clone(),
@@ -88,7 +87,7 @@ impl v1::gateway_server::Gateway for Service {
             .open(request)
             .await
             .map_err(|error| status(&error))?;
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(delivery))
     }
 
     async fn execute(

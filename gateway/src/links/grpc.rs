@@ -1,9 +1,7 @@
-//! `Gateway.Stream` as a link: reads the request stream in the session's own task, writes through a small bounded channel.
+//! `Gateway.Stream` as a link: reads the request stream in the session's own task, writes into a queue that it owns ([`super::outbox`]).
 //!
 //! Reading stops when the session has no room, which HTTP/2 flow control carries to the client.
 
-use std::collections::VecDeque;
-use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -13,20 +11,13 @@ use tidegate_nodes::graph::Mode;
 use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
 use tidegate_proto::message::PortFormats;
 use tidegate_proto::{protobuf, v1};
-use tokio::sync::mpsc;
-use tokio_util::sync::PollSender;
 use tonic::{Status, Streaming};
 
 use super::native::Native;
+use super::outbox::Outbox;
 use super::wire::malformed;
 use crate::session::link::{Features, Link, LinkEvent, LinkMessage, Transport};
 use crate::session::ports::PortFacts;
-
-/// Messages between the session and the HTTP/2 connection. Enough that a burst of outputs takes one wake-up, few enough that a
-/// client that does not read is felt by the queues at once.
-pub(crate) const CHANNEL: usize = 16;
-
-type Outgoing = Result<v1::ServerMessage, Status>;
 
 /// A gRPC client.
 pub(crate) struct GrpcLink {
@@ -35,12 +26,7 @@ pub(crate) struct GrpcLink {
     incoming: Streaming<v1::ClientMessage>,
     /// The client has sent its last message.
     half_closed: bool,
-    gone: bool,
-    outgoing: PollSender<Outgoing>,
-    /// Resolves when the connection has dropped the response: the only sign of a client that cancels after its last message.
-    dropped: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// Messages besides frames that found the channel full: a handful at most, by the protocol.
-    waiting: VecDeque<v1::ServerMessage>,
+    outgoing: Outbox,
 }
 
 impl GrpcLink {
@@ -48,38 +34,15 @@ impl GrpcLink {
     pub(crate) fn new(
         native: Native,
         incoming: Streaming<v1::ClientMessage>,
-        outgoing: mpsc::Sender<Outgoing>,
+        outgoing: Outbox,
     ) -> Self {
-        let watched = outgoing.clone();
         Self {
             formats: native.formats(),
             native,
             incoming,
             half_closed: false,
-            gone: false,
-            outgoing: PollSender::new(outgoing),
-            dropped: Box::pin(async move { watched.closed().await }),
-            waiting: VecDeque::new(),
+            outgoing,
         }
-    }
-
-    /// Sends what waits as far as the channel has room.
-    fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.waiting.is_empty() && !self.gone {
-            match self.outgoing.poll_reserve(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(_)) => self.gone = true,
-                Poll::Ready(Ok(())) => {
-                    if let Some(message) = self.waiting.pop_front() {
-                        self.gone = self.outgoing.send_item(Ok(message)).is_err();
-                    }
-                }
-            }
-        }
-        if self.gone {
-            self.waiting.clear();
-        }
-        Poll::Ready(())
     }
 }
 
@@ -124,13 +87,11 @@ impl Link for GrpcLink {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp, read: bool) -> Poll<LinkEvent> {
-        if self.gone {
+        // The only sign of a client that cancels after its last message, or while nothing is read from it.
+        if self.outgoing.poll_dropped(cx).is_ready() {
             return Poll::Ready(LinkEvent::Closed);
         }
-        if self.half_closed {
-            return self.dropped.as_mut().poll(cx).map(|()| LinkEvent::Closed);
-        }
-        if !read {
+        if self.half_closed || !read {
             return Poll::Pending;
         }
         match Pin::new(&mut self.incoming).poll_next(cx) {
@@ -156,19 +117,14 @@ impl Link for GrpcLink {
         let Some(message) = self.native.encode(message) else {
             return;
         };
-        self.waiting
-            .push_back(protobuf::encode_server(message, now));
+        self.outgoing.push(protobuf::encode_server(message, now));
     }
 
     fn window(&self) -> u32 {
-        // What waits here is sent on the next flush; the two together are never more than the channel holds.
-        let waiting = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
-        u32::try_from(CHANNEL)
-            .unwrap_or(u32::MAX)
-            .saturating_sub(waiting)
+        u32::try_from(self.outgoing.room()).unwrap_or(u32::MAX)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, _now: Timestamp) -> Poll<()> {
-        self.poll_push(cx)
+        self.outgoing.poll_room(cx)
     }
 }

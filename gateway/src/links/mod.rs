@@ -6,6 +6,7 @@ pub(crate) mod file;
 pub(crate) mod grpc;
 pub(crate) mod memory;
 pub(crate) mod native;
+pub(crate) mod outbox;
 pub(crate) mod webrtc;
 pub(crate) mod websocket;
 pub(crate) mod wire;
