@@ -32,6 +32,8 @@ mod pick;
 mod upkeep;
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 use std::time::Duration;
