@@ -11,7 +11,7 @@ use super::member::{MemberId, Permit};
 /// What a request has tried so far. One per request, handed to each [`Pool::pick`] of it.
 #[derive(Clone, Debug, Default)]
 pub struct Tried {
-    members: SmallVec<[MemberId; 4]>,
+    pub(super) members: SmallVec<[MemberId; 4]>,
     counted: bool,
     attempts: u32,
 }

@@ -272,6 +272,8 @@ impl World {
 
     /// A server takes an attempt.
     fn take(&mut self, tried: Tried, permit: Permit, index: usize) {
+        let met = tried.members.iter().filter(|id| **id == permit.id());
+        assert_eq!(met.count(), 1, "tried again without a backoff");
         let server = &mut self.servers[index];
         server.attempts += 1;
         server.outstanding += 1;
