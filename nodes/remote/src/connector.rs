@@ -11,6 +11,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 
 use crate::auth::{Files, TlsIdentity};
 use crate::error::{RemoteError, chain};
+use crate::pool::Member;
 use crate::tls::TlsClients;
 
 /// How this program calls itself.
@@ -66,7 +67,7 @@ pub struct Connector {
 /// Whom a connection joins: two hops share one only if they trust and show the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Peer {
-    pub(crate) endpoint: String,
+    pub(crate) member: Member,
     pub(crate) tls: Arc<TlsIdentity>,
 }
 
@@ -115,11 +116,11 @@ impl Connector {
     /// A connection for one more stream. Does no I/O: the connection is made by the first call on it.
     pub(crate) fn lease(
         &self,
-        endpoint: &str,
+        member: impl Into<Member>,
         tls: &Arc<TlsIdentity>,
     ) -> Result<Lease, RemoteError> {
         let peer = Peer {
-            endpoint: endpoint.to_owned(),
+            member: member.into(),
             tls: Arc::clone(tls),
         };
         let mut endpoints = self
@@ -130,7 +131,7 @@ impl Connector {
         if !endpoints.contains_key(&peer) && endpoints.len() >= ENDPOINTS_MAX {
             evict(&mut endpoints);
         }
-        let known = endpoints.entry(peer).or_default();
+        let known = endpoints.entry(peer.clone()).or_default();
         known.used = clock;
         // The cache itself holds one count.
         let live = |entry: &(Channel, Arc<()>)| Arc::strong_count(&entry.1) - 1;
@@ -139,19 +140,30 @@ impl Connector {
             let (channel, _live) = entry.clone();
             return Ok(Lease { channel, _live });
         }
-        let channel = self.endpoint(endpoint, tls)?.connect_lazy();
+        let channel = self.endpoint(&peer.member, tls)?.connect_lazy();
         let _live = Arc::new(());
         known.open.push((channel.clone(), Arc::clone(&_live)));
         Ok(Lease { channel, _live })
     }
 
-    fn endpoint(&self, address: &str, identity: &TlsIdentity) -> Result<Endpoint, RemoteError> {
+    fn endpoint(&self, member: &Member, identity: &TlsIdentity) -> Result<Endpoint, RemoteError> {
         let bad = |error: tonic::transport::Error| {
             RemoteError::Config(format!("endpoint cannot be used: {}", chain(&error)))
         };
         let config = &*self.config;
-        let endpoint = Endpoint::from_shared(address.to_owned())
-            .map_err(bad)?
+        let configured = Endpoint::from_shared(member.endpoint.to_string()).map_err(bad)?;
+        let name = configured.uri().clone();
+        let endpoint = match member.address {
+            None => configured,
+            Some(address) => {
+                let scheme = name.scheme_str().unwrap_or("http");
+                Endpoint::from_shared(format!("{scheme}://{address}"))
+                    .map_err(bad)?
+                    // What the worker is called, whichever address it has.
+                    .origin(name.clone())
+            }
+        };
+        let endpoint = endpoint
             .connect_timeout(config.connect)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(config.keepalive_interval)
@@ -162,10 +174,12 @@ impl Connector {
             .max_frame_size(1 << 20)
             .user_agent(USER_AGENT)
             .map_err(bad)?;
-        if endpoint.uri().scheme_str() != Some("https") {
+        if name.scheme_str() != Some("https") {
             return Ok(endpoint);
         }
-        let tls = ClientTlsConfig::new();
+        let host = name.host().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let tls = ClientTlsConfig::new().domain_name(host);
         let ours = identity.ca.as_deref().map(str::as_bytes);
         let mut tls = match ours.or(config.ca_pem.as_deref()) {
             Some(pem) => tls.ca_certificate(Certificate::from_pem(pem)),
@@ -192,7 +206,7 @@ mod tests {
 
     fn peer(port: u16) -> Peer {
         Peer {
-            endpoint: format!("http://127.0.0.1:{port}"),
+            member: Member::named(format!("http://127.0.0.1:{port}")),
             tls: Arc::default(),
         }
     }

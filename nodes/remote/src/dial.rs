@@ -1,5 +1,6 @@
 //! TCP and TLS to a worker, for the transports that bring no connections of their own.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Uri;
@@ -12,6 +13,7 @@ use crate::auth::TlsIdentity;
 use crate::config::Target;
 use crate::connector::Connector;
 use crate::error::{RemoteError, chain};
+use crate::pool::Member;
 
 /// A connection, encrypted or not.
 pub(crate) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
@@ -26,9 +28,19 @@ pub(crate) struct Place {
     pub(crate) encrypted: bool,
     host: String,
     port: u16,
+    /// What to connect to instead of asking the name.
+    address: Option<SocketAddr>,
 }
 
 impl Place {
+    /// Where a member is.
+    pub(crate) fn of(member: &Member) -> Result<Self, RemoteError> {
+        Ok(Self {
+            address: member.address,
+            ..Self::parse(&member.endpoint)?
+        })
+    }
+
     /// Reads an address: `http`, `https`, `ws` or `wss`, a host, and perhaps a port and a path.
     pub(crate) fn parse(endpoint: &str) -> Result<Self, RemoteError> {
         let unusable = |why: &str| {
@@ -59,6 +71,7 @@ impl Place {
             port: authority
                 .port_u16()
                 .unwrap_or(if encrypted { 443 } else { 80 }),
+            address: None,
         })
     }
 
@@ -110,9 +123,11 @@ pub(crate) async fn dial(
     place: &Place,
     tls: &Arc<TlsIdentity>,
 ) -> Result<Stream, RemoteError> {
-    let tcp = TcpStream::connect((place.host.as_str(), place.port))
-        .await
-        .map_err(|error| unreachable(place, &error))?;
+    let tcp = match place.address {
+        Some(address) => TcpStream::connect(address).await,
+        None => TcpStream::connect((place.host.as_str(), place.port)).await,
+    };
+    let tcp = tcp.map_err(|error| unreachable(place, &error))?;
     tcp.set_nodelay(true)
         .map_err(|error| RemoteError::Network(format!("socket cannot be used: {error}")))?;
     if !place.encrypted {

@@ -8,6 +8,8 @@
 //! | `exchange` | the native protocol of one open hop as a state machine without I/O: ports, credit, interrupts, ends, waits |
 //! | `auth` | who asks, as it is on the day |
 //! | `link` | carries native messages to one worker and back; one implementation per transport (`grpc`) |
+//! | [`Pool`] | which endpoint takes the next attempt: balance, breakers, health, retry budget; pure |
+//! | [`Pools`] | the pools of the process, and the future that makes their checks (`probe`) and asks their names (`resolve`) |
 //! | [`Connector`] | connections shared by all sessions |
 //!
 //! No task stands between the driver and the transport: polling a hop polls the transport's stream in place, and sending wakes
@@ -23,6 +25,8 @@ pub mod connector;
 pub mod grpc;
 pub mod hop;
 pub mod pool;
+pub mod pools;
+pub mod resolve;
 pub mod transport;
 
 mod clock;
@@ -35,6 +39,7 @@ mod link;
 mod numbering;
 mod opening;
 mod outbox;
+mod probe;
 mod pulse;
 mod refusal;
 mod tls;
@@ -47,4 +52,6 @@ pub use connector::{Connector, ConnectorConfig};
 pub use grpc::{Described, describe};
 pub use hop::RemoteHop;
 pub use pool::{Pool, PoolConfig};
+pub use pools::{Checks, PoolKey, PoolSpec, PoolState, Pools, SharedPool};
+pub use resolve::{Resolver, SystemResolver};
 pub use transport::Transport;

@@ -11,6 +11,7 @@ use crate::connector::Connector;
 use crate::error::RemoteError;
 use crate::grpc;
 use crate::link::Link;
+use crate::pool::Member;
 use crate::websocket;
 
 /// The protocol of a hop.
@@ -23,13 +24,13 @@ pub enum Transport {
     Websocket,
 }
 
-/// Opens a hop's pipeline at one endpoint. Waits at most `config.timeouts.connect`. Cancel safe.
+/// Opens a hop's pipeline at one endpoint, or at one address of its name. Waits at most `config.timeouts.connect`. Cancel safe.
 ///
 /// # Errors
 /// The endpoint cannot be reached or refuses, its answer is not `opened`, or the session passed too many gateways.
 pub(crate) async fn open(
     connector: &Connector,
-    endpoint: &str,
+    member: impl Into<Member>,
     config: &RemoteConfig,
     ports: &HopPorts,
     context: OpenContext,
@@ -37,12 +38,13 @@ pub(crate) async fn open(
     if context.hop_count >= HOP_COUNT_MAX {
         return Err(RemoteError::Circle(context.hop_count));
     }
+    let member = member.into();
     let limit = config.timeouts.connect;
     let opening = async {
         match config.transport {
-            Transport::Grpc => grpc::open(connector, endpoint, config, ports, context).await,
+            Transport::Grpc => grpc::open(connector, &member, config, ports, context).await,
             Transport::Websocket => {
-                websocket::open(connector, endpoint, config, ports, context).await
+                websocket::open(connector, &member, config, ports, context).await
             }
         }
     };

@@ -13,16 +13,17 @@ use crate::error::{RemoteError, chain};
 use crate::link::Link;
 use crate::opening;
 use crate::outbox::outbox;
+use crate::pool::Member;
 
 pub(crate) async fn open(
     connector: &Connector,
-    endpoint: &str,
+    member: &Member,
     config: &RemoteConfig,
     ports: &HopPorts,
     context: OpenContext,
 ) -> Result<(Box<dyn Link>, Opened), RemoteError> {
     let credential = config.auth.read(connector.files(), context.now)?;
-    let lease = connector.lease(endpoint, credential.tls())?;
+    let lease = connector.lease(member, credential.tls())?;
     let (outbox, outflow) = outbox();
     let open = opening::message(config, ports, context)?;
     outbox.push(None, protobuf::encode_client(open, context.now))?;
@@ -49,7 +50,7 @@ pub(crate) async fn open(
             break opened;
         }
     };
-    tracing::debug!(endpoint, session = %opened.session_id, "remote hop opened");
+    tracing::debug!(endpoint = %member, session = %opened.session_id, "remote hop opened");
     let link = GrpcLink {
         outbox,
         incoming,

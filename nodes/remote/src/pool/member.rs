@@ -31,6 +31,24 @@ impl Member {
     }
 }
 
+impl From<&str> for Member {
+    fn from(endpoint: &str) -> Self {
+        Self::named(endpoint)
+    }
+}
+
+impl From<&String> for Member {
+    fn from(endpoint: &String) -> Self {
+        Self::named(endpoint.as_str())
+    }
+}
+
+impl From<&Self> for Member {
+    fn from(member: &Self) -> Self {
+        member.clone()
+    }
+}
+
 impl fmt::Display for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.endpoint)?;

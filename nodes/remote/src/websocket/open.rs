@@ -22,6 +22,7 @@ use crate::dial::{self, Place, Stream};
 use crate::error::RemoteError;
 use crate::link::Link;
 use crate::opening;
+use crate::pool::Member;
 
 /// The subprotocol: native messages as protobuf, each in one binary message.
 const SUBPROTOCOL: &str = "tidegate.v1.proto";
@@ -31,13 +32,13 @@ const WRITE_BUFFER: usize = 64 << 10;
 /// Opens a hop's pipeline at one endpoint. Cancel safe.
 pub(crate) async fn open(
     connector: &Connector,
-    endpoint: &str,
+    member: &Member,
     config: &RemoteConfig,
     ports: &HopPorts,
     context: OpenContext,
 ) -> Result<(Box<dyn Link>, Opened), RemoteError> {
     let credential = config.auth.read(connector.files(), context.now)?;
-    let place = Place::parse(endpoint)?;
+    let place = Place::of(member)?;
     let open = opening::message(config, ports, context)?;
     let stream = dial::dial(connector, &place, credential.tls()).await?;
     let mut socket = upgrade(connector, &place, config, &credential, stream).await?;
@@ -62,7 +63,7 @@ pub(crate) async fn open(
             break opened;
         }
     };
-    tracing::debug!(endpoint, session = %opened.session_id, "remote hop opened");
+    tracing::debug!(endpoint = %member, session = %opened.session_id, "remote hop opened");
     let formats = opening::formats(ports, &opened);
     let link = WebSocketLink::new(socket, formats, credential, connector.config());
     Ok((Box::new(link), *opened))

@@ -4,6 +4,7 @@
 //! pool is held against what the world itself counted. The seed is printed when a history fails.
 
 mod histories;
+mod schedule;
 mod shares;
 
 use std::cmp::Reverse;
@@ -15,6 +16,7 @@ use rand::{Rng, SeedableRng};
 use tidegate_media::Timestamp;
 use tidegate_nodes::Code;
 
+use self::schedule::Scheduled;
 use super::breaker::Admission;
 use super::{BreakerState, MemberId, Outcome, Permit, Pick, Pool, PoolConfig, Tried};
 
@@ -101,32 +103,6 @@ enum Event {
     Turn(usize, Mode, bool),
 }
 
-struct Scheduled {
-    at: Timestamp,
-    order: u64,
-    event: Event,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.order == other.order
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
-
 struct World {
     pool: Pool,
     servers: Vec<Server>,
@@ -140,7 +116,7 @@ struct World {
     until: Timestamp,
     /// Requests in a hundred whose client goes away.
     fickle: u32,
-    events: BinaryHeap<Reverse<Scheduled>>,
+    events: BinaryHeap<Reverse<Scheduled<Event>>>,
     order: u64,
 }
 
@@ -287,7 +263,7 @@ impl World {
         let fails = match server.mode {
             Mode::Serves => false,
             Mode::Dead => true,
-            Mode::Half => server.attempts % 2 == 0,
+            Mode::Half => server.attempts.is_multiple_of(2),
             Mode::Flaky(share) => self.random.random_range(0..100) < share,
             Mode::Stalls => {
                 self.schedule(
