@@ -3,6 +3,8 @@
 //! Labels have bounded values (pipeline, hop, endpoint, transport, reason, code); never a session. Handles are kept because
 //! looking a metric up costs ten times what recording costs. Nothing here renders per-session figures: see [`window`].
 
+#[cfg(test)]
+mod docs;
 pub(crate) mod hops;
 pub(crate) mod window;
 
