@@ -3,14 +3,14 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidegate_media::Timestamp;
 
-use super::breaker::{Breaker, BreakerState, Pass};
+use super::breaker::{Breaker, Pass};
 use super::config::BreakerConfig;
 use super::health::Health;
 use super::latency::PeakEwma;
+use super::state::Totals;
 
 /// Where to connect. Two members of one name differ in address only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -103,54 +103,6 @@ impl Permit {
     }
 }
 
-/// How attempts at a member ended, since it joined.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Permits given.
-    pub attempts: u64,
-    /// Of these, half-open probes.
-    pub probes: u64,
-    /// Ended well.
-    pub ok: u64,
-    /// Failed through the endpoint's fault, or that of the way there.
-    pub failed: u64,
-    /// Failed through the fault of who asked.
-    pub refused: u64,
-    /// Gave no sign in time.
-    pub silent: u64,
-    /// Ended well without any output.
-    pub empty: u64,
-    /// Given up by who asked.
-    pub cancelled: u64,
-}
-
-/// One member as metrics, the admin API and the page show it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EndpointState {
-    /// The endpoint as configured.
-    pub endpoint: Arc<str>,
-    /// The address behind its name, if it was resolved.
-    pub address: Option<SocketAddr>,
-    /// As configured.
-    pub weight: u32,
-    /// What active checks say; `true` without checks.
-    pub up: bool,
-    /// What requests met there.
-    pub breaker: BreakerState,
-    /// Gone from its name: nothing new is sent there.
-    pub draining: bool,
-    /// Attempts that are on their way.
-    pub in_flight: usize,
-    /// Peak moving average of the latency of outputs.
-    pub latency: Option<Duration>,
-    /// Smoothed round trip of checks, or of openings where no checks are made.
-    pub round_trip: Option<Duration>,
-    /// Failures in a row.
-    pub failures_in_a_row: u32,
-    /// Attempts by how they ended.
-    pub totals: Totals,
-}
-
 /// What the pool keeps of a member.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -224,29 +176,6 @@ impl Slot {
             member: self.member.clone(),
             pass,
             _live: Arc::clone(&self.live),
-        }
-    }
-
-    pub(super) fn state(&self, now: Timestamp) -> EndpointState {
-        let in_flight = self.in_flight();
-        let mut totals = self.totals;
-        let settled = totals.ok + totals.failed + totals.refused + totals.silent + totals.empty;
-        totals.cancelled = totals
-            .attempts
-            .saturating_sub(settled)
-            .saturating_sub(in_flight as u64);
-        EndpointState {
-            endpoint: Arc::clone(&self.member.endpoint),
-            address: self.member.address,
-            weight: self.weight,
-            up: self.health.is_up(),
-            breaker: self.breaker.state(now),
-            draining: self.draining,
-            in_flight,
-            latency: self.outputs.map(|ewma| ewma.value()),
-            round_trip: self.health.round_trip(),
-            failures_in_a_row: self.breaker.in_a_row(),
-            totals,
         }
     }
 }

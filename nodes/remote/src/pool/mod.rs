@@ -29,6 +29,7 @@ mod latency;
 mod member;
 mod names;
 mod pick;
+mod state;
 mod upkeep;
 
 #[cfg(test)]
@@ -47,9 +48,10 @@ pub use breaker::BreakerState;
 pub use config::{
     Balance, BreakerConfig, EmptyPolicy, EndpointConfig, HealthConfig, PoolConfig, RetryConfig,
 };
-pub use member::{EndpointState, Member, MemberId, Permit, Totals};
+pub use member::{Member, MemberId, Permit};
 pub use names::Name;
 pub use pick::{Pick, Tried};
+pub use state::{EndpointState, Totals};
 pub use upkeep::{Probe, Resolve};
 
 use breaker::Verdict;
@@ -79,6 +81,15 @@ pub enum Outcome {
     Cancelled,
 }
 
+/// What became of the wish to try again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retries {
+    /// The budget paid for these.
+    pub granted: u64,
+    /// And not for these.
+    pub refused: u64,
+}
+
 /// A pool of endpoints. See the module.
 #[derive(Debug)]
 pub struct Pool {
@@ -87,6 +98,7 @@ pub struct Pool {
     /// By endpoint of the configuration.
     names: Vec<Option<Schedule>>,
     budget: Budget,
+    retries: Retries,
     random: SmallRng,
     last: Option<MemberId>,
     next_id: u64,
@@ -103,6 +115,7 @@ impl Pool {
             slots: Vec::new(),
             names,
             budget: Budget::new(retry.budget, retry.floor),
+            retries: Retries::default(),
             random: SmallRng::seed_from_u64(seed),
             last: None,
             next_id: 0,
@@ -223,7 +236,20 @@ impl Pool {
 
     /// Whether the retry budget admits one more repeat; takes it if so. Asked once before each attempt after the first of a request.
     pub fn may_retry(&mut self, now: Timestamp) -> bool {
-        self.budget.withdraw(now)
+        let granted = self.budget.withdraw(now);
+        let count = if granted {
+            &mut self.retries.granted
+        } else {
+            &mut self.retries.refused
+        };
+        *count += 1;
+        granted
+    }
+
+    /// What became of the wish to retry so far.
+    #[must_use]
+    pub const fn retries(&self) -> Retries {
+        self.retries
     }
 
     /// How long to wait before repeat number `repeat` (0: the first): exponential, jittered, bounded.

@@ -382,4 +382,6 @@ fn retries_stay_within_their_budget() {
     }
     let granted = (0..1_000).filter(|_| pool.may_retry(at(0))).count();
     assert_eq!(granted, 20 + 10, "a fifth of the requests, and the floor");
+    let (granted, refused) = (30, 970);
+    assert_eq!(pool.retries(), Retries { granted, refused });
 }

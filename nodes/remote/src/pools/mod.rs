@@ -23,7 +23,7 @@ use tidegate_media::Timestamp;
 use tokio::sync::Notify;
 
 use crate::auth::Auth;
-use crate::pool::{EndpointState, Pool, PoolConfig};
+use crate::pool::{EndpointState, Pool, PoolConfig, Retries};
 use crate::transport::Transport;
 
 /// Pools that are remembered. Beyond it, sessions get pools of their own, which nobody checks.
@@ -75,7 +75,9 @@ pub struct PoolState {
     pub balance: &'static str,
     /// Sessions that hold it.
     pub holders: usize,
-    /// Its members.
+    /// What its retry budget paid for.
+    pub retries: Retries,
+    /// Its members; [`EndpointState::by_endpoint`] takes those of one name together.
     pub endpoints: Vec<EndpointState>,
 }
 
@@ -153,6 +155,7 @@ impl Pools {
                     key: key.clone(),
                     balance: pool.config().balance.as_str(),
                     holders,
+                    retries: pool.retries(),
                     endpoints: pool.snapshot(now),
                 }
             })
