@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tidegate_media::{Frame, Timestamp};
 
 use crate::error::WireMessageError;
-use crate::message::{ClientMessage, Execute, PortFormats, ServerMessage, Source};
+use crate::message::{ClientMessage, Execute, PortFormats, ServerMessage};
 use crate::name::PortName;
 
 mod base64;
@@ -70,17 +70,34 @@ pub fn encode_server(message: &ServerMessage, now: Timestamp) -> String {
     }
 }
 
-/// The body of `execute`, `{inputs: {port: [frame]}, parameters, outputs}`, for the pipeline that the path names. Frames that
-/// carry no number are numbered by their place.
+/// The body of `execute`, `{inputs: {port: [frame]}, parameters, outputs}`, for the pipeline that the path names, if it does; else
+/// the body has `pipeline` or `manifest`. Frames that carry no number are numbered by their place.
 ///
 /// # Errors
-/// As for [`decode_client`]; also where a frame names another port than the list that it is in.
+/// As for [`decode_client`]; also where a frame names another port than the list that it is in, or where path and body contradict.
 pub fn decode_execute(
     text: &str,
-    source: Source,
+    path: Option<&str>,
     now: Timestamp,
 ) -> Result<Execute, WireMessageError> {
-    execute::decode(read(text)?, source, now)
+    execute::decode(read(text)?, path, now)
+}
+
+/// The body of `execute` as text, for a path that names no pipeline unless it is this one.
+#[must_use]
+pub fn encode_execute(execute: &Execute, now: Timestamp) -> String {
+    execute::encode(execute, now)
+}
+
+/// All frames of each output out of the answer of `execute`, ordered by the output's name.
+///
+/// # Errors
+/// As for [`decode_execute`].
+pub fn decode_outputs(
+    text: &str,
+    now: Timestamp,
+) -> Result<Vec<(PortName, Vec<Frame>)>, WireMessageError> {
+    execute::decode_outputs(read(text)?, now)
 }
 
 /// The answer of `execute`: `{outputs: {port: [frame]}}`.

@@ -281,4 +281,8 @@ pub struct Execute {
     pub inputs: Vec<(PortName, Vec<Frame>)>,
     /// Formats in which the caller wants audio.
     pub outputs: Vec<(PortName, StreamSpec)>,
+    /// How many gateways stand before this one.
+    pub hop_count: u32,
+    /// The call's time limit from now.
+    pub deadline: Option<Duration>,
 }

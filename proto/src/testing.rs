@@ -342,12 +342,14 @@ pub(crate) fn execute() -> impl Strategy<Value = Execute> {
         frames
     });
     let inputs = proptest::collection::btree_map(port(), frames, 0..3);
-    (source(), parameters(), inputs, specs()).prop_map(|(source, parameters, inputs, outputs)| {
-        Execute {
-            source,
-            parameters,
-            inputs: inputs.into_iter().collect(),
-            outputs,
-        }
+    let limits = (any::<u32>(), option::of(micros()));
+    let parts = (source(), parameters(), inputs, specs(), limits);
+    parts.prop_map(|(source, parameters, inputs, outputs, limits)| Execute {
+        source,
+        parameters,
+        inputs: inputs.into_iter().collect(),
+        outputs,
+        hop_count: limits.0,
+        deadline: limits.1,
     })
 }

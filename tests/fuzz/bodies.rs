@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tidegate_media::Timestamp;
 use tidegate_nodes::Registry;
 use tidegate_nodes::compile::{Grants, Pipeline};
-use tidegate_proto::message::{PortFormats, Source};
+use tidegate_proto::message::PortFormats;
 use tidegate_proto::{json, protobuf};
 use tidegate_signaling::whip::Fragment;
 use tidegate_signaling::{Capabilities, Certificate, Peer, PeerConfig, Role};
@@ -65,8 +65,8 @@ pub(crate) fn messages(data: &[u8]) {
         );
     }
     drop(json::decode_server(&text, now, &formats));
-    let source = Source::Pipeline("echo".to_owned());
-    drop(json::decode_execute(&text, source, now));
+    drop(json::decode_execute(&text, Some("echo"), now));
+    drop(json::decode_outputs(&text, now));
 }
 
 /// Manifests: parsed, compiled with a stranger's grants and described.

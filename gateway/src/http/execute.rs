@@ -1,4 +1,4 @@
-//! `POST /v1/pipelines/{name}/execute`: a whole pipeline run in one request.
+//! `POST /v1/pipelines/{name}/execute` and `POST /v1/execute`: a whole pipeline run in one request.
 //!
 //! The body is JSON (`{inputs: {port: [frame]}, parameters}`), or a media file for a pipeline with one audio input. The answer is JSON,
 //! or with `Accept: application/x-ndjson` the native messages as they come, one a line.
@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
@@ -32,14 +33,32 @@ use crate::session::ports::PortFacts;
 
 const NDJSON: &str = "application/x-ndjson";
 
-/// Runs the pipeline.
+/// Runs the path's pipeline.
 pub(crate) async fn execute(
     State(gateway): Shared,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, HttpError> {
-    let body = body.map_err(|rejection| unread(&gateway, &rejection))?;
+    run(&gateway, Some(name), &headers, body).await
+}
+
+/// Runs what the body names or holds.
+pub(crate) async fn execute_any(
+    State(gateway): Shared,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, HttpError> {
+    run(&gateway, None, &headers, body).await
+}
+
+async fn run(
+    gateway: &Arc<Gateway>,
+    name: Option<String>,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, HttpError> {
+    let body = body.map_err(|rejection| unread(gateway, &rejection))?;
     let text = |name| {
         headers
             .get(name)
@@ -59,18 +78,22 @@ pub(crate) async fn execute(
             let text = "the body is no JSON object: send {\"inputs\": {\"<port>\": [<frame>]}}";
             return Err(Error::new(Code::BadRequest, text).into());
         }
-        let source = Wanted::Pipeline(name);
-        let execute = json::decode_execute(text, source, gateway.clock.now());
+        let execute = json::decode_execute(text, name.as_deref(), gateway.clock.now());
         Job::new(execute.map_err(|e| malformed(&e))?)
     } else if kind.starts_with("audio/") || kind.starts_with("video/") || kind == "application/ogg"
     {
-        Job::of_file(&gateway, name, body)?
+        let Some(name) = name else {
+            let text =
+                "a media file says nothing of pipelines: send it to /v1/pipelines/<name>/execute";
+            return Err(Error::new(Code::BadRequest, text).into());
+        };
+        Job::of_file(gateway, name, body)?
     } else {
         let text =
             format!("content type '{kind}': send application/json or a media file as audio/*");
         return Err(Error::new(Code::UnsupportedMedia, text).into());
     };
-    answer(&gateway, job, text(header::ACCEPT).contains(NDJSON)).await
+    answer(gateway, job, text(header::ACCEPT).contains(NDJSON)).await
 }
 
 /// Why a body could not be read to its end.
@@ -103,6 +126,8 @@ pub(crate) struct Job {
     frames: Box<dyn Source>,
     formats: BTreeMap<String, StreamFormat>,
     wanted: Vec<(PortName, StreamSpec)>,
+    hop_count: u32,
+    deadline: Option<Duration>,
 }
 
 impl Job {
@@ -136,6 +161,8 @@ impl Job {
             frames: Box::new(frames.into_iter()),
             formats,
             wanted: execute.outputs,
+            hop_count: execute.hop_count,
+            deadline: execute.deadline,
         }
     }
 
@@ -160,6 +187,8 @@ impl Job {
             formats: BTreeMap::from([(input.name.clone(), feed.format)]),
             frames: Box::new(Feeds::new(vec![feed], Vec::new())),
             wanted: Vec::new(),
+            hop_count: 0,
+            deadline: None,
         })
     }
 
@@ -190,8 +219,8 @@ impl Job {
             source: self.source,
             parameters: self.parameters,
             key: None,
-            hop_count: 0,
-            deadline: None,
+            hop_count: self.hop_count,
+            deadline: self.deadline,
             link: Box::new(link),
         };
         gateway.open(request).await?;

@@ -49,6 +49,10 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
             "/v1/pipelines/{name}/execute",
             post(execute::execute).layer(DefaultBodyLimit::max(limits.body.0)),
         )
+        .route(
+            "/v1/execute",
+            post(execute::execute_any).layer(DefaultBodyLimit::max(limits.body.0)),
+        )
         .route("/v1/pipelines/{name}/ws", get(ws::upgrade))
         .route("/v1/ws", get(ws::upgrade_any))
         .route(

@@ -140,6 +140,13 @@ const OPERATIONS: &[(&str, &str, &str, &str, &str)] = &[
         "application/json",
     ),
     (
+        "/v1/execute",
+        "post",
+        "The same for a pipeline or manifest that the body (JSON) names or holds",
+        "200",
+        "application/json",
+    ),
+    (
         "/v1/pipelines/{name}/ws",
         "get",
         "Native WebSocket",

@@ -7,6 +7,7 @@
 //! | [`RemoteHop`] | what a session's driver sends commands to and polls for events |
 //! | `exchange` | the native protocol of one open hop as a state machine without I/O: ports, credit, interrupts, ends, waits |
 //! | `auth` | who asks, as it is on the day |
+//! | `calls` | a stream made of calls, for protocols that have nothing else |
 //! | `link` | carries native messages to one worker and back; one implementation per transport (`grpc`) |
 //! | [`Pool`] | which endpoint takes the next attempt: balance, breakers, health, retry budget; pure |
 //! | [`Pools`] | the pools of the process, and the future that makes their checks (`probe`) and asks their names (`resolve`) |
@@ -29,6 +30,7 @@ pub mod pools;
 pub mod resolve;
 pub mod transport;
 
+mod calls;
 mod clock;
 mod compat;
 mod credit;

@@ -110,7 +110,7 @@ impl Open<'_> {
         validate::parameters("open.parameters", &self.parameters)?;
         let as_ports = self.as_ports.into_iter();
         Ok(message::Open {
-            source: source(self.pipeline, self.manifest)?,
+            source: source("open", self.pipeline, self.manifest)?,
             parameters: self.parameters,
             mode: match self.mode {
                 Mode::Live => message::Mode::Live,
@@ -139,13 +139,18 @@ impl Raw<'_> {
     }
 }
 
-fn source(pipeline: String, manifest: Option<Box<RawValue>>) -> Result<Source> {
+/// What to run, as the message `at` says. An empty name is left to the path.
+pub(super) fn source(
+    at: &str,
+    pipeline: String,
+    manifest: Option<Box<RawValue>>,
+) -> Result<Source> {
     match manifest {
         // The path that the stream was opened on may name it.
         None if pipeline.is_empty() => Ok(Source::Pipeline(pipeline)),
-        None => validate::pipeline("open.pipeline", pipeline),
+        None => validate::pipeline(&format!("{at}.pipeline"), pipeline),
         Some(_) if !pipeline.is_empty() => Err(WireMessageError::invalid(
-            "open.manifest",
+            format!("{at}.manifest"),
             "is there beside pipeline",
             "send one of the two",
         )),

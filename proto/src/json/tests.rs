@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use tidegate_media::{Json, Payload};
 
 use super::*;
+use crate::message::Source;
 use crate::testing::{self, NOW};
 
 fn client(text: &str) -> Result<ClientMessage, WireMessageError> {
@@ -52,9 +53,11 @@ proptest! {
 
     #[test]
     fn executions_come_back_the_same(execute in testing::execute()) {
-        let inputs = encode_outputs(&execute.inputs, NOW).replacen("outputs", "inputs", 1);
-        let read = decode_execute(&inputs, execute.source.clone(), NOW).expect("ours");
-        prop_assert_eq!(read.inputs, execute.inputs);
+        let text = encode_execute(&execute, NOW);
+        prop_assert!(!text.contains('\n'));
+        let outputs = encode_outputs(&execute.inputs, NOW);
+        prop_assert_eq!(decode_outputs(&outputs, NOW), Ok(execute.inputs.clone()));
+        prop_assert_eq!(decode_execute(&text, None, NOW), Ok(execute));
     }
 }
 
@@ -135,9 +138,8 @@ fn errors_say_where_and_how_to_mend_it() {
 
 #[test]
 fn errors_in_a_list_of_frames_name_the_frame() {
-    let source = || Source::Pipeline("echo".to_owned());
     let of = |text| {
-        decode_execute(text, source(), NOW)
+        decode_execute(text, Some("echo"), NOW)
             .expect_err("refused")
             .to_string()
     };
@@ -149,6 +151,23 @@ fn errors_in_a_list_of_frames_name_the_frame() {
         of(r#"{"inputs":{"in":[{"port":"out","text":{"text":"a"}}]}}"#),
         "execute.inputs.in[0].port is out: leave it out, or name the list's own port"
     );
+}
+
+#[test]
+fn what_is_executed_is_said_by_the_path_or_by_the_body() {
+    let source = |text, path| decode_execute(text, path, NOW).map(|execute| execute.source);
+    let echo = || Ok(Source::Pipeline("echo".to_owned()));
+    assert_eq!(source("{}", Some("echo")), echo());
+    assert_eq!(source(r#"{"pipeline":"echo"}"#, Some("echo")), echo());
+    assert_eq!(source(r#"{"pipeline":"echo"}"#, None), echo());
+    let given = Ok(Source::Manifest("{}".to_owned()));
+    assert_eq!(source(r#"{"manifest":{}}"#, None), given);
+    let refused = |text, path| source(text, path).expect_err("refused").to_string();
+    assert!(refused("{}", None).starts_with("execute.pipeline is missing"));
+    for text in [r#"{"pipeline":"tap"}"#, r#"{"manifest":{}}"#] {
+        let error = refused(text, Some("echo"));
+        assert!(error.contains("contradicts the path of 'echo'"), "{error}");
+    }
 }
 
 #[test]

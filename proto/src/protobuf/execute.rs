@@ -28,6 +28,8 @@ pub fn decode_execute(request: v1::ExecuteRequest, now: Timestamp) -> Result<Exe
         parameters: parameters::decode("execute.parameters", request.parameters)?,
         inputs: decode_ports("execute.inputs", request.inputs, now)?,
         outputs: specs_from("execute.outputs", request.outputs)?,
+        hop_count: request.hop_count,
+        deadline: validate::optional_micros(request.deadline),
     })
 }
 
@@ -42,6 +44,8 @@ pub fn encode_execute(execute: Execute, now: Timestamp) -> v1::ExecuteRequest {
         parameters: parameters::encode(execute.parameters),
         inputs: encode_ports(execute.inputs, now),
         outputs: specs_to(execute.outputs),
+        hop_count: execute.hop_count,
+        deadline: validate::some_micros(execute.deadline),
     }
 }
 

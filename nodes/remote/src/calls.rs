@@ -1,0 +1,62 @@
+//! A stream that is made of calls: what unary protocols are for a hop.
+//!
+//! Frames are gathered until a call is complete; then one call is made, and what it answers goes on as the messages that a stream
+//! would have brought: numbered frames that say what caused them, acknowledgements, ends. Calls are made one after the other, so that
+//! outputs keep their order. What waits for its turn is bounded by the hop's credit, what one call gathers by the size of a message.
+//!
+//! [`Gather`] is the part without I/O; a [`Caller`] knows one protocol.
+
+use std::task::{Context, Poll};
+
+use tidegate_media::{Frame, Timestamp};
+use tidegate_proto::PortName;
+use tidegate_proto::message::{Execute, Opened};
+
+use crate::error::RemoteError;
+
+mod gather;
+mod link;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use gather::Gather;
+pub(crate) use link::{CallLink, Terms};
+
+/// One way to make calls.
+pub(crate) trait Caller: Send {
+    /// Begins a call; the one before is done or cancelled.
+    ///
+    /// # Errors
+    /// The call cannot be written, or is too large.
+    fn call(&mut self, execute: Execute, now: Timestamp) -> Result<(), RemoteError>;
+
+    /// What the call answers next. Cancel safe.
+    fn poll(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<Result<Answer, RemoteError>>;
+
+    /// Gives the call up.
+    fn cancel(&mut self);
+}
+
+/// What a call answers.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Answer {
+    /// A frame of an output.
+    Output {
+        port: PortName,
+        /// The input that `caused_by` counts on, if it is said.
+        caused_port: Option<PortName>,
+        frame: Frame,
+    },
+    /// All was said.
+    Done,
+}
+
+/// What the worker would say on opening: nothing is open between calls, so it has exactly the ports that are joined here.
+pub(crate) fn opened(gather: &Gather, pipeline: &str) -> Opened {
+    Opened {
+        ports: gather.ports(),
+        features: vec![tidegate_proto::message::feature::ACKS.to_owned()],
+        pipeline: pipeline.to_owned(),
+        ..Opened::default()
+    }
+}

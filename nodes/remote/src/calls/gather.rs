@@ -1,0 +1,309 @@
+//! What becomes one call, and what its answers mean, without I/O.
+
+use tidegate_media::Frame;
+use tidegate_nodes::StreamFormat;
+use tidegate_proto::message::{Ack, Direction, Port, StreamSpec};
+use tidegate_proto::{PortName, ServerMessage};
+
+use crate::compat;
+use crate::config::HopPorts;
+use crate::error::RemoteError;
+use crate::opening;
+
+/// Frames of one call. An hour of speech in frames of 20 ms; each costs some hundred bytes beside its payload.
+const FRAMES_MAX: usize = 180_000;
+
+/// The hop's ports, what was gathered for the next call, and what the call under way is about.
+#[derive(Debug)]
+pub(crate) struct Gather {
+    inputs: Vec<Input>,
+    outputs: Vec<Output>,
+    /// One call is made of all that comes until the inputs end.
+    whole: bool,
+    bytes_max: usize,
+}
+
+#[derive(Debug)]
+struct Input {
+    name: PortName,
+    format: StreamFormat,
+    gathered: Vec<Frame>,
+    bytes: usize,
+    /// What was gathered makes a call, whatever comes next.
+    complete: bool,
+    ended: bool,
+    /// The stream's number of the newest frame that was taken, and of the newest one that was acknowledged.
+    newest: u64,
+    acknowledged: u64,
+    call: Option<Called>,
+}
+
+/// What the call under way has of an input.
+#[derive(Clone, Copy, Debug)]
+struct Called {
+    /// The stream's number of the frame before its first one.
+    before: u64,
+    count: u64,
+    utterance: u64,
+}
+
+#[derive(Debug)]
+struct Output {
+    name: PortName,
+    format: StreamFormat,
+    /// The manifest does not name it: whatever the worker calls its only output.
+    unnamed: bool,
+    sent: u64,
+}
+
+/// Whose frames make a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// One input's.
+    Input(usize),
+    /// All that was gathered.
+    All,
+}
+
+impl Gather {
+    /// Gathers for these ports. With `whole`, until all inputs end; else until an utterance ends, or a frame that belongs to none.
+    ///
+    /// # Errors
+    /// A port has a name that no port can have.
+    pub(crate) fn new(
+        ports: &HopPorts,
+        whole: bool,
+        bytes_max: usize,
+    ) -> Result<Self, RemoteError> {
+        let joined = |side: &[(String, Option<StreamFormat>)]| {
+            let joined = side
+                .iter()
+                .filter_map(|(name, f)| Some((name.clone(), (*f)?)));
+            joined.collect::<Vec<_>>()
+        };
+        let name =
+            |name: &str, otherwise| opening::port(if name.is_empty() { otherwise } else { name });
+        let input = |(given, format): (String, StreamFormat)| {
+            Ok::<_, RemoteError>(Input {
+                name: name(&given, "in")?,
+                format,
+                gathered: Vec::new(),
+                bytes: 0,
+                complete: false,
+                ended: false,
+                newest: 0,
+                acknowledged: 0,
+                call: None,
+            })
+        };
+        let output = |(given, format): (String, StreamFormat)| {
+            Ok::<_, RemoteError>(Output {
+                name: name(&given, "out")?,
+                format,
+                unnamed: given.is_empty(),
+                sent: 0,
+            })
+        };
+        let inputs = joined(&ports.inputs).into_iter().map(input);
+        let outputs = joined(&ports.outputs).into_iter().map(output);
+        Ok(Self {
+            inputs: inputs.collect::<Result<_, _>>()?,
+            outputs: outputs.collect::<Result<_, _>>()?,
+            whole,
+            bytes_max,
+        })
+    }
+
+    /// The ports as a worker would list them.
+    pub(super) fn ports(&self) -> Vec<Port> {
+        let one = |name: &PortName, direction, format: &StreamFormat| Port {
+            name: name.clone(),
+            direction,
+            kind: format.kind(),
+            format: compat::spec(format),
+        };
+        let inputs = self.inputs.iter();
+        let inputs = inputs.map(|input| one(&input.name, Direction::Input, &input.format));
+        let outputs = self.outputs.iter();
+        let outputs = outputs.map(|output| one(&output.name, Direction::Output, &output.format));
+        inputs.chain(outputs).collect()
+    }
+
+    /// The formats in which outputs are wanted.
+    pub(super) fn wanted(&self) -> Vec<(PortName, StreamSpec)> {
+        let named = self.outputs.iter().filter(|output| !output.unnamed);
+        named
+            .filter_map(|output| Some((output.name.clone(), compat::spec(&output.format)?)))
+            .collect()
+    }
+
+    /// Whether a frame is of another utterance than what was gathered of its input, which then makes a call before the frame is taken.
+    pub(super) fn begins_another(&mut self, port: &PortName, frame: &Frame) -> bool {
+        if self.whole {
+            return false;
+        }
+        let Some(input) = self.input(port) else {
+            return false;
+        };
+        let last = input.gathered.last();
+        input.complete |= last.is_some_and(|last| last.meta.utterance != frame.meta.utterance);
+        input.complete
+    }
+
+    /// Takes a frame.
+    ///
+    /// # Errors
+    /// The call becomes larger than it may be.
+    pub(super) fn push(&mut self, port: &PortName, frame: Frame) -> Result<(), RemoteError> {
+        let whole = self.whole;
+        let Some(input) = self.input(port) else {
+            return Err(RemoteError::Internal(
+                "a frame for a port that is not joined",
+            ));
+        };
+        input.bytes += frame.payload.size();
+        input.newest = frame.meta.seq;
+        input.complete = !whole && (frame.meta.utterance == 0 || frame.meta.is_final);
+        input.gathered.push(frame);
+        let bytes: usize = self.inputs.iter().map(|input| input.bytes).sum();
+        let frames: usize = self.inputs.iter().map(|input| input.gathered.len()).sum();
+        if bytes > self.bytes_max || frames > FRAMES_MAX {
+            return Err(RemoteError::Config(format!(
+                "one call gathers more than {} bytes or {FRAMES_MAX} frames: send shorter utterances, or use a transport that streams",
+                self.bytes_max
+            )));
+        }
+        Ok(())
+    }
+
+    /// No more comes on this input, or on any.
+    pub(super) fn end(&mut self, port: Option<&PortName>) {
+        for input in &mut self.inputs {
+            input.ended |= port.is_none_or(|port| input.name == *port);
+        }
+    }
+
+    /// Whether nothing more comes on any input.
+    pub(super) fn has_ended(&self) -> bool {
+        self.inputs.iter().all(|input| input.ended)
+    }
+
+    /// What makes a call now.
+    pub(super) fn due(&self) -> Option<Due> {
+        let mut gathered = self.inputs.iter().enumerate();
+        let mut gathered = gathered
+            .by_ref()
+            .filter(|(_, input)| !input.gathered.is_empty());
+        if self.whole {
+            return (self.has_ended() && gathered.next().is_some()).then_some(Due::All);
+        }
+        let due = gathered.find(|(_, input)| input.complete || input.ended);
+        due.map(|(index, _)| Due::Input(index))
+    }
+
+    /// What was gathered, as the inputs of a call, numbered from 1.
+    pub(super) fn take(&mut self, due: Due) -> Vec<(PortName, Vec<Frame>)> {
+        let mut inputs = Vec::new();
+        for (index, input) in self.inputs.iter_mut().enumerate() {
+            let meant = due == Due::All || due == Due::Input(index);
+            let Some(last) = input.gathered.last().filter(|_| meant) else {
+                continue;
+            };
+            let utterance = last.meta.utterance;
+            let mut frames = std::mem::take(&mut input.gathered);
+            (input.bytes, input.complete) = (0, false);
+            for (seq, frame) in (1..).zip(&mut frames) {
+                frame.meta.seq = seq;
+            }
+            let count = frames.len() as u64;
+            input.call = Some(Called {
+                before: input.newest.saturating_sub(count),
+                count,
+                utterance,
+            });
+            inputs.push((input.name.clone(), frames));
+        }
+        inputs
+    }
+
+    /// A frame that is not gathered any more, since an interrupt made it void.
+    pub(super) fn skip(&mut self, port: &PortName, frame: &Frame) {
+        if let Some(input) = self.input(port) {
+            input.newest = frame.meta.seq;
+        }
+    }
+
+    /// Drops what was gathered and forgets the call under way. All that was taken counts as consumed.
+    pub(super) fn forget(&mut self) -> Vec<ServerMessage> {
+        for input in &mut self.inputs {
+            input.gathered.clear();
+            (input.bytes, input.complete, input.call) = (0, false, None);
+        }
+        self.acknowledge(|input| input.newest)
+    }
+
+    /// What the end of the call under way means: all that went into it is consumed.
+    pub(super) fn done(&mut self) -> Vec<ServerMessage> {
+        self.acknowledge(|input| {
+            let call = input.call.take();
+            call.map_or(0, |call| call.before + call.count)
+        })
+    }
+
+    /// What an answer means on the stream; `None` where the manifest joins nothing to the output.
+    pub(super) fn output(
+        &mut self,
+        port: &PortName,
+        caused_port: Option<PortName>,
+        mut frame: Frame,
+    ) -> Option<ServerMessage> {
+        let alone = self.outputs.len() == 1;
+        let mut outputs = self.outputs.iter_mut();
+        let output = outputs.find(|output| output.name == *port || (alone && output.unnamed))?;
+        output.sent += 1;
+        frame.meta.seq = output.sent;
+        let mut called = self.inputs.iter().filter(|input| input.call.is_some());
+        let cause = match &caused_port {
+            Some(named) => called.find(|input| input.name == *named),
+            None => called.next(),
+        };
+        if let Some(Called {
+            before,
+            count,
+            utterance,
+        }) = cause.and_then(|input| input.call)
+        {
+            // What the worker does not tell came of all that it was given.
+            frame.meta.caused_by = before
+                + match frame.meta.caused_by {
+                    0 => count,
+                    given => given.min(count),
+                };
+            if frame.meta.utterance == 0 {
+                frame.meta.utterance = utterance;
+            }
+        }
+        Some(ServerMessage::Frame {
+            port: output.name.clone(),
+            caused_port,
+            frame,
+        })
+    }
+
+    fn input(&mut self, port: &PortName) -> Option<&mut Input> {
+        self.inputs.iter_mut().find(|input| input.name == *port)
+    }
+
+    fn acknowledge(&mut self, up_to: impl Fn(&mut Input) -> u64) -> Vec<ServerMessage> {
+        let mut acks = Vec::new();
+        for input in &mut self.inputs {
+            let seq = up_to(input);
+            if seq > input.acknowledged {
+                input.acknowledged = seq;
+                let port = input.name.clone();
+                acks.push(ServerMessage::Ack(Ack { port, seq }));
+            }
+        }
+        acks
+    }
+}

@@ -1,0 +1,285 @@
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use futures_util::task::noop_waker;
+use tidegate_media::{MediaTime, Payload, Text};
+use tidegate_nodes::StreamFormat;
+use tidegate_proto::message::{Ack, Source};
+use tidegate_proto::{ClientMessage, ServerMessage};
+
+use super::link::Terms;
+use super::*;
+use crate::auth::{Auth, Files};
+use crate::config::HopPorts;
+use crate::link::{FramePlace, Link};
+
+/// What a scripted caller was asked, and what it is to answer: one list for each call.
+#[derive(Clone, Default)]
+struct Script(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    asked: Vec<Vec<(String, Vec<(u64, String)>)>>,
+    answers: VecDeque<Vec<Answer>>,
+    now: VecDeque<Answer>,
+    cancelled: usize,
+}
+
+impl Caller for Script {
+    fn call(&mut self, execute: Execute, _now: Timestamp) -> Result<(), RemoteError> {
+        let mut inner = self.0.lock().expect("not poisoned");
+        let inputs = execute.inputs.into_iter();
+        let asked = inputs.map(|(port, frames)| {
+            let frames = frames.iter().map(|frame| (frame.meta.seq, said(frame)));
+            (port.into_string(), frames.collect())
+        });
+        inner.asked.push(asked.collect());
+        inner.now = inner.answers.pop_front().unwrap_or_default().into();
+        Ok(())
+    }
+
+    fn poll(
+        &mut self,
+        _cx: &mut Context<'_>,
+        _now: Timestamp,
+    ) -> Poll<Result<Answer, RemoteError>> {
+        let next = self.0.lock().expect("not poisoned").now.pop_front();
+        next.map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)))
+    }
+
+    fn cancel(&mut self) {
+        self.0.lock().expect("not poisoned").cancelled += 1;
+    }
+}
+
+fn said(frame: &Frame) -> String {
+    match &frame.payload {
+        Payload::Text(text) => text.as_str().to_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn name(text: &str) -> PortName {
+    PortName::new(text).expect("a name")
+}
+
+fn frame(seq: u64, utterance: u64, is_final: bool) -> Frame {
+    let mut frame = Frame::new(MediaTime::ZERO, Payload::Text(Text::from(format!("{seq}"))));
+    frame.meta.seq = seq;
+    frame.meta.utterance = utterance;
+    frame.meta.is_final = is_final;
+    frame
+}
+
+fn answer(caused_by: u64) -> Answer {
+    let mut frame = frame(9, 0, false);
+    frame.meta.caused_by = caused_by;
+    Answer::Output {
+        port: name("words"),
+        caused_port: None,
+        frame,
+    }
+}
+
+fn ports(inputs: &[&str]) -> HopPorts {
+    let text = |name: &str| (name.to_owned(), Some(StreamFormat::Text));
+    HopPorts {
+        hop: "h".into(),
+        inputs: inputs.iter().map(|name| text(name)).collect(),
+        outputs: vec![text("")],
+    }
+}
+
+struct Bench {
+    link: CallLink<Script>,
+    script: Script,
+}
+
+impl Bench {
+    fn new(inputs: &[&str], whole: bool, answers: Vec<Vec<Answer>>) -> Self {
+        let script = Script::default();
+        script.0.lock().expect("not poisoned").answers = answers.into();
+        let gather = Gather::new(&ports(inputs), whole, 100).expect("names");
+        let credential = Auth::default().read(&Files::default(), Timestamp::ZERO);
+        let terms = Terms {
+            source: Source::Pipeline("p".into()),
+            parameters: serde_json::Map::new(),
+            hop_count: 1,
+            deadline: None,
+        };
+        let link = CallLink::new(script.clone(), terms, gather, credential.expect("none"));
+        Self { link, script }
+    }
+
+    fn send(&mut self, port: &str, frame: Frame) {
+        let place = FramePlace {
+            port: 0,
+            bytes: frame.payload.size(),
+        };
+        let port = name(port);
+        let message = ClientMessage::Frame { port, frame };
+        let sent = self.link.send(message, Some(place), Timestamp::ZERO);
+        sent.expect("taken");
+    }
+
+    fn end(&mut self, port: &str) {
+        let port = Some(name(port));
+        let sent = self
+            .link
+            .send(ClientMessage::End { port }, None, Timestamp::ZERO);
+        sent.expect("taken");
+    }
+
+    /// Everything that comes now, in short: outputs by number, cause and utterance; acks by port and number.
+    fn poll(&mut self) -> Vec<String> {
+        let waker = noop_waker();
+        let mut cx = Context::from_waker(&waker);
+        let mut came = Vec::new();
+        while let Poll::Ready(Some(message)) = self.link.poll_receive(&mut cx, Timestamp::ZERO) {
+            came.push(match message {
+                Ok(ServerMessage::Frame { frame, .. }) => format!(
+                    "{} of {} in {}",
+                    frame.meta.seq, frame.meta.caused_by, frame.meta.utterance
+                ),
+                Ok(ServerMessage::Ack(Ack { port, seq })) => format!("ack {port} {seq}"),
+                Ok(ServerMessage::Ended { .. }) => "ended".to_owned(),
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => error.to_string(),
+            });
+        }
+        came
+    }
+
+    fn asked(&self) -> Vec<Vec<(String, Vec<(u64, String)>)>> {
+        self.script.0.lock().expect("not poisoned").asked.clone()
+    }
+}
+
+fn call(port: &str, frames: &[&str]) -> Vec<(String, Vec<(u64, String)>)> {
+    let frames = (1..).zip(frames.iter().map(|text| (*text).to_owned()));
+    vec![(port.to_owned(), frames.collect())]
+}
+
+#[test]
+fn an_utterance_is_a_call_and_a_frame_of_none_is_one_too() {
+    let answers = vec![
+        vec![answer(1), answer(2), Answer::Done],
+        vec![answer(0), Answer::Done],
+        vec![answer(7), Answer::Done],
+    ];
+    let mut bench = Bench::new(&["in"], false, answers);
+    for (seq, utterance, is_final) in [(1, 5, false), (2, 5, true), (3, 0, false), (4, 6, false)] {
+        bench.send("in", frame(seq, utterance, is_final));
+    }
+    assert_eq!(
+        bench.poll(),
+        [
+            "1 of 1 in 5",
+            "2 of 2 in 5",
+            "ack in 2",
+            "3 of 3 in 0",
+            "ack in 3"
+        ]
+    );
+    assert_eq!(
+        bench.link.take_sent().iter().collect::<Vec<_>>(),
+        [(0, 4, 4)]
+    );
+    bench.end("in");
+    // What the worker counts too far is of the last frame that it had.
+    assert_eq!(bench.poll(), ["4 of 4 in 6", "ack in 4", "ended"]);
+    let expected = [
+        call("in", &["1", "2"]),
+        call("in", &["3"]),
+        call("in", &["4"]),
+    ];
+    assert_eq!(bench.asked(), expected);
+}
+
+#[test]
+fn an_utterance_that_is_never_closed_ends_where_the_next_begins() {
+    let done = || vec![Answer::Done];
+    let mut bench = Bench::new(&["in"], false, vec![done(), done()]);
+    bench.send("in", frame(1, 1, false));
+    bench.send("in", frame(2, 2, true));
+    assert_eq!(bench.poll(), ["ack in 1", "ack in 2"]);
+    assert_eq!(bench.asked(), [call("in", &["1"]), call("in", &["2"])]);
+}
+
+#[test]
+fn utterances_of_two_inputs_are_calls_of_their_own() {
+    let done = || vec![Answer::Done];
+    let mut bench = Bench::new(&["a", "b"], false, vec![done(), done()]);
+    bench.send("a", frame(1, 1, false));
+    bench.send("b", frame(1, 1, true));
+    assert_eq!(bench.poll(), ["ack b 1"]);
+    bench.send("a", frame(2, 1, true));
+    assert_eq!(bench.poll(), ["ack a 2"]);
+    assert_eq!(bench.asked(), [call("b", &["1"]), call("a", &["1", "2"])]);
+}
+
+#[test]
+fn a_unary_stream_is_one_call_of_all_its_inputs() {
+    let mut bench = Bench::new(&["a", "b"], true, vec![vec![answer(0), Answer::Done]]);
+    bench.send("a", frame(1, 1, true));
+    bench.send("b", frame(1, 0, false));
+    bench.end("a");
+    assert!(bench.poll().is_empty() && bench.asked().is_empty());
+    bench.end("b");
+    assert_eq!(bench.poll(), ["1 of 1 in 1", "ack a 1", "ack b 1", "ended"]);
+    assert_eq!(bench.asked().len(), 1);
+}
+
+#[test]
+fn a_stream_without_input_ends_without_a_call() {
+    let mut bench = Bench::new(&["in"], true, Vec::new());
+    bench.end("in");
+    assert_eq!(bench.poll(), ["ended"]);
+    assert!(bench.asked().is_empty());
+}
+
+#[test]
+fn an_interrupt_gives_up_the_call_and_what_waits_and_counts_both_as_consumed() {
+    let mut bench = Bench::new(&["in"], false, vec![vec![answer(1)], vec![Answer::Done]]);
+    bench.send("in", frame(1, 0, false));
+    bench.send("in", frame(2, 0, false));
+    assert_eq!(bench.poll(), ["1 of 1 in 0"]);
+    let sent = bench
+        .link
+        .send(ClientMessage::Interrupt, None, Timestamp::ZERO);
+    sent.expect("taken");
+    assert_eq!(bench.poll(), ["ack in 2"]);
+    assert_eq!(bench.script.0.lock().expect("not poisoned").cancelled, 1);
+    bench.send("in", frame(3, 0, false));
+    assert_eq!(bench.poll(), ["ack in 3"]);
+    assert_eq!(bench.asked()[1], call("in", &["3"])[..]);
+}
+
+#[test]
+fn what_is_not_gathered_yet_can_be_taken_back() {
+    let mut bench = Bench::new(&["in"], false, vec![Vec::new()]);
+    bench.send("in", frame(1, 0, false));
+    assert!(bench.poll().is_empty());
+    bench.send("in", frame(2, 0, false));
+    assert_eq!(
+        bench.link.discard_frames().iter().collect::<Vec<_>>(),
+        [(0, 1, 1)]
+    );
+    assert_eq!(
+        bench.link.take_sent().iter().collect::<Vec<_>>(),
+        [(0, 1, 1)]
+    );
+}
+
+#[test]
+fn a_call_that_becomes_too_large_says_so() {
+    let mut bench = Bench::new(&["in"], false, Vec::new());
+    for seq in 1..=101 {
+        bench.send("in", frame(seq, 1, false));
+    }
+    let came = bench.poll();
+    assert!(
+        came[0].starts_with("one call gathers more than 100 bytes"),
+        "{came:?}"
+    );
+}
