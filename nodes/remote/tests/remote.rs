@@ -9,6 +9,7 @@ mod remote {
     mod driver;
     mod failures;
     mod opening;
+    mod pools;
     mod streaming;
     mod tls;
     mod web;
