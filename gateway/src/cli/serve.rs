@@ -50,13 +50,16 @@ pub(crate) struct Serve {
 impl Serve {
     /// Runs until a signal.
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let layered = Layered::load(self.config.as_deref(), std::env::vars(), self.flags())
+        let layered = Layered::load(self.config.as_deref(), variables(), self.flags())
             .map_err(Failure::usage)?;
         if self.print_config {
             super::print(&layered.print());
             return Ok(ExitCode::SUCCESS);
         }
         log(&layered.config.log).map_err(Failure::usage)?;
+        for stray in &layered.strays {
+            tracing::warn!("{stray}");
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -88,6 +91,13 @@ impl Serve {
         }
         flags
     }
+}
+
+/// The environment. A value that is not text stays set, if to something else: a token must not count as none.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
+    std::env::vars_os()
+        .filter_map(move |(name, value)| Some((name.into_string().ok()?, text(value))))
 }
 
 /// Logs go to standard error, so that standard output has results alone.

@@ -37,6 +37,25 @@ pub(crate) struct Layered {
     pub(crate) config: Config,
     merged: Value,
     origins: BTreeMap<String, Origin>,
+    /// Variables that look like settings and are none: what each is called, and the setting that is called most like it.
+    pub(crate) strays: Vec<Stray>,
+}
+
+/// A variable that names no setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stray {
+    pub(crate) name: String,
+    pub(crate) nearest: String,
+}
+
+impl fmt::Display for Stray {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, nearest } = self;
+        write!(
+            f,
+            "variable {name} names no setting and is ignored: the nearest is {nearest}"
+        )
+    }
 }
 
 /// Why settings cannot be read.
@@ -64,6 +83,12 @@ pub(crate) enum ConfigError {
 
 /// Names of settings whose values are not shown.
 const SECRETS: [&str; 3] = ["token", "credential", "shared_secret"];
+/// What the variables of settings begin with.
+const PREFIX: &str = "TIDEGATE_";
+/// Variables of ours that are not settings: where the file is, and where the browser tests find the program.
+const NOT_SETTINGS: [&str; 2] = ["TIDEGATE_CONFIG", "TIDEGATE_BIN"];
+/// The first of the variables in which Kubernetes describes a service named `tidegate`.
+const SERVICE_LINK: &str = "TIDEGATE_SERVICE_HOST";
 
 impl Layered {
     /// Merges the layers. `flags` are (path, name of the flag, value).
@@ -80,13 +105,18 @@ impl Layered {
             config: Config::default(),
             merged: defaults.clone(),
             origins: BTreeMap::new(),
+            strays: Vec::new(),
         };
         if let Some(path) = file {
             let value = read(path)?;
             layered.merge("", &value, &Origin::File(path.to_owned()))?;
         }
+        let known = known_variables(&defaults);
+        let variables: Vec<_> = variables.into_iter().collect();
+        let linked = variables.iter().any(|(name, _)| name == SERVICE_LINK);
         for (name, text) in variables {
-            let Some(path) = variable_path(&defaults, &name) else {
+            let Some(path) = known.get(&name).cloned() else {
+                layered.strays.extend(stray(&known, name, linked));
                 continue;
             };
             let value = scalar(&defaults, &path, text);
@@ -118,6 +148,9 @@ impl Layered {
             let origin = self.origins.get(path).unwrap_or(&Origin::Default);
             lines.push_str(&format!("{path}: {shown}  # {origin}\n"));
         });
+        for stray in &self.strays {
+            lines.push_str(&format!("# {stray}\n"));
+        }
         lines
     }
 
@@ -196,16 +229,36 @@ fn at<'a>(root: &'a Value, path: &str) -> Option<&'a Value> {
     }
 }
 
-/// The setting that a variable names: `TIDEGATE_LIMITS_SESSIONS` is `limits.sessions`.
-fn variable_path(defaults: &Value, name: &str) -> Option<String> {
-    let mut found = None;
+/// The variables that are read, with the setting that each names: `TIDEGATE_LIMITS_SESSIONS` is `limits.sessions`.
+fn known_variables(defaults: &Value) -> BTreeMap<String, String> {
+    let mut known = BTreeMap::new();
     walk("", defaults, &mut |path, _| {
-        let variable = format!("TIDEGATE_{}", path.replace('.', "_").to_uppercase());
-        if variable == name {
-            found = Some(path.to_owned());
-        }
+        known.insert(variable_of(path), path.to_owned());
     });
-    found
+    known
+}
+
+fn variable_of(path: &str) -> String {
+    format!("{PREFIX}{}", path.replace('.', "_").to_uppercase())
+}
+
+/// A variable as one that names no setting, if it looks as if it should. `linked` says that Kubernetes describes a service of our
+/// name in variables.
+fn stray(known: &BTreeMap<String, String>, name: String, linked: bool) -> Option<Stray> {
+    let tail = name.strip_prefix(PREFIX)?;
+    if NOT_SETTINGS.contains(&name.as_str()) {
+        return None;
+    }
+    if linked && (tail.starts_with("SERVICE_") || tail.starts_with("PORT")) {
+        return None;
+    }
+    let nearest = known
+        .keys()
+        .min_by_key(|candidate| strsim::damerau_levenshtein(candidate, &name))?;
+    Some(Stray {
+        nearest: nearest.clone(),
+        name,
+    })
 }
 
 /// A variable's text as the type that the default has.
@@ -285,6 +338,30 @@ mod tests {
         );
     }
 
+    fn strays(names: &[&str]) -> Vec<String> {
+        let variables = names
+            .iter()
+            .map(|name| ((*name).to_owned(), "1".to_owned()));
+        let layered = Layered::load(None, variables, Vec::new()).expect("loads");
+        let strays = layered.strays.iter();
+        strays
+            .map(|stray| format!("{} {}", stray.name, stray.nearest))
+            .collect()
+    }
+
+    #[test]
+    fn a_variable_that_names_no_setting_is_reported_with_the_nearest() {
+        let names = ["TIDEGATE_LIMIT_SESSIONS", "TIDEGATE_CONFIG", "HOME"];
+        assert_eq!(
+            strays(&names),
+            ["TIDEGATE_LIMIT_SESSIONS TIDEGATE_LIMITS_SESSIONS"]
+        );
+        let port = "TIDEGATE_PORT";
+        assert_eq!(strays(&[port]).len(), 1);
+        let service = [port, SERVICE_LINK, "TIDEGATE_PORT_8080_TCP_ADDR"];
+        assert_eq!(strays(&service), [""; 0], "Kubernetes sets these");
+    }
+
     #[test]
     fn secrets_are_not_printed() {
         let variables = variable("TIDEGATE_AUTH_TOKEN", "hunter2");
@@ -333,7 +410,7 @@ mod tests {
         let mut settings = 0;
         walk("", &defaults, &mut |path, value| {
             settings += 1;
-            let variable = format!("TIDEGATE_{}", path.replace('.', "_").to_uppercase());
+            let variable = variable_of(path);
             let row = format!("| `{path}` | `{value}` | ");
             let found = rows.iter().find(|line| line.starts_with(&row));
             let found = found.unwrap_or_else(|| panic!("docs/configuration.md lacks: {row}"));
