@@ -154,14 +154,11 @@ impl Server {
 
 /// Waits until no session is left, at most a little longer than the grace period.
 async fn drained(gateway: &Gateway, grace: Duration) {
-    let empty = async {
-        let mut ticks = tokio::time::interval(Duration::from_millis(50));
-        while gateway.sessions.occupancy().0 > 0 {
-            ticks.tick().await;
-        }
-    };
     let bound = grace + Duration::from_secs(5);
-    if tokio::time::timeout(bound, empty).await.is_err() {
+    if tokio::time::timeout(bound, gateway.sessions.emptied())
+        .await
+        .is_err()
+    {
         let (left, _) = gateway.sessions.occupancy();
         tracing::error!(
             sessions = left,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rand::Rng as _;
 use tidegate_nodes::{Code, Error};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::control::{Control, End, Snapshot};
 use super::link::Link;
@@ -27,6 +27,8 @@ pub(crate) struct Table {
     limit: usize,
     /// Turns true when the drain begins.
     drain: watch::Sender<bool>,
+    /// Told when the last slot is given back.
+    empty: Notify,
 }
 
 #[derive(Default)]
@@ -84,6 +86,7 @@ impl Table {
             metrics,
             limit,
             drain: watch::Sender::new(false),
+            empty: Notify::new(),
         })
     }
 
@@ -209,6 +212,17 @@ impl Table {
         (self.lock().taken, self.limit)
     }
 
+    /// Waits until no slot is taken. Cancel safe.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let notified = self.empty.notified();
+            if self.lock().taken == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
     /// Whether new sessions are taken.
     pub(crate) fn ready(&self) -> bool {
         let inner = self.lock();
@@ -261,6 +275,9 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut inner = self.table.lock();
         inner.taken -= 1;
+        if inner.taken == 0 {
+            self.table.empty.notify_waiters();
+        }
         if let Some(entry) = inner.sessions.remove(&self.id)
             && let Some(key) = entry.key
         {
@@ -319,4 +336,27 @@ fn ended() -> Error {
 /// An id that cannot be guessed: 128 random bits.
 pub(crate) fn new_id() -> String {
     format!("{:032x}", rand::rng().random::<u128>())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[test]
+    fn who_waits_for_the_last_session_is_told_when_its_slot_is_given_back() {
+        let table = Table::new(2, Arc::new(Metrics::new().expect("metrics")));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(pin!(table.emptied()).poll(&mut cx).is_ready());
+        let slots = [table.admit().expect("room"), table.admit().expect("room")];
+        let mut emptied = pin!(table.emptied());
+        assert!(emptied.as_mut().poll(&mut cx).is_pending());
+        let [first, second] = slots;
+        drop(first);
+        assert!(emptied.as_mut().poll(&mut cx).is_pending());
+        drop(second);
+        assert!(emptied.as_mut().poll(&mut cx).is_ready());
+    }
 }
