@@ -55,8 +55,8 @@ pub(super) enum Admission {
     Yes,
     /// Exactly one, as a probe.
     Probe,
-    /// Not before this instant; `None`: a probe is on its way.
-    No(Option<Timestamp>),
+    /// Not before this instant, or while a probe is on its way, when to ask again.
+    No(Timestamp),
 }
 
 /// What an attempt says about the endpoint.
@@ -142,7 +142,7 @@ impl Breaker {
     pub(super) fn admission(&mut self, now: Timestamp) -> Admission {
         match &self.state {
             State::Closed { .. } => Admission::Yes,
-            State::Open { until } if now < *until => Admission::No(Some(*until)),
+            State::Open { until } if now < *until => Admission::No(*until),
             State::Open { .. } => Admission::Probe,
             // Given back without a result: whoever held it was cancelled.
             State::HalfOpen { probe, .. } if probe.strong_count() == 0 => Admission::Probe,
@@ -153,7 +153,7 @@ impl Breaker {
                 self.close(now);
                 Admission::Yes
             }
-            State::HalfOpen { .. } => Admission::No(None),
+            State::HalfOpen { .. } => Admission::No(now + self.config.open / 2),
         }
     }
 

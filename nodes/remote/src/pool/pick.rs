@@ -55,7 +55,7 @@ pub enum Pick {
     AllTried,
     /// No endpoint admits a request.
     Exhausted {
-        /// When one may again; `None`: there are no endpoints, or those that may are being probed.
+        /// When one may again, or while one is being probed, when to ask again; `None`: there are no endpoints.
         retry_at: Option<Timestamp>,
     },
 }
@@ -142,7 +142,7 @@ impl Pool {
                 continue;
             }
             let admission = slot.breaker.admission(now);
-            if let Admission::No(Some(until)) = admission {
+            if let Admission::No(until) = admission {
                 retry_at = Some(retry_at.map_or(until, |known| known.min(until)));
             }
             let side = if slot.health.is_up() {

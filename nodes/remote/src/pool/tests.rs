@@ -188,8 +188,19 @@ fn when_all_are_shut_off_the_pool_says_when_to_come_back() {
     };
     assert!((at(900)..=at(1_000)).contains(&when));
     assert_eq!(pool.ready_at(at(0)), Some(when));
-    let probe = first(&mut pool, when);
-    assert!(probe.is_probe());
+    let mut probes = vec![first(&mut pool, when)];
+    if let Pick::Endpoint(second) = pool.pick(when, &mut Tried::new()) {
+        probes.push(second);
+    }
+    assert!(probes.iter().all(Permit::is_probe));
+    let Pick::Exhausted { retry_at } = pool.pick(when, &mut Tried::new()) else {
+        panic!("each has its one probe");
+    };
+    assert!(
+        retry_at.is_some_and(|at| at > when),
+        "what is being probed is worth waiting for"
+    );
+    let probe = probes.remove(0);
     pool.finished(when, probe, Outcome::Ok);
     assert_eq!(pool.ready_at(when), Some(when));
 }

@@ -91,6 +91,7 @@ impl Pool {
         schedule.answered(now, self.config.resolve);
         let wanted = names::members(addresses);
         if wanted.is_empty() {
+            self.reap();
             return;
         }
         for slot in self

@@ -4,7 +4,9 @@
 //! pool is held against what the world itself counted. The seed is printed when a history fails.
 
 mod histories;
+mod names;
 mod schedule;
+mod server;
 mod shares;
 
 use std::cmp::Reverse;
@@ -17,6 +19,7 @@ use tidegate_media::Timestamp;
 use tidegate_nodes::Code;
 
 use self::schedule::Scheduled;
+use self::server::{Mode, Server};
 use super::breaker::Admission;
 use super::{BreakerState, MemberId, Outcome, Permit, Pick, Pool, PoolConfig, Tried};
 
@@ -31,50 +34,6 @@ impl Drop for Seed {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the history of seed {} failed", self.0);
-        }
-    }
-}
-
-/// What a server does with requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    Serves,
-    /// Refuses connections at once.
-    Dead,
-    /// Takes each request and fails every second one.
-    Half,
-    /// Takes requests and never answers.
-    Stalls,
-    /// Fails this many in a hundred at random.
-    Flaky(u32),
-}
-
-#[derive(Clone, Debug)]
-struct Server {
-    mode: Mode,
-    /// Checks say the contrary of the truth.
-    lies: bool,
-    latency: Duration,
-    attempts: u64,
-    checks: u64,
-    outstanding: usize,
-    /// Attempts whose client went away.
-    left: u64,
-    /// Half-open probes whose result is not known.
-    probes: usize,
-}
-
-impl Server {
-    fn new(latency: Duration) -> Self {
-        Self {
-            mode: Mode::Serves,
-            lies: false,
-            latency,
-            attempts: 0,
-            checks: 0,
-            outstanding: 0,
-            left: 0,
-            probes: 0,
         }
     }
 }
