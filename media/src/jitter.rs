@@ -32,11 +32,11 @@ pub use self::step::{Correction, Packet, Step};
 /// Bounds and habits of a jitter buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JitterSettings {
-    /// Least delay that is aimed for, on a network without jitter.
+    /// Least target: on a network without jitter, how long a missing packet is waited for. No packet is held for it that could go on.
     pub delay_min: Duration,
-    /// Delay before anything is known about the network.
+    /// Target before anything is known about the network.
     pub delay_initial: Duration,
-    /// Most delay: beyond it packets are skipped.
+    /// Most target: sound that lies further behind is skipped.
     pub delay_max: Duration,
     /// How far ahead of its due time a packet may go on. Zero paces the output evenly, for sinks that have no buffer of
     /// their own, and costs the whole delay.

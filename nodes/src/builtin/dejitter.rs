@@ -27,9 +27,11 @@ pub(super) struct Params {
     sample_rate: Option<u32>,
     /// Channels of what comes out; as for audio.decode.
     channels: Option<u8>,
-    /// Least delay that is aimed for, on a network without jitter; up to 1s.
+    /// Least time for which a missing packet is waited for, on a network without jitter; up to 1s. What comes in order goes on
+    /// at once: no sound is held back for it.
     delay_min: Span,
-    /// Most delay; beyond it packets are skipped. 20ms to 5s.
+    /// Most time for which a missing packet is waited for, whatever the jitter; sound that lies further behind is skipped. 20ms
+    /// to 5s.
     delay_max: Span,
 }
 
