@@ -1,6 +1,6 @@
-//! Chromium with a recording as its microphone, at the page that the gateway serves.
+//! Chromium with a recording as its microphone, at the page that the gateway serves and at the example that another server does.
 
-use tidegate_tests::fixtures::recording;
+use tidegate_tests::fixtures::{cached, recording, root};
 use tidegate_tests::{Deadline, Gateway, Peer, turn};
 
 #[tokio::test]
@@ -27,5 +27,41 @@ async fn a_person_talks_to_the_page_hears_the_answer_and_sees_each_hop() {
     assert!(
         hops.contains(&"gain".into()),
         "the page shows how long the node took: {shown}"
+    );
+}
+
+#[tokio::test]
+async fn the_example_page_of_another_origin_talks_hears_and_shows_events() {
+    let _turn = turn::alone().await;
+    let server = Peer::program("http.server", &cached("venv/bin/python"))
+        .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1"])
+        .args(["--directory".as_ref(), root().as_os_str()])
+        .start();
+    let line = server.logs.find("Serving HTTP on").await;
+    let origin = line
+        .split(['(', ')'])
+        .nth(1)
+        .map(|url| url.trim_end_matches('/').to_owned())
+        .unwrap_or_else(|| panic!("no address in '{line}'"));
+    let gateway = Gateway::start_with(&[], &[("TIDEGATE_ORIGINS", &origin)]).await;
+    let address = gateway.url("");
+    let report = Peer::node("example.mjs")
+        .args([address.trim_end_matches('/'), &origin, "clean-voice"])
+        .args([recording("jfk.wav")])
+        .report(Deadline::secs(90))
+        .await;
+    let shown = format!("{report:#}\n{}", gateway.logs.text());
+    assert_eq!(report["problems"], serde_json::json!([]), "{shown}");
+    assert_eq!(report["hung_up"], true, "{shown}");
+    let likeness = report["likeness"]["likeness"].as_f64();
+    assert!(
+        likeness.is_some_and(|likeness| likeness > 0.8),
+        "as it was said: {shown}"
+    );
+    let said = report["said"].as_array().expect("a list");
+    let starts = said.iter().filter_map(|line| line.as_str());
+    assert!(
+        starts.filter(|line| line.contains("speech_start")).count() >= 2,
+        "the events of the data channel are shown: {shown}"
     );
 }
