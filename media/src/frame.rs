@@ -38,8 +38,11 @@ pub struct Meta {
     pub is_final: bool,
     /// `seq` of the newest input of the pipeline (remote: of the hop) that caused it; 0 means none.
     pub caused_by: u64,
-    /// The input port of the pipeline (remote: of the hop) that `caused_by` counts on, by its index.
+    /// The input port of the pipeline (remote: of the hop) that `caused_by` counts on, from 1; 0 where that was not said.
     pub caused_port: u16,
+    /// The oldest input of the pipeline without which this frame cannot be made again: its place among all that arrived, from 1.
+    /// The graph's own, which keeps it only for a client that acknowledgements are sent to; it never travels.
+    pub since: u64,
     /// After this instant nobody wants it.
     pub deadline: Option<Timestamp>,
     /// A worker's own time for it, its queue included; only on frames that come from a remote hop.

@@ -228,6 +228,11 @@ impl BoundedQueue {
         self.entries.front().map(|entry| &entry.frame)
     }
 
+    /// What it holds, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Frame> {
+        self.entries.iter().map(|entry| &entry.frame)
+    }
+
     /// How long the oldest frame has been here.
     #[must_use]
     pub fn oldest_wait(&self, now: Timestamp) -> Option<Duration> {

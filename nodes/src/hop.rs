@@ -1,12 +1,25 @@
 //! What passes between the graph and a hop that is not in place: a thread, a gRPC stream, or anything later.
 //!
 //! The graph numbers the frames that it sends to a hop from 1 by 1 per port in `meta.seq`. A hop's output names in `meta.caused_by`
-//! the newest of those numbers that caused it, and in `meta.service` the worker's own time; from the two the graph derives queue,
-//! wire and service time and restores the pipeline's own numbering. A hop takes only as many frames as it gave credit for.
+//! the newest of those numbers that caused it, in `meta.caused_port` the input port that it counts on (from 1; 0 if it does not know),
+//! and in `meta.service` the worker's own time; from these the graph derives queue, wire and service time and restores the
+//! pipeline's own numbering. A hop takes only as many frames as it gave credit for.
+//!
+//! What the end of an input makes a hop say is caused by the number behind its last frame.
+//!
+//! What a hop was sent is not consumed before it says so ([`HopEvent::Acknowledged`]): a hop whose other side knows no
+//! acknowledgements takes an answer for one.
 
 use tidegate_media::Frame;
 
 use crate::error::Error;
+use crate::node::Hold;
+
+/// A port as `meta.caused_port` names it: from 1. A port beyond what that can name is not named.
+#[must_use]
+pub fn port_number(port: usize) -> u16 {
+    u16::try_from(port + 1).unwrap_or(0)
+}
 
 /// From the graph to the hop.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +66,9 @@ pub enum HopEvent {
         /// The frame; see the module's words on `caused_by` and `service`.
         frame: Frame,
     },
+    /// What the hop's state still needs, by `meta.since` of the frames that it was sent: a replay of the whole pipeline would have to
+    /// begin there. Replaces what it said before.
+    Holds(Hold),
     /// Frames that the hop itself did not let pass.
     Dropped {
         /// Why.

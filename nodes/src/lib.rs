@@ -5,6 +5,7 @@
 
 mod builtin;
 pub mod compile;
+mod deterministic;
 pub mod draw;
 pub mod emitted;
 pub mod error;
@@ -20,7 +21,7 @@ pub use compile::{Binding, Grants, Pipeline};
 pub use error::{Code, Error, Fault, Phase};
 pub use hop::{HopCommand, HopEvent};
 pub use manifest::{Diagnostics, Manifest};
-pub use node::{Context, DropReason, Node, NodeError};
+pub use node::{Context, DropReason, Hold, Node, NodeError};
 pub use plan::{Mode, Placement, Plan};
-pub use registry::{NodeType, ParamError, Port, Ports, Registry};
+pub use registry::{NodeType, ParamError, Port, Ports, Registry, Replay};
 pub use stream::{Accepts, StreamFormat};

@@ -46,9 +46,51 @@ pub trait Node: Send {
         Ok(())
     }
 
+    /// From where on it would have to be fed again so that a new node of this kind makes what this one will make, and before that at
+    /// most what this one has made already. Asked after each call while somebody wants to know what may be forgotten.
+    fn holds(&self) -> Hold {
+        Hold::Nothing
+    }
+
     /// The listener was interrupted and the manifest names this node: forget what was begun, emit nothing of it.
     fn on_interrupt(&mut self, cx: &mut Context<'_>) {
         let _ = cx;
+    }
+}
+
+/// What a node's state needs of its input, by `meta.since`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hold {
+    /// Whatever comes next is enough; also for a state that reaches so far back that no replay would restore it.
+    #[default]
+    Nothing,
+    /// The frames from this place on: the least of those that the state was made of.
+    From(u64),
+    /// Nothing now, but it counts its frames: a replay that begins at or before `seen`, the newest place that it was fed from, must begin
+    /// at `from`, so that the count comes out the same.
+    Counts {
+        /// Where it began to count.
+        from: u64,
+        /// The newest place that it was fed from.
+        seen: u64,
+    },
+}
+
+impl Hold {
+    /// Where a replay begins that is to begin no later than at `place`.
+    #[must_use]
+    pub fn begin(self, place: u64) -> u64 {
+        match self {
+            Self::Counts { seen, .. } if place > seen => place,
+            Self::Nothing => place,
+            Self::From(from) | Self::Counts { from, .. } => place.min(from),
+        }
+    }
+}
+
+impl From<Option<u64>> for Hold {
+    fn from(place: Option<u64>) -> Self {
+        place.map_or(Self::Nothing, Self::From)
     }
 }
 

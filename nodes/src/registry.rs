@@ -37,6 +37,17 @@ pub trait NodeType: Send + Sync {
         Caps::default()
     }
 
+    /// Whether a replay makes the same again, for these parameters and exact input formats.
+    fn replay(&self, params: &Value, inputs: &[Option<StreamFormat>]) -> Replay {
+        let _ = (params, inputs);
+        Replay::Differs
+    }
+
+    /// What a replay makes: text for people.
+    fn replay_doc(&self) -> &'static str {
+        Replay::Differs.as_str()
+    }
+
     /// Its ports for these parameters.
     ///
     /// # Errors
@@ -69,6 +80,33 @@ pub trait NodeType: Send + Sync {
 pub struct Caps {
     /// Reads or writes files: refused in a stranger's manifest.
     pub files: bool,
+}
+
+/// What becomes of a node's output when its input is replayed into a new node from where [`Node::holds`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Replay {
+    /// The same, byte for byte, wherever it begins.
+    Same,
+    /// The same where it counts from: in a pipeline that is one line, so that nothing else says where a replay begins.
+    SameInLine,
+    /// The same, in sound that is cut into utterances. In sound that is not, what it kept (a filter's memory, the rest of a packet)
+    /// begins anew, which is some milliseconds that differ.
+    SameInUtterances,
+    /// Something else: its state reaches back further than any replay, or it acts on time or chance.
+    Differs,
+}
+
+impl Replay {
+    /// What it means, for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Same => "makes the same again",
+            Self::SameInLine => "makes the same again in a pipeline without branches",
+            Self::SameInUtterances => "makes the same again of sound in utterances",
+            Self::Differs => "does not make the same again",
+        }
+    }
 }
 
 /// A parameter that does not do.

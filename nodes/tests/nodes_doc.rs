@@ -27,6 +27,9 @@ fn reference(registry: &Registry) -> String {
          What a manifest's `type` may name, besides `remote`. Made from the registry by a test; `tidegate nodes TYPE` shows the same.\n\n\
          Parameters stand below `params`. Durations are written with their unit (`200ms`, `1.5s`). Media times are in microseconds. Costs \
          are medians of `cargo run --release -p tidegate-nodes --example cost` on one core of a small cloud machine.\n\n\
+         A worker is deterministic, and says so when a session opens, if all nodes of its pipeline make the same again when their input is replayed \
+         after a failover, no two paths meet and no frame interrupts. Of sound in utterances a replay begins where the utterance did; of other sound \
+         what a node kept is lost then, some milliseconds.\n\n\
          | type | does |\n| --- | --- |\n",
     );
     for node_type in registry.iter() {
@@ -57,6 +60,8 @@ fn section(text: &mut String, node_type: &dyn NodeType) {
         text,
         "\n## {name}\n\n{summary}\n\nRuns {place}. Costs {cost}.{files}\n"
     );
+    let again = node_type.replay_doc();
+    let _written = writeln!(text, "When its input is replayed it {again}.\n");
     let schema = node_type.schema();
     parameters(text, &schema);
     ports(text, node_type, &schema);

@@ -109,6 +109,7 @@ pub(crate) fn frame() -> impl Strategy<Value = Frame> {
             is_final: rest.2[0],
             caused_by: numbers.4,
             caused_port: 0,
+            since: 0,
             deadline: rest.0.map(|left| NOW + left),
             service: rest.1,
             replayed: rest.2[1],

@@ -105,11 +105,12 @@ fn ports(list: &Value) -> String {
 /// Everything about one type.
 fn page(about: &Value) -> String {
     let mut text = format!(
-        "{}\n  {}\n\nplacement  {}\ncost       {}\n",
+        "{}\n  {}\n\nplacement  {}\ncost       {}\nreplayed   it {}\n",
         word(&about["type"]),
         word(&about["summary"]),
         word(&about["placement"]),
         word(&about["cost"]),
+        word(&about["replay"]),
     );
     for (title, key) in [("inputs", "inputs"), ("outputs", "outputs")] {
         let _ = write!(text, "\n{title}\n{}", port_rows(&about[key]));

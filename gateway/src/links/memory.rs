@@ -142,6 +142,7 @@ impl Link for MemoryLink {
         Features {
             credits: false,
             stats: self.measured,
+            acks: false,
         }
     }
 

@@ -3,8 +3,9 @@
 //! Checks what the schema cannot: that a port is this client's, that numbers count by one, that a frame has the format that `open`
 //! named. A client that breaks a rule gets an error that names the message.
 
-use tidegate_media::{Frame, Kind, Payload};
+use tidegate_media::{Frame, Kind, Meta, Payload};
 use tidegate_nodes::graph::Mode;
+use tidegate_nodes::hop::port_number;
 use tidegate_nodes::stream::AudioPattern;
 use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
 use tidegate_proto::PortName;
@@ -18,7 +19,11 @@ use crate::session::link::{Features, LinkEvent, LinkMessage, OpenedInfo};
 use crate::session::ports::PortFacts;
 
 /// Features that this gateway offers.
-const FEATURES: [&str; 2] = [message::feature::CREDITS, message::feature::STATS];
+const FEATURES: [&str; 3] = [
+    message::feature::CREDITS,
+    message::feature::STATS,
+    message::feature::ACKS,
+];
 
 /// One client's side of the native stream.
 pub(crate) struct Native {
@@ -76,6 +81,7 @@ impl Native {
         Features {
             credits: has(message::feature::CREDITS),
             stats: has(message::feature::STATS),
+            acks: has(message::feature::ACKS),
         }
     }
 
@@ -240,12 +246,30 @@ impl Native {
             .map(|i| i.name.clone())
     }
 
+    /// The input that a frame's cause counts on, where this client has several. What another client's input caused, in a shared
+    /// session, has no cause that this one could know.
+    fn caused_port(&self, meta: &mut Meta) -> Option<PortName> {
+        let is_cause = |input: &Input| port_number(input.index) == meta.caused_port;
+        match &self.inputs[..] {
+            [only] if is_cause(only) => None,
+            inputs => {
+                let found = inputs.iter().find(|input| is_cause(input));
+                if found.is_none() {
+                    meta.caused_by = 0;
+                }
+                found
+                    .filter(|_| meta.caused_by > 0)
+                    .map(|input| input.name.clone())
+            }
+        }
+    }
+
     /// The message that the session's words mean; `None` where the native stream has none.
     pub(crate) fn encode(&mut self, message: LinkMessage) -> Option<ServerMessage> {
         Some(match message {
-            LinkMessage::Frame { output, frame } => ServerMessage::Frame {
+            LinkMessage::Frame { output, mut frame } => ServerMessage::Frame {
                 port: self.name(output)?,
-                caused_port: None,
+                caused_port: self.caused_port(&mut frame.meta),
                 frame,
             },
             LinkMessage::Opened(info) => ServerMessage::Opened(Box::new(self.opened(*info))),
@@ -266,6 +290,10 @@ impl Native {
                 bytes,
             }),
             LinkMessage::Ack { input, seq } => ServerMessage::Ack(Ack {
+                port: self.input_name(input)?,
+                seq,
+            }),
+            LinkMessage::ReplayFrom { input, seq } => ServerMessage::ReplayFrom(Ack {
                 port: self.input_name(input)?,
                 seq,
             }),
@@ -319,7 +347,7 @@ impl Native {
             },
             pipeline: info.pipeline,
             gateway: env!("CARGO_PKG_VERSION").to_owned(),
-            deterministic: false,
+            deterministic: info.deterministic,
         }
     }
 }

@@ -8,8 +8,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tidegate_media::Timestamp;
+use tidegate_nodes::hop::port_number;
 use tidegate_nodes::node::{Context as NodeContext, Effects, Node};
-use tidegate_nodes::{Code, Error, HopCommand, HopEvent};
+use tidegate_nodes::{Code, Error, Hold, HopCommand, HopEvent};
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
@@ -46,8 +47,10 @@ pub(crate) struct OffloadHop {
     commands: VecDeque<(Timestamp, HopCommand)>,
     events: VecDeque<HopEvent>,
     timer: Option<Timestamp>,
-    /// Newest number handled on any port, which is what a timer's output is caused by.
-    newest: u64,
+    /// Port and number of the newest frame handled, which is what a timer's output is caused by.
+    newest: (u16, u64),
+    /// What it was last said that the node holds.
+    holds: Hold,
     outputs: usize,
     open_inputs: Vec<bool>,
     /// Nothing is joined to its inputs: it begins and ends by itself.
@@ -59,7 +62,8 @@ struct Batch {
     node: Box<dyn Node>,
     events: Vec<HopEvent>,
     timer: Option<Timestamp>,
-    newest: u64,
+    newest: (u16, u64),
+    holds: Hold,
     open_inputs: Vec<bool>,
     generator: bool,
     outputs: usize,
@@ -93,7 +97,8 @@ impl OffloadHop {
             commands: VecDeque::new(),
             events,
             timer: generator.then_some(Timestamp::ZERO),
-            newest: 0,
+            newest: (0, 0),
+            holds: Hold::Nothing,
             outputs,
             open_inputs: joined,
             generator,
@@ -115,6 +120,7 @@ impl OffloadHop {
             events: Vec::new(),
             timer: self.timer,
             newest: self.newest,
+            holds: self.holds,
             open_inputs: std::mem::take(&mut self.open_inputs),
             generator: self.generator,
             outputs: self.outputs,
@@ -132,6 +138,7 @@ impl OffloadHop {
                 self.node = Some(batch.node);
                 self.timer = batch.timer;
                 self.newest = batch.newest;
+                self.holds = batch.holds;
                 self.open_inputs = batch.open_inputs;
                 self.events.extend(batch.events);
                 self.over |= batch.over;
@@ -166,7 +173,7 @@ impl Batch {
             match command {
                 HopCommand::Frame { port, frame } => {
                     let seq = frame.meta.seq;
-                    self.newest = self.newest.max(seq);
+                    self.newest = (port_number(port), seq);
                     self.call(clock, since, id, |node, cx| node.on_frame(cx, port, frame));
                     self.events.push(HopEvent::Acknowledged { port, seq });
                     self.events.push(HopEvent::Credit {
@@ -176,6 +183,9 @@ impl Batch {
                     });
                 }
                 HopCommand::End { port } => {
+                    if self.newest.0 == port_number(port) {
+                        self.newest.1 += 1;
+                    }
                     self.call(clock, since, id, |node, cx| node.on_end(cx, port));
                     if let Some(open) = self.open_inputs.get_mut(port) {
                         *open = false;
@@ -216,9 +226,15 @@ impl Batch {
         }
         let service = clock.now().saturating_since(since);
         for (port, mut frame) in effects.frames {
-            frame.meta.caused_by = self.newest;
+            (frame.meta.caused_port, frame.meta.caused_by) = self.newest;
             frame.meta.service = Some(service);
             self.events.push(HopEvent::Frame { port, frame });
+        }
+        // Behind what was made of the old state, and before what feeds the new one is acknowledged.
+        let holds = self.node.holds();
+        if holds != self.holds {
+            self.holds = holds;
+            self.events.push(HopEvent::Holds(holds));
         }
         if effects.ended && self.generator {
             self.over = true;

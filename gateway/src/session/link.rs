@@ -124,8 +124,11 @@ pub(crate) enum LinkMessage {
         frames: u32,
         bytes: u64,
     },
-    /// An input was consumed up to this number (feature `credits`).
+    /// All that was made of an input's frames up to this number was sent before (features `acks` and `credits`).
     Ack { input: usize, seq: u64 },
+    /// A replay of this input would have to begin here, although later frames were acknowledged; one above these takes that back
+    /// (feature `acks`).
+    ReplayFrom { input: usize, seq: u64 },
     /// Whoever feeds this input is asked for a key frame.
     KeyFrameWanted { input: usize },
     /// Figures per hop (feature `stats`).
@@ -147,6 +150,8 @@ pub(crate) struct OpenedInfo {
     pub(crate) inputs: Vec<(usize, String, StreamFormat)>,
     /// Outputs that this client hears: index, name, format it gets.
     pub(crate) outputs: Vec<(usize, String, StreamFormat)>,
+    /// The same input from a replay point on gives the same outputs.
+    pub(crate) deterministic: bool,
     pub(crate) message_bytes: u64,
     pub(crate) session_limit: Option<Duration>,
     pub(crate) idle_limit: Option<Duration>,
@@ -183,4 +188,6 @@ pub(crate) struct Features {
     pub(crate) credits: bool,
     /// `stats` messages once a second.
     pub(crate) stats: bool,
+    /// `ack` and `replay_from` for inputs.
+    pub(crate) acks: bool,
 }

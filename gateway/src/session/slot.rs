@@ -2,7 +2,7 @@
 
 use metrics::Gauge;
 use tidegate_media::Timestamp;
-use tidegate_nodes::graph::EgressId;
+use tidegate_nodes::graph::{Consumed, EgressId};
 
 use super::link::{Features, Link, LinkMessage, WebrtcStats};
 
@@ -54,6 +54,10 @@ pub(super) struct SlotInput {
     pub(super) bytes: u64,
     /// Newest number taken from the client.
     pub(super) seq: u64,
+    /// Newest number acknowledged.
+    pub(super) acknowledged: u64,
+    /// Where the client believes that a replay must begin, if that is not right behind what was acknowledged.
+    pub(super) replay_from: Option<u64>,
 }
 
 /// An output that the client hears.
@@ -65,6 +69,26 @@ pub(super) struct SlotOutput {
     pub(super) granted: u32,
     /// What the client's own credit leaves, if it uses that feature.
     pub(super) client_frames: Option<u32>,
+}
+
+impl SlotInput {
+    /// An input that a client begins to feed.
+    pub(super) const fn new(input: usize) -> Self {
+        Self {
+            input,
+            ended: false,
+            frames: INPUT_FRAMES,
+            bytes: INPUT_BYTES,
+            seq: 0,
+            acknowledged: 0,
+            replay_from: None,
+        }
+    }
+
+    /// Whether its client is to be given new credit: it has used half of it.
+    pub(super) const fn is_low(&self) -> bool {
+        !self.ended && (self.frames <= INPUT_FRAMES / 2 || self.bytes <= INPUT_BYTES / 2)
+    }
 }
 
 impl Slot {
@@ -95,21 +119,39 @@ impl Slot {
             })
     }
 
-    /// Fills the client's credit of an input up, once half of it is used.
-    pub(super) fn refill(&mut self, now: Timestamp, input: usize) {
-        let Some(slot) = self.inputs.iter_mut().find(|slot| slot.input == input) else {
-            return;
-        };
-        if slot.ended || slot.frames > INPUT_FRAMES / 2 && slot.bytes > INPUT_BYTES / 2 {
+    /// Tells the client how far an input is consumed, if that is news. A client that does not read is told later: what it is told
+    /// is counted by what its link takes.
+    pub(super) fn acknowledge(&mut self, now: Timestamp, at: usize, consumed: Consumed) {
+        if self.link.window() == 0 {
             return;
         }
+        let slot = &mut self.inputs[at];
+        let input = slot.input;
+        // The numbers of a client that was here before are none of its own.
+        let seq = consumed.acknowledged.min(slot.seq).max(slot.acknowledged);
+        // What it was allowed to forget is not asked for again.
+        let kept = slot.replay_from.unwrap_or(slot.acknowledged + 1);
+        let from = consumed.replay_from.max(kept).min(seq + 1);
+        let held = (from <= seq).then_some(from);
+        if self.features.acks && held != slot.replay_from {
+            // Before the acknowledgement, which would have the frames forgotten.
+            slot.replay_from = held;
+            self.link
+                .send(now, LinkMessage::ReplayFrom { input, seq: from });
+        }
+        if seq > slot.acknowledged {
+            slot.acknowledged = seq;
+            self.link.send(now, LinkMessage::Ack { input, seq });
+        }
+    }
+
+    /// Fills the client's credit of an input up.
+    pub(super) fn refill(&mut self, now: Timestamp, at: usize) {
+        let slot = &mut self.inputs[at];
+        let input = slot.input;
         let (frames, bytes) = (INPUT_FRAMES - slot.frames, INPUT_BYTES - slot.bytes);
         slot.frames = INPUT_FRAMES;
         slot.bytes = INPUT_BYTES;
-        let seq = slot.seq;
-        if seq > 0 {
-            self.link.send(now, LinkMessage::Ack { input, seq });
-        }
         self.link.send(
             now,
             LinkMessage::Credit {

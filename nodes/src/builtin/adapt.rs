@@ -5,7 +5,7 @@
 
 use tidegate_media::{Audio, Frame, MediaTime, Meta, Payload};
 
-use crate::node::{Context, DropReason, Node, NodeError};
+use crate::node::{Context, DropReason, Hold, Node, NodeError};
 
 /// A node that makes one frame of each: the function turns a payload into another, or says why the frame goes no further.
 pub(super) fn map<F>(function: F) -> Box<dyn Node>
@@ -64,6 +64,8 @@ pub(super) struct Recut<C> {
     cutter: C,
     /// Marks of the newest input; `None` before the first.
     meta: Option<Meta>,
+    /// Where the utterance began that is worked on. Sound without utterances has no place to begin anew at.
+    since: Option<u64>,
     pieces: Pieces,
 }
 
@@ -75,6 +77,7 @@ impl<C: Cutter> Recut<C> {
         Box::new(Self {
             cutter,
             meta: None,
+            since: None,
             pieces: Pieces::new(),
         })
     }
@@ -109,12 +112,17 @@ impl<C: Cutter> Node for Recut<C> {
         {
             self.cutter.flush(&mut self.pieces)?;
             self.emit(cx, false);
+            self.since = None;
         }
         self.meta = Some(frame.meta);
+        if frame.meta.utterance > 0 {
+            self.since.get_or_insert(frame.meta.since);
+        }
         self.cutter
             .push(frame.meta.media_time, audio, &mut self.pieces)?;
         if frame.meta.is_final {
             self.cutter.flush(&mut self.pieces)?;
+            self.since = None;
         }
         self.emit(cx, frame.meta.is_final);
         Ok(())
@@ -123,12 +131,18 @@ impl<C: Cutter> Node for Recut<C> {
     fn on_end(&mut self, cx: &mut Context<'_>, _: usize) -> Result<(), NodeError> {
         self.cutter.flush(&mut self.pieces)?;
         self.emit(cx, false);
+        self.since = None;
         Ok(())
+    }
+
+    fn holds(&self) -> Hold {
+        self.since.into()
     }
 
     fn on_interrupt(&mut self, _: &mut Context<'_>) {
         self.cutter.reset();
         self.meta = None;
+        self.since = None;
         self.pieces.clear();
     }
 }

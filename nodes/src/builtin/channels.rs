@@ -9,7 +9,7 @@ use super::params::within;
 use super::pcm::any_pcm;
 use super::typed::{Inputs, Typed, audio_input};
 use crate::node::Node;
-use crate::registry::{ParamError, Port, Ports};
+use crate::registry::{ParamError, Port, Ports, Replay};
 use crate::stream::StreamFormat;
 
 /// Most channels on either side.
@@ -37,6 +37,7 @@ impl Typed for Channels {
     const SUMMARY: &'static str =
         "Maps channels: mono to stereo and back, a choice of them, or any mixture by a matrix.";
     const COST: &'static str = "1.5 µs for 20 ms of 48 kHz";
+    const REPLAY: Replay = Replay::Same;
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
         match (params.channels, &params.pick, &params.matrix) {

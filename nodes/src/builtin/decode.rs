@@ -8,7 +8,7 @@ use tidegate_media::{Audio, AudioDecoder, AudioFormat, Codec, Kind, Payload};
 use super::adapt::map;
 use super::typed::{Inputs, Typed, audio_input};
 use crate::node::{DropReason, Node};
-use crate::registry::{ParamError, Port, Ports};
+use crate::registry::{ParamError, Port, Ports, Replay};
 use crate::stream::{Accepts, StreamFormat};
 
 pub(super) struct Decode;
@@ -78,6 +78,7 @@ impl Typed for Decode {
                                    as they come from the network go to audio.dejitter instead.";
     const COST: &'static str =
         "Opus: 31 µs for 20 ms to 48 kHz mono, 22 µs to 16 kHz; G.711: under 1 µs";
+    const REPLAY_DOC: &'static str = "makes the same again, except of Opus";
 
     fn ports(&self, _: &Params) -> Ports {
         let accepts = Accepts::Kind(Kind::Audio);
@@ -94,6 +95,13 @@ impl Typed for Decode {
     ) -> Result<Vec<StreamFormat>, ParamError> {
         let output = params.output(audio_input(inputs, 0)?)?;
         Ok(vec![StreamFormat::audio(output)])
+    }
+
+    fn replay(&self, _: &Params, inputs: Inputs<'_>) -> Replay {
+        match audio_input(inputs, 0) {
+            Ok(format) if format.codec != Codec::Opus => Replay::Same,
+            _ => Replay::Differs,
+        }
     }
 
     fn build(&self, params: Params, inputs: Inputs<'_>) -> Result<Box<dyn Node>, ParamError> {

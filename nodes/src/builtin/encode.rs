@@ -10,7 +10,7 @@ use super::params::{Span, millis, show, within};
 use super::pcm::pcm_at;
 use super::typed::{Inputs, Typed, audio_input};
 use crate::node::{Node, NodeError};
-use crate::registry::{ParamError, Port, Ports};
+use crate::registry::{ParamError, Port, Ports, Replay};
 use crate::stream::{Accepts, StreamFormat};
 
 pub(super) struct Encode;
@@ -123,6 +123,7 @@ impl Typed for Encode {
                                    come in.";
     const COST: &'static str = "Opus: 56 µs (complexity 0) to 150 µs (10) for 20 ms of 48 kHz mono, with 6.5 ms of look-ahead; G.711: \
                                 under 2 µs";
+    const REPLAY_DOC: &'static str = "makes the same again of sound in utterances, except as Opus";
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
         if let Some(bitrate) = params.bitrate {
@@ -158,6 +159,13 @@ impl Typed for Encode {
     ) -> Result<Vec<StreamFormat>, ParamError> {
         let encoder = params.encoder(audio_input(inputs, 0)?)?;
         Ok(vec![StreamFormat::audio(encoder.output())])
+    }
+
+    fn replay(&self, params: &Params, _: Inputs<'_>) -> Replay {
+        match params.codec {
+            Target::Opus => Replay::Differs,
+            Target::Pcmu | Target::Pcma => Replay::SameInUtterances,
+        }
     }
 
     fn build(&self, params: Params, inputs: Inputs<'_>) -> Result<Box<dyn Node>, ParamError> {

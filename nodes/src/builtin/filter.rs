@@ -9,7 +9,7 @@ use super::identity::{any_ports, same_as_input};
 use super::params::within;
 use super::typed::{Inputs, Typed};
 use crate::node::{Context, DropReason, Node, NodeError};
-use crate::registry::{ParamError, Ports};
+use crate::registry::{ParamError, Ports, Replay};
 use crate::stream::StreamFormat;
 
 pub(super) struct Filter;
@@ -72,6 +72,7 @@ impl Typed for Filter {
     const NAME: &'static str = "filter";
     const SUMMARY: &'static str = "Lets frames of any kind pass if they meet a condition; the others are dropped and counted.";
     const COST: &'static str = "under 0.1 µs; 0.6 µs for JSON of 50 bytes, which is parsed";
+    const REPLAY_DOC: &'static str = "makes the same again, except with `every` or `probability`";
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
         if let Some(every) = params.every {
@@ -105,6 +106,14 @@ impl Typed for Filter {
 
     fn outputs(&self, _: &Params, inputs: Inputs<'_>) -> Result<Vec<StreamFormat>, ParamError> {
         same_as_input(inputs)
+    }
+
+    fn replay(&self, params: &Params, _: Inputs<'_>) -> Replay {
+        // A count and a die begin anew.
+        match (params.every, params.probability) {
+            (None, None) => Replay::Same,
+            _ => Replay::Differs,
+        }
     }
 
     fn build(&self, params: Params, _: Inputs<'_>) -> Result<Box<dyn Node>, ParamError> {

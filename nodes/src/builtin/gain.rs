@@ -10,7 +10,7 @@ use super::params::within;
 use super::pcm::any_pcm;
 use super::typed::{Inputs, Typed, audio_input};
 use crate::node::Node;
-use crate::registry::{ParamError, Port, Ports};
+use crate::registry::{ParamError, Port, Ports, Replay};
 use crate::stream::StreamFormat;
 
 pub(super) struct Gain;
@@ -41,6 +41,7 @@ impl Typed for Gain {
     const SUMMARY: &'static str = "Makes sound louder or softer. What exceeds full scale is kept in float samples and clipped \
                                    where they are written as 16 bits or encoded.";
     const COST: &'static str = "0.2 µs for 20 ms of 48 kHz mono";
+    const REPLAY: Replay = Replay::Same;
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
         match (params.gain_db, params.factor) {

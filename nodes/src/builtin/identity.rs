@@ -6,7 +6,7 @@ use tidegate_media::Frame;
 
 use super::typed::{Inputs, Typed};
 use crate::node::{Context, Node, NodeError};
-use crate::registry::{ParamError, Port, Ports};
+use crate::registry::{ParamError, Port, Ports, Replay};
 use crate::stream::{Accepts, StreamFormat};
 
 pub(super) struct Identity;
@@ -22,6 +22,7 @@ impl Typed for Identity {
     const NAME: &'static str = "identity";
     const SUMMARY: &'static str = "Passes frames of any kind on as they are, RTP packets included.";
     const COST: &'static str = "34 ns";
+    const REPLAY: Replay = Replay::Same;
 
     fn ports(&self, _: &Params) -> Ports {
         any_ports("The same frames.")

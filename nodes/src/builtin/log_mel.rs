@@ -23,7 +23,7 @@ use super::params::within;
 use super::pcm::pcm_at;
 use super::typed::{Inputs, Typed};
 use crate::node::{Node, NodeError};
-use crate::registry::{ParamError, Port, Ports};
+use crate::registry::{ParamError, Port, Ports, Replay};
 use crate::stream::StreamFormat;
 
 pub(super) struct LogMel;
@@ -74,6 +74,7 @@ impl Typed for LogMel {
     const NAME: &'static str = "audio.log_mel";
     const SUMMARY: &'static str = "Log-mel features of sound as float32 tensors [windows, bands], by default with Whisper's parameters.";
     const COST: &'static str = "4 µs for 20 ms";
+    const REPLAY: Replay = Replay::SameInUtterances;
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
         within("sample_rate", params.sample_rate, 8_000..=48_000)?;

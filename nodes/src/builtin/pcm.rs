@@ -8,7 +8,7 @@ use super::adapt::map_audio;
 use super::identity::Pass;
 use super::typed::{Inputs, Typed, audio_input};
 use crate::node::Node;
-use crate::registry::{ParamError, Port, Ports};
+use crate::registry::{ParamError, Port, Ports, Replay};
 use crate::stream::{Accepts, AudioPattern, StreamFormat};
 
 /// Uncoded sound of any rate and any number of channels, in either writing.
@@ -51,6 +51,7 @@ impl Typed for Pcm {
     const NAME: &'static str = "audio.pcm";
     const SUMMARY: &'static str = "Writes the same samples as 16-bit integers or as floats. Louder than full scale saturates.";
     const COST: &'static str = "2 µs for 20 ms of 48 kHz mono";
+    const REPLAY: Replay = Replay::Same;
 
     fn ports(&self, _: &Params) -> Ports {
         Ports {

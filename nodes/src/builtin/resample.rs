@@ -10,7 +10,7 @@ use super::params::within;
 use super::pcm::any_pcm;
 use super::typed::{Inputs, Typed, audio_input};
 use crate::node::{Node, NodeError};
-use crate::registry::{ParamError, Port, Ports};
+use crate::registry::{ParamError, Port, Ports, Replay};
 use crate::stream::StreamFormat;
 
 pub(super) struct Resample;
@@ -30,6 +30,7 @@ impl Typed for Resample {
         "Changes the sample rate, anti-aliased; a sound keeps its media time.";
     const COST: &'static str =
         "3 to 6 µs for 20 ms from 48 to 16 kHz, mono; adds up to 10 ms of delay";
+    const REPLAY: Replay = Replay::SameInUtterances;
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
         let rates = Resampler::RATE_MIN..=Resampler::RATE_MAX;

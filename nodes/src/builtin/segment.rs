@@ -8,8 +8,8 @@ use super::params::{Span, millis, show, within_span};
 use super::pcm::any_pcm;
 use super::slices::slices;
 use super::typed::{Inputs, Typed, audio_input};
-use crate::node::{Context, DropReason, Node, NodeError};
-use crate::registry::{ParamError, Port, Ports};
+use crate::node::{Context, DropReason, Hold, Node, NodeError};
+use crate::registry::{ParamError, Port, Ports, Replay};
 use crate::stream::StreamFormat;
 
 pub(super) struct Segment;
@@ -39,6 +39,7 @@ impl Typed for Segment {
     const SUMMARY: &'static str = "Collects each utterance, as `audio.vad` marks them, into one frame. Sound without marks is cut at \
                                    the longest length.";
     const COST: &'static str = "2 µs for 20 ms of 48 kHz mono";
+    const REPLAY: Replay = Replay::SameInUtterances;
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
         within_span("max_length", params.max_length, 100, 120_000)?;
@@ -77,6 +78,7 @@ impl Typed for Segment {
             shortest: bytes(params.min_length),
             data: Vec::new(),
             meta: None,
+            since: None,
             pieces: 0,
             frames: 0,
         }))
@@ -91,6 +93,8 @@ struct Collector {
     data: Vec<u8>,
     /// Of the utterance that is collected, with the media time of what is in `data`.
     meta: Option<Meta>,
+    /// Where it began; of sound without utterances, where what is in `data` did.
+    since: Option<u64>,
     /// Frames that were made of this utterance.
     pieces: u32,
     /// Frames that came of it since.
@@ -127,6 +131,7 @@ impl Collector {
     fn forget(&mut self) {
         self.data.clear();
         self.meta = None;
+        self.since = None;
         self.pieces = 0;
         self.frames = 0;
     }
@@ -150,6 +155,9 @@ impl Node for Collector {
             }
             if self.data.is_empty() {
                 let meta = frame.meta;
+                if self.meta.is_none() || meta.utterance == 0 {
+                    self.since = Some(meta.since);
+                }
                 self.meta = Some(Meta { media_time, ..meta });
             }
             self.data.extend_from_slice(&audio.data);
@@ -165,6 +173,10 @@ impl Node for Collector {
             self.close(cx);
         }
         Ok(())
+    }
+
+    fn holds(&self) -> Hold {
+        self.since.into()
     }
 
     fn on_interrupt(&mut self, _: &mut Context<'_>) {

@@ -19,7 +19,7 @@ use super::pcm::{any_pcm, pcm_at};
 use super::typed::{Inputs, Typed};
 use crate::node::{Context, Node, NodeError};
 use crate::plan::Placement;
-use crate::registry::{Caps, ParamError, Port, Ports};
+use crate::registry::{Caps, ParamError, Port, Ports, Replay};
 use crate::stream::{Accepts, StreamFormat};
 
 /// Least and most bytes of a recording; WAV cannot count beyond 4 GiB.
@@ -68,6 +68,7 @@ impl Typed for Tap {
                                    session.";
     const COST: &'static str =
         "a write to the page cache, about 3 µs for 20 ms; Opus as audio.encode";
+    const REPLAY: Replay = Replay::Same;
     const PLACEMENT: Placement = Placement::Offload;
     const CAPS: Caps = Caps { files: true };
 

@@ -7,7 +7,7 @@ use tidegate_media::AudioFormat;
 
 use crate::node::Node;
 use crate::plan::Placement;
-use crate::registry::{Caps, NodeType, ParamError, Ports, Registry};
+use crate::registry::{Caps, NodeType, ParamError, Ports, Registry, Replay};
 use crate::stream::StreamFormat;
 
 /// Exact formats of a node's inputs in port order; `None` where nothing is joined.
@@ -23,6 +23,9 @@ pub(super) trait Typed: Send + Sync + 'static {
     const COST: &'static str;
     const PLACEMENT: Placement = Placement::InPlace;
     const CAPS: Caps = Caps { files: false };
+    /// What a replay makes, unless [`Typed::replay`] knows better.
+    const REPLAY: Replay = Replay::Differs;
+    const REPLAY_DOC: &'static str = Self::REPLAY.as_str();
 
     /// What the struct's types cannot say: ranges, and what goes together.
     fn check(&self, params: &Self::Params) -> Result<(), ParamError> {
@@ -39,6 +42,12 @@ pub(super) trait Typed: Send + Sync + 'static {
         params: &Self::Params,
         inputs: Inputs<'_>,
     ) -> Result<Vec<StreamFormat>, ParamError>;
+
+    /// As [`NodeType::replay`], for parameters that were checked.
+    fn replay(&self, params: &Self::Params, inputs: Inputs<'_>) -> Replay {
+        let _ = (params, inputs);
+        Self::REPLAY
+    }
 
     /// The node, for parameters that were checked.
     fn build(&self, params: Self::Params, inputs: Inputs<'_>) -> Result<Box<dyn Node>, ParamError>;
@@ -82,6 +91,15 @@ impl<T: Typed> NodeType for Untyped<T> {
 
     fn caps(&self) -> Caps {
         T::CAPS
+    }
+
+    fn replay(&self, params: &Value, inputs: Inputs<'_>) -> Replay {
+        let params = self.params(params);
+        params.map_or(Replay::Differs, |params| self.0.replay(&params, inputs))
+    }
+
+    fn replay_doc(&self) -> &'static str {
+        T::REPLAY_DOC
     }
 
     fn ports(&self, params: &Value) -> Result<Ports, ParamError> {

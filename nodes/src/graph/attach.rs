@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidegate_media::{Codec, Kind, Timestamp};
 
 use super::build::make;
+use super::consumed::Arrivals;
 use super::gate::Gate;
 use super::pacer::Pacer;
 use super::state::{Dest, Egress, InPlace, Newest, Port, Vacant, Work};
@@ -12,8 +13,9 @@ use super::stats::{HopStats, Role};
 use super::topology::Gates;
 use super::{EgressId, Graph, Listener, Mode};
 use crate::compile::{Conversion, conversions};
+use crate::deterministic::repeats;
 use crate::error::{Code, Error};
-use crate::node::{DropReason, Node};
+use crate::node::{DropReason, Hold, Node};
 use crate::stream::{Accepts, AudioPattern, StreamFormat};
 
 /// Nodes of a client's conversions, not yet in the graph, each with its row in the stats.
@@ -47,6 +49,7 @@ impl Graph {
             return Err(Error::new(Code::BadRequest, text));
         }
         let chain = conversions(format, &admitted(planned.format))?;
+        let repeats = self.repeats(format, &chain);
         let chain = self.build_chain(&name, format, &chain)?;
         let gates = Arc::clone(&self.topology.input_gates[input]);
         let chain = self.add_chain(chain, &gates, ChainEnd::Input(input));
@@ -54,6 +57,9 @@ impl Graph {
         ingress.client = Some(format);
         ingress.mode = Some(mode);
         ingress.chain = chain;
+        ingress.repeats = repeats;
+        // Another client counts anew.
+        ingress.arrivals = Arrivals::default();
         self.apply_modes(now);
         Ok(())
     }
@@ -96,6 +102,7 @@ impl Graph {
         let (name, format, queue) = (planned.name.clone(), planned.format, planned.queue);
         let steps = conversions(format, &listener.accepts)?;
         let heard = steps.last().map_or(format, |step| step.output);
+        let repeats = self.repeats(format, &steps);
         let chain = self.build_chain(&name, format, &steps)?;
         let id = EgressId(self.next_egress);
         self.next_egress += 1;
@@ -120,10 +127,13 @@ impl Graph {
             mode: listener.mode,
             credit: listener.metered.then_some(0),
             chain,
+            repeats,
             head,
             gate: Gate::new(&queue),
             pacer: paced.then(Pacer::default),
             seq: 0,
+            newest: (0, 0),
+            since: u64::MAX,
             ended: false,
         });
         self.apply_modes(now);
@@ -230,6 +240,20 @@ impl Graph {
         Ok(chain)
     }
 
+    /// Whether conversions make the same again of the same.
+    fn repeats(&self, mut format: StreamFormat, steps: &[Conversion]) -> bool {
+        steps.iter().all(|step| {
+            let input = std::mem::replace(&mut format, step.output);
+            repeats(
+                &self.conversions,
+                step.node_type,
+                &step.params,
+                &[Some(input)],
+                false,
+            )
+        })
+    }
+
     /// The row of a conversion, which clients at the same place share.
     fn conversion_row(&mut self, id: &str, node_type: &str) -> usize {
         let mut rows = self.stats.iter();
@@ -273,6 +297,8 @@ impl Graph {
             node,
             stat,
             newest: Newest::default(),
+            hold: Hold::Nothing,
+            since: u64::MAX,
             ports,
             port_count: 1,
             open_edges: vec![1],
@@ -299,6 +325,7 @@ impl Graph {
         for node in chain {
             self.nodes[node].node = Box::new(Vacant);
             self.nodes[node].ended = true;
+            self.nodes[node].hold = Hold::Nothing;
             self.timers[node] = Timestamp::MAX;
             self.vacant.push(node);
         }

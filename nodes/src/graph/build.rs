@@ -12,8 +12,9 @@ use super::state::{
 use super::stats::{HopStats, Role};
 use super::topology::{Topology, shared_queue};
 use super::{Graph, Probe, State};
+use crate::deterministic::deterministic;
 use crate::error::{Code, Error};
-use crate::node::{Effects, Node};
+use crate::node::{Effects, Hold, Node};
 use crate::plan::{Placement, Plan, PlanHop, Source, Target};
 use crate::registry::Registry;
 use crate::stream::StreamFormat;
@@ -60,7 +61,10 @@ impl Graph {
             egresses: Vec::new(),
             next_egress: 0,
             stats: stats_of(&plan),
+            tracking: None,
+            deterministic: deterministic(&plan, registry),
             now: Timestamp::ZERO,
+            ended: Newest::default(),
             work: Vec::new(),
             effects: Effects::default(),
             outputs: VecDeque::new(),
@@ -94,10 +98,13 @@ impl Graph {
             self.inputs.push(Ingress {
                 stat,
                 seq: 0,
+                heard: Timestamp::ZERO,
                 client: None,
                 mode: None,
                 chain: Vec::new(),
+                repeats: true,
                 ended: false,
+                arrivals: super::consumed::Arrivals::default(),
                 key_asked: None,
             });
             // An input's port has the input's own number.
@@ -127,6 +134,8 @@ impl Graph {
             node,
             stat: index,
             newest: Newest::default(),
+            hold: Hold::Nothing,
+            since: u64::MAX,
             ports: self.ports.len(),
             port_count: hop.outputs.len(),
             open_inputs: edges.iter().filter(|count| **count > 0).count(),
@@ -174,6 +183,7 @@ impl Graph {
             ports: self.ports.len(),
             outputs: vec![HopOutput::default(); hop.outputs.len()],
             silenced: false,
+            hold: Hold::Nothing,
             ended: false,
         });
         let ports = hop.outputs.len();

@@ -4,7 +4,7 @@ use tidegate_media::{Frame, Timestamp};
 
 use super::Graph;
 use super::io::Stage;
-use super::state::{Dest, Newest, Port, Work};
+use super::state::{Dest, InPlace, Newest, Port, Work};
 use super::stats::HopStats;
 use crate::error::{Code, Error};
 use crate::node::{Context, Node, NodeError};
@@ -22,7 +22,9 @@ impl Graph {
         slot.newest = slot.newest.max(Newest {
             ingress: frame.meta.ingress,
             caused_by: frame.meta.caused_by,
+            caused_port: frame.meta.caused_port,
         });
+        slot.since = slot.hold.begin(frame.meta.since);
         let frame = self.effects.frames.pop()?;
         let before = if stats.sample() {
             Some(self.probe.now())
@@ -34,6 +36,9 @@ impl Graph {
         if let Some(before) = before {
             let took = self.probe.now().saturating_since(before);
             self.probe.record(slot.stat, Stage::Service, took);
+        }
+        if self.tracking.is_some() {
+            slot.hold = slot.node.holds();
         }
         if result.is_ok() && self.is_plain() {
             return self.settle_one(index);
@@ -50,6 +55,7 @@ impl Graph {
         work: impl FnOnce(&mut dyn Node, &mut Context<'_>) -> Result<(), NodeError>,
     ) {
         let slot = &mut self.nodes[index];
+        slot.since = slot.hold.begin(u64::MAX);
         let timed = self.stats[slot.stat].sample();
         let mut cx = Context::new(now, &mut self.effects);
         let before = if timed { Some(self.probe.now()) } else { None };
@@ -57,6 +63,9 @@ impl Graph {
         if let Some(before) = before {
             let took = self.probe.now().saturating_since(before);
             self.probe.record(slot.stat, Stage::Service, took);
+        }
+        if self.tracking.is_some() {
+            slot.hold = slot.node.holds();
         }
         self.settle(index, result);
     }
@@ -82,7 +91,7 @@ impl Graph {
             let (stats, port) = (&mut self.stats[slot.stat], &mut self.ports[port]);
             if let ([to], false) = (&port.dests[..], port.interrupts) {
                 let to = *to;
-                stamp(slot.newest, stats, port, frame);
+                stamp(slot, stats, port, frame);
                 return Some(to);
             }
         }
@@ -116,7 +125,7 @@ impl Graph {
             }
             let number = slot.ports + port;
             let (stats, port) = (&mut self.stats[stat], &mut self.ports[number]);
-            stamp(slot.newest, stats, port, &mut frame);
+            stamp(slot, stats, port, &mut frame);
             self.route_later(number, frame);
         }
         let top = top.min(self.work.len());
@@ -155,7 +164,8 @@ impl Graph {
 /// Numbers and counts a frame that a node made. What already stands in it is not written again: the next move reads it in one
 /// piece, and would have to wait for the stores.
 #[inline]
-fn stamp(newest: Newest, stats: &mut HopStats, port: &mut Port, frame: &mut Frame) {
+fn stamp(slot: &InPlace, stats: &mut HopStats, port: &mut Port, frame: &mut Frame) {
+    let newest = slot.newest;
     port.seq += 1;
     let meta = &mut frame.meta;
     if meta.seq != port.seq {
@@ -166,6 +176,12 @@ fn stamp(newest: Newest, stats: &mut HopStats, port: &mut Port, frame: &mut Fram
     }
     if meta.caused_by != newest.caused_by {
         meta.caused_by = newest.caused_by;
+    }
+    if meta.caused_port != newest.caused_port {
+        meta.caused_port = newest.caused_port;
+    }
+    if meta.since != slot.since {
+        meta.since = slot.since;
     }
     stats.left(frame.payload.size());
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidegate_media::queue::Shed;
-use tidegate_media::{Frame, Kind, Timestamp};
+use tidegate_media::{Frame, Kind, Meta, Timestamp};
 
 use super::io::Stage;
 use super::state::Egress;
@@ -13,10 +13,13 @@ use crate::node::DropReason;
 
 impl Graph {
     /// Queues a frame for a listener.
-    pub(super) fn offer_egress(&mut self, now: Timestamp, index: usize, frame: Frame) {
+    pub(super) fn offer_egress(&mut self, now: Timestamp, index: usize, mut frame: Frame) {
         let Some(egress) = &mut self.egresses[index] else {
             return;
         };
+        if self.tracking.is_some() {
+            frame.meta.since = egress.since_of_cause(&frame.meta);
+        }
         let stat = self.outlets[egress.output].stat;
         self.stats[stat].arrived(frame.payload.size());
         let held_back = egress.gate.is_full();
@@ -55,9 +58,13 @@ impl Graph {
         }
         egress.seq += 1;
         frame.meta.seq = egress.seq;
+        if frame.meta.since != 0 {
+            frame.meta.since = 0;
+        }
         let (egress, output) = (egress.id, egress.output);
         self.stats[self.outlets[output].stat].left(frame.payload.size());
-        if frame.meta.ingress != Timestamp::ZERO {
+        // What is said a second time was measured when it was said first, or would be late by the length of a failure.
+        if frame.meta.ingress != Timestamp::ZERO && !frame.meta.replayed {
             self.probe.session_latency(egress, frame.age(now));
         }
         self.outputs.push_back(Output::Frame { egress, frame });
@@ -170,6 +177,18 @@ impl Graph {
 const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Egress {
+    /// The oldest input that a frame needs, or another before it with the same cause: who replays knows what came already by cause and
+    /// count, so all of one cause must be made again where one is.
+    fn since_of_cause(&mut self, meta: &Meta) -> u64 {
+        let cause = (meta.caused_port, meta.caused_by);
+        if self.newest != cause {
+            self.newest = cause;
+            self.since = u64::MAX;
+        }
+        self.since = self.since.min(meta.since);
+        self.since
+    }
+
     /// When its oldest frame may leave, if it has credit.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         if self.credit == Some(0) {

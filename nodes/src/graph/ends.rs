@@ -2,8 +2,9 @@
 
 use tidegate_media::Timestamp;
 
-use super::state::{Dest, Place, Work};
+use super::state::{Dest, Newest, Place, Work};
 use super::{Graph, Output, State};
+use crate::hop::port_number;
 
 impl Graph {
     /// A client says that it sends no more.
@@ -15,6 +16,11 @@ impl Graph {
             return;
         }
         ingress.ended = true;
+        self.ended = self.ended.max(Newest {
+            ingress: ingress.heard,
+            caused_by: ingress.seq,
+            caused_port: port_number(input),
+        });
         self.ends_changed = true;
         match ingress.chain.first() {
             Some(&node) => self.work.push(Work::End {
@@ -79,6 +85,8 @@ impl Graph {
             return;
         }
         slot.open_inputs = slot.open_inputs.saturating_sub(1);
+        // The end came behind the input's last frame, whether that has come this far or not.
+        slot.newest = slot.newest.max(self.ended);
         let last = slot.open_inputs == 0;
         if last {
             // Below what on_end emits, so that it comes after that.

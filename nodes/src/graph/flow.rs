@@ -7,6 +7,7 @@ use tidegate_media::{Codec, Frame, Payload, Timestamp};
 
 use super::state::{Dest, Work};
 use super::{Graph, State};
+use crate::hop::port_number;
 use crate::node::DropReason;
 use crate::stream::StreamFormat;
 
@@ -33,9 +34,19 @@ impl Graph {
         }
         ingress.seq = ingress.seq.max(frame.meta.seq);
         frame.meta.caused_by = frame.meta.seq;
+        frame.meta.caused_port = port_number(input);
+        frame.meta.since = match &mut self.tracking {
+            Some(tracking) => {
+                let place = tracking.arrived(frame.meta.caused_port, frame.meta.seq);
+                ingress.arrivals.note(place, frame.meta.seq);
+                place
+            }
+            None => 0,
+        };
         if frame.meta.ingress == Timestamp::ZERO {
             frame.meta.ingress = now;
         }
+        ingress.heard = frame.meta.ingress;
         let port = &self.ports[input];
         let to = match (ingress.chain.first(), &port.dests[..]) {
             (Some(&node), _) => Some(Dest::Node { node, port: 0 }),

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use tidegate_media::queue::{BoundedQueue, Pop, Push, QueueLimits, Shed};
-use tidegate_media::{Frame, Timestamp};
+use tidegate_media::{Frame, Meta, Timestamp};
 
 use crate::plan::{Queue, WhenFull};
 
@@ -150,6 +150,21 @@ impl Gate {
     /// Payload bytes that wait.
     pub(super) const fn bytes(&self) -> u64 {
         self.queue.bytes() as u64 + self.overrun_bytes
+    }
+
+    /// The oldest frame.
+    pub(super) fn front(&self) -> Option<&Meta> {
+        self.queue.front().map(|frame| &frame.meta)
+    }
+
+    /// The oldest input that something in here needs to be made again.
+    pub(super) fn since(&self) -> Option<u64> {
+        let behind = self.overrun.iter().map(|(_, _, frame)| frame);
+        self.queue
+            .iter()
+            .chain(behind)
+            .map(|frame| frame.meta.since)
+            .min()
     }
 
     pub(super) fn next_due(&self) -> Option<Timestamp> {

@@ -8,10 +8,10 @@ use tidegate_media::{Frame, Timestamp};
 use super::flow::matches;
 use super::io::Stage;
 use super::sent::Sent;
-use super::state::Hop;
+use super::state::{Hop, Newest};
 use super::{Graph, Output};
 use crate::error::{Code, Error};
-use crate::hop::{HopCommand, HopEvent};
+use crate::hop::{HopCommand, HopEvent, port_number};
 use crate::node::DropReason;
 
 impl Graph {
@@ -52,10 +52,13 @@ impl Graph {
             frame.meta.seq = input.ring.push(Sent {
                 ingress: frame.meta.ingress,
                 caused_by: frame.meta.caused_by,
+                caused_port: frame.meta.caused_port,
+                since: frame.meta.since,
                 enqueued: now.saturating_sub(pop.waited),
                 sent: now,
             });
             frame.meta.caused_by = 0;
+            frame.meta.caused_port = 0;
             slot.silenced = false;
             let command = HopCommand::Frame { port, frame };
             self.outputs.push_back(Output::Hop {
@@ -104,6 +107,7 @@ impl Graph {
                 }
                 self.measure_hop(hop);
             }
+            HopEvent::Holds(hold) => slot.hold = hold,
             HopEvent::Dropped { reason, frames } => {
                 self.stats[slot.index].drop_frames(reason, frames);
             }
@@ -158,13 +162,22 @@ impl Graph {
             return;
         }
         let number_of_cause = frame.meta.caused_by;
-        let cause = slot.cause(number_of_cause);
+        let cause = slot.cause(frame.meta.caused_port, number_of_cause);
         if slot.unwanted(cause.as_ref(), number_of_cause) {
             self.stats[stat].drop_frames(DropReason::Interrupted, 1);
             return;
         }
-        frame.meta.ingress = cause.map_or(Timestamp::ZERO, |cause| cause.sent.ingress);
-        frame.meta.caused_by = cause.map_or(0, |cause| cause.sent.caused_by);
+        let newest = match cause {
+            Some(cause) if slot.is_of_end(&cause, number_of_cause) => self.ended,
+            Some(cause) => cause.sent.newest(),
+            None => Newest::default(),
+        };
+        frame.meta.ingress = newest.ingress;
+        frame.meta.caused_by = newest.caused_by;
+        frame.meta.caused_port = newest.caused_port;
+        if self.tracking.is_some() {
+            frame.meta.since = cause.map_or(u64::MAX, |cause| slot.since(&cause.sent));
+        }
         let service = frame.meta.service.take();
         let utterance = &mut slot.outputs[port].utterance;
         let first = frame.meta.utterance > *utterance;
@@ -268,15 +281,17 @@ impl Hop {
         self.ports..self.ports + self.outputs.len()
     }
 
-    /// What an answer to the frame of this number was caused by. Ports are numbered each for itself, and an answer does not say which
-    /// it means: of several that were sent this number it is taken to be the one with the newest input. For a number that was
-    /// never sent the newest frame stands in.
-    fn cause(&self, number: u64) -> Option<Cause> {
+    /// What an answer to the frame of this number on this port was caused by. Ports are numbered each for itself: where an answer does
+    /// not say which it means, of several that were sent this number it is taken to be the one with the newest input. For a number
+    /// that was never sent the newest frame stands in.
+    fn cause(&self, port: u16, number: u64) -> Option<Cause> {
         if number == 0 {
             return None;
         }
+        let meant = |input: usize| port == 0 || port_number(input) == port;
         let causes = |sent_only: bool| {
             let inputs = self.inputs.iter().enumerate();
+            let inputs = inputs.filter(|(input, _)| meant(*input));
             let inputs = inputs.filter(move |(_, i)| !sent_only || i.ring.was_sent(number));
             let causes = inputs.filter_map(|(input, slot)| {
                 let exact = slot.ring.get(number);
@@ -295,6 +310,18 @@ impl Hop {
             causes.max_by_key(|cause| (cause.sent.ingress, cause.sent.caused_by))
         };
         causes(true).or_else(|| causes(false))
+    }
+
+    /// The oldest input that an answer needs: what caused it, what the hop keeps, and what it has not done with yet.
+    fn since(&self, cause: &Sent) -> u64 {
+        let waiting = self.inputs.iter().filter_map(|i| i.ring.since(i.flushed));
+        self.hold.begin(waiting.fold(cause.since, u64::min))
+    }
+
+    /// Whether an answer is one to the end of its input, which has the number behind the last frame.
+    fn is_of_end(&self, cause: &Cause, number: u64) -> bool {
+        let input = &self.inputs[cause.input];
+        input.end_sent && number == input.ring.newest() + 1
     }
 
     /// Whether an output was caused by what an interrupt flushed.

@@ -21,6 +21,11 @@
 //! the pipeline has ended; they never end if it has none: then the client's closing ends the session. A hop without outputs is
 //! done when it says that output 0 has ended, or has acknowledged all that it was sent.
 //!
+//! **Consumption.** Where a driver asked for it ([`Graph::track`]), each frame carries in `meta.since` the oldest input without which
+//! it could not be made again: the input's own place, or that of the oldest that the state of a node on its way needed. The least of all that is
+//! under way says what may be acknowledged, the least of that and of what nodes keep says where a replay would begin
+//! ([`Graph::consumed`]). Without it nothing is kept and nothing costs.
+//!
 //! **Time.** Durations of in-place hops are measured for the first eight calls of each hop and then for one of 64.
 //!
 //! Absent from here: clocks, threads, sockets, codecs, and what a node does.
@@ -28,6 +33,7 @@
 mod attach;
 mod build;
 mod call;
+mod consumed;
 mod egress;
 mod ends;
 mod flow;
@@ -49,6 +55,7 @@ use std::sync::Arc;
 use tidegate_media::Timestamp;
 
 pub use self::build::Offloaded;
+pub use self::consumed::Consumed;
 pub use self::gate::OVERRUN_MAX;
 pub use self::io::{EgressId, Input, Listener, Output, Probe, Stage};
 pub use self::pacer::{LEAD, LEAP, WINDOW};
@@ -57,7 +64,8 @@ pub use self::stats::{HopStats, Role};
 pub use self::timers::{TIMER_CALLS_MAX, TIMER_REST};
 pub use crate::plan::Mode;
 
-use self::state::{Egress, FullGates, Hop, InPlace, Ingress, Outlet, Place, Port, Work};
+use self::consumed::Tracking;
+use self::state::{Egress, FullGates, Hop, InPlace, Ingress, Newest, Outlet, Place, Port, Work};
 use self::topology::Topology;
 use crate::error::Error;
 use crate::node::{Effects, Reception};
@@ -86,7 +94,13 @@ pub struct Graph {
     full: FullGates,
     stats: Vec<HopStats>,
 
+    /// How far inputs are consumed is kept track of, since somebody asked.
+    tracking: Option<Tracking>,
+    /// What the plan makes of the same input is always the same.
+    deterministic: bool,
     now: Timestamp,
+    /// The newest frame of the inputs that have ended, which is what their end is caused by.
+    ended: Newest,
     work: Vec<Work>,
     effects: Effects,
     outputs: VecDeque<Output>,
@@ -154,6 +168,15 @@ impl Graph {
         self.stats.get(hop)?.reception
     }
 
+    /// Whether the same input from a replay point on makes the same outputs again, through the conversions of the clients that are
+    /// here now. Holds while nothing is shed.
+    #[must_use]
+    pub fn is_deterministic(&self) -> bool {
+        self.deterministic
+            && self.inputs.iter().all(|input| input.repeats)
+            && self.egresses.iter().flatten().all(|egress| egress.repeats)
+    }
+
     /// The plan that it runs.
     #[must_use]
     pub const fn plan(&self) -> &Arc<Plan> {
@@ -162,6 +185,9 @@ impl Graph {
 
     fn advance(&mut self, now: Timestamp) -> Timestamp {
         self.now = self.now.max(now);
+        if let Some(tracking) = &mut self.tracking {
+            tracking.changed();
+        }
         self.now
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use tidegate_media::Timestamp;
+use tidegate_media::{Meta, Timestamp};
+
+use super::state::Newest;
 
 /// Entries kept for one port. A hop that answers later than this many frames gets the times of the oldest one kept.
 const KEPT_MAX: usize = 1_024;
@@ -15,8 +17,21 @@ const KEPT_AFTER_ACK: u64 = 256;
 pub(super) struct Sent {
     pub(super) ingress: Timestamp,
     pub(super) caused_by: u64,
+    pub(super) caused_port: u16,
+    pub(super) since: u64,
     pub(super) enqueued: Timestamp,
     pub(super) sent: Timestamp,
+}
+
+impl Sent {
+    /// What it was caused by.
+    pub(super) const fn newest(&self) -> Newest {
+        Newest {
+            ingress: self.ingress,
+            caused_by: self.caused_by,
+            caused_port: self.caused_port,
+        }
+    }
 }
 
 /// The frames sent to one input port of a hop, newest last; numbered from 1 by 1.
@@ -27,6 +42,8 @@ pub(super) struct SentRing {
     newest: u64,
     /// Up to here the hop acknowledged or answered.
     settled: u64,
+    /// Up to here it acknowledged.
+    acknowledged: u64,
 }
 
 impl SentRing {
@@ -80,10 +97,40 @@ impl SentRing {
     /// The hop consumed everything up to this number.
     pub(super) fn acknowledged(&mut self, seq: u64) {
         self.answered(seq);
+        self.acknowledged = self.acknowledged.max(seq.min(self.newest));
         let keep_from = self.settled.saturating_sub(KEPT_AFTER_ACK);
         while self.first() < keep_from && !self.entries.is_empty() {
             self.entries.pop_front();
         }
+    }
+
+    /// More may come of an input of which something has come: the hop answered what it has not acknowledged yet, or something else
+    /// that came of the same input is still to be answered. `next` waits to be sent.
+    pub(super) fn is_answering(&self, flushed: u64, next: Option<&Meta>) -> bool {
+        let done = self.acknowledged.max(flushed);
+        let Some(last) = self.get(done) else {
+            return self.settled > done;
+        };
+        let next = match self.get(done + 1) {
+            Some(sent) => Some((sent.caused_port, sent.caused_by, sent.since)),
+            None => next.map(|meta| (meta.caused_port, meta.caused_by, meta.since)),
+        };
+        let same = |(port, cause, since): (u16, u64, u64)| {
+            (port, cause) == (last.caused_port, last.caused_by) || since <= last.since
+        };
+        self.settled > done || next.is_some_and(same)
+    }
+
+    /// The oldest input that something needs that the hop has not acknowledged, frames up to `flushed` left out. What is forgotten
+    /// counts as consumed, since no more than that is kept for anybody.
+    pub(super) fn since(&self, flushed: u64) -> Option<u64> {
+        let done = self.acknowledged.max(flushed);
+        let skipped = usize::try_from((done + 1).saturating_sub(self.first())).ok()?;
+        self.entries
+            .iter()
+            .skip(skipped)
+            .map(|sent| sent.since)
+            .min()
     }
 
     fn first(&self) -> u64 {
@@ -99,6 +146,8 @@ mod tests {
         Sent {
             ingress: Timestamp::from_nanos(at),
             caused_by: at,
+            caused_port: 0,
+            since: at,
             enqueued: Timestamp::from_nanos(at),
             sent: Timestamp::from_nanos(at),
         }
@@ -127,7 +176,12 @@ mod tests {
         assert_eq!(ring.in_flight(), 100);
         assert_eq!(ring.get(43), None);
         assert_eq!(ring.get(44), Some(&sent(44)));
+        assert_eq!(
+            (ring.since(0), ring.since(350)),
+            (Some(301), Some(351)),
+            "what was flushed is not waited for"
+        );
         ring.acknowledged(u64::MAX);
-        assert_eq!(ring.in_flight(), 0);
+        assert_eq!((ring.in_flight(), ring.since(0)), (0, None));
     }
 }

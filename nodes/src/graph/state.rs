@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use tidegate_media::{Frame, Timestamp};
 
+use super::consumed::Arrivals;
 use super::gate::Gate;
 use super::io::EgressId;
 use super::pacer::Pacer;
 use super::sent::SentRing;
 use super::topology::Gates;
-use crate::node::{Context, Node, NodeError};
+use crate::node::{Context, Hold, Node, NodeError};
 use crate::plan::Mode;
 use crate::stream::StreamFormat;
 
@@ -60,6 +61,7 @@ impl Port {
 pub(super) struct Newest {
     pub(super) ingress: Timestamp,
     pub(super) caused_by: u64,
+    pub(super) caused_port: u16,
 }
 
 /// A node that is called in place.
@@ -68,6 +70,10 @@ pub(super) struct InPlace {
     /// Its row in the stats.
     pub(super) stat: usize,
     pub(super) newest: Newest,
+    /// What its state needs, as it said after its last call.
+    pub(super) hold: Hold,
+    /// The oldest input that what the present call makes needs.
+    pub(super) since: u64,
     /// Its output ports lie in the graph's list from here on.
     pub(super) ports: usize,
     pub(super) port_count: usize,
@@ -111,6 +117,8 @@ pub(super) struct Hop {
     pub(super) outputs: Vec<HopOutput>,
     /// An interrupt was sent, and nothing since.
     pub(super) silenced: bool,
+    /// What its state needs, as it says.
+    pub(super) hold: Hold,
     /// Nothing more comes from it.
     pub(super) ended: bool,
 }
@@ -150,13 +158,19 @@ pub(super) enum Place {
 pub(super) struct Ingress {
     pub(super) stat: usize,
     pub(super) seq: u64,
+    /// When the newest frame came.
+    pub(super) heard: Timestamp,
     /// The client that sends to it now.
     pub(super) client: Option<StreamFormat>,
     /// Of the client that sends to it now, or last did.
     pub(super) mode: Option<Mode>,
     /// The client's conversions, in order.
     pub(super) chain: Vec<usize>,
+    /// They make the same again when they are fed the same again.
+    pub(super) repeats: bool,
     pub(super) ended: bool,
+    /// Which places in the order of arrival its frames have.
+    pub(super) arrivals: Arrivals,
     /// When its sender was last asked for a key frame.
     pub(super) key_asked: Option<Timestamp>,
 }
@@ -182,10 +196,15 @@ pub(super) struct Egress {
     pub(super) credit: Option<u64>,
     /// Its conversions, in order.
     pub(super) chain: Vec<usize>,
+    /// They make the same again when they are fed the same again.
+    pub(super) repeats: bool,
     pub(super) head: Dest,
     pub(super) gate: Gate,
     pub(super) pacer: Option<Pacer>,
     pub(super) seq: u64,
+    /// What caused its newest frame, and the oldest input that one of all frames with that cause needs.
+    pub(super) newest: (u16, u64),
+    pub(super) since: u64,
     /// [`super::Output::Ended`] was given.
     pub(super) ended: bool,
 }

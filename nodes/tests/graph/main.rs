@@ -7,10 +7,12 @@
 
 mod backpressure;
 mod clients;
+mod consumed;
 mod flow;
 mod hops;
 mod interrupts;
 mod listeners;
+mod replay;
 mod simulation;
 mod timers;
 mod toolkit;

@@ -12,7 +12,7 @@ use tidegate_media::{
 };
 use tidegate_nodes::StreamFormat;
 
-pub(crate) use self::bench::Bench;
+pub(crate) use self::bench::{Bench, TestProbe};
 pub(crate) use self::nodes::registry;
 pub(crate) use self::sketch::{Sketch, into, out, queue};
 

@@ -98,6 +98,7 @@ impl WireFrame<'_> {
             is_final: self.is_final,
             caused_by: self.caused_by,
             caused_port: 0,
+            since: 0,
             deadline: validate::optional_micros(self.deadline).map(|left| now + left),
             service: validate::optional_micros(self.service),
             replayed: self.replayed,

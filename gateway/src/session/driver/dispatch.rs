@@ -9,7 +9,7 @@ use tidegate_nodes::{Code, Error};
 use super::Driver;
 use crate::metrics::{label, seconds};
 use crate::session::control::End;
-use crate::session::link::LinkMessage;
+use crate::session::link::{Features, LinkMessage};
 use tidegate_nodes::node::Reception;
 
 /// Outputs handled in one round; the graph keeps the rest.
@@ -20,8 +20,10 @@ impl Driver {
     pub(super) fn dispatch(&mut self, now: Timestamp) -> bool {
         self.grant(now);
         let mut progress = false;
+        let mut polled = false;
         for _ in 0..BURST {
             let Some(output) = self.parts.graph.poll_output() else {
+                polled = true;
                 break;
             };
             progress = true;
@@ -38,7 +40,7 @@ impl Driver {
                     }
                     let output = port.output;
                     let ingress = frame.meta.ingress;
-                    if ingress > Timestamp::ZERO {
+                    if ingress > Timestamp::ZERO && !frame.meta.replayed {
                         // What was done for it since `now` counts.
                         let left = self.parts.clock.now();
                         let latency = left.saturating_since(ingress);
@@ -75,7 +77,7 @@ impl Driver {
                 Output::Finished => self.finish(now, End::Finished),
             }
         }
-        self.refill(now);
+        self.answer_inputs(now, polled);
         progress
     }
 
@@ -101,17 +103,28 @@ impl Driver {
         }
     }
 
-    /// Gives clients that use credits new ones for inputs that have room.
-    fn refill(&mut self, now: Timestamp) {
-        let graph = &self.parts.graph;
+    /// Tells clients how far their inputs are consumed, at most once a round each, and gives those that use credits new ones for
+    /// inputs that have room. `polled`: the graph has given out all that it had, so that what is consumed has been sent.
+    fn answer_inputs(&mut self, now: Timestamp, polled: bool) {
+        let graph = &mut self.parts.graph;
         for (_, slot) in &mut self.slots {
-            if !slot.features.credits || slot.closing {
+            let Features { acks, credits, .. } = slot.features;
+            if !(acks || credits) || slot.closing {
                 continue;
             }
             for at in 0..slot.inputs.len() {
-                let input = slot.inputs[at].input;
-                if graph.input_ready(input) {
-                    slot.refill(now, input);
+                let port = &slot.inputs[at];
+                let (input, unacknowledged) = (port.input, port.acknowledged < port.seq);
+                let low = credits && port.is_low() && graph.input_ready(input);
+                // Who does not ask to be told each time is told along with new credit.
+                if polled
+                    && (low || acks && (unacknowledged || port.replay_from.is_some()))
+                    && let Some(consumed) = graph.consumed(input)
+                {
+                    slot.acknowledge(now, at, consumed);
+                }
+                if low {
+                    slot.refill(now, at);
                 }
             }
         }

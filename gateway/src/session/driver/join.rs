@@ -47,6 +47,10 @@ impl Driver {
             return Err(Error::new(Code::UnknownSession, "the session is ending"));
         }
         let placement = self.ports().place(link.as_ref())?;
+        let features = link.features();
+        if features.acks || features.credits {
+            self.parts.graph.track();
+        }
         let mode = link.mode();
         let mut inputs = Vec::new();
         let mut outputs = Vec::new();
@@ -104,6 +108,7 @@ impl Driver {
                 .iter()
                 .map(|&(o, _, f)| (o, plan.outputs[o].name.clone(), f))
                 .collect(),
+            deterministic: self.parts.graph.is_deterministic(),
             message_bytes: limits.message_bytes,
             session_limit: limits.session,
             idle_limit: limits.idle,
@@ -137,13 +142,7 @@ impl Driver {
             features,
             inputs: inputs
                 .iter()
-                .map(|&(input, _)| SlotInput {
-                    input,
-                    ended: false,
-                    frames: INPUT_FRAMES,
-                    bytes: INPUT_BYTES,
-                    seq: 0,
-                })
+                .map(|&(input, _)| SlotInput::new(input))
                 .collect(),
             outputs: outputs
                 .iter()

@@ -6,8 +6,9 @@ use tidegate_media::{Frame, Kind, Meta, Payload, Tensor};
 
 use super::super::params::within;
 use super::super::typed::{Inputs, Typed};
-use crate::node::{Context, DropReason, Node, NodeError};
-use crate::registry::{ParamError, Ports};
+use super::Anchor;
+use crate::node::{Context, DropReason, Hold, Node, NodeError};
+use crate::registry::{ParamError, Ports, Replay};
 use crate::stream::StreamFormat;
 
 pub(in super::super) struct Stack;
@@ -28,6 +29,7 @@ impl Typed for Stack {
     const NAME: &'static str = "tensor.stack";
     const SUMMARY: &'static str = "Joins tensors of one dtype and shape along a new axis. One that differs starts anew; what was collected is dropped.";
     const COST: &'static str = "a copy: about 30 µs a MiB";
+    const REPLAY: Replay = Replay::SameInLine;
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
         within("count", params.count, 1..=4_096)?;
@@ -50,6 +52,7 @@ impl Typed for Stack {
         Ok(Box::new(Pile {
             params,
             held: Vec::new(),
+            since: Anchor::default(),
             bytes: 0,
             meta: Meta::default(),
         }))
@@ -59,6 +62,8 @@ impl Typed for Stack {
 struct Pile {
     params: Params,
     held: Vec<Tensor>,
+    /// Where the first that is held came from.
+    since: Anchor,
     bytes: usize,
     /// Of the first that is held, with the marks of the newest.
     meta: Meta,
@@ -114,6 +119,10 @@ impl Node for Pile {
                 self.drop_held(cx);
             }
         }
+        let first = self.since.is_first(&new);
+        if self.held.is_empty() && first {
+            self.since.set(new.since);
+        }
         self.bytes += tensor.data().len();
         if self.bytes > Self::BYTES_MAX {
             return Err(NodeError::new(
@@ -135,6 +144,10 @@ impl Node for Pile {
 
     fn on_end(&mut self, cx: &mut Context<'_>, _: usize) -> Result<(), NodeError> {
         self.emit(cx)
+    }
+
+    fn holds(&self) -> Hold {
+        self.since.hold(self.held.is_empty())
     }
 
     fn on_interrupt(&mut self, _: &mut Context<'_>) {

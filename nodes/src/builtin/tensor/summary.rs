@@ -8,7 +8,7 @@ use tidegate_media::{Dtype, Json, Kind, Payload, Tensor};
 use super::super::adapt::map;
 use super::super::typed::{Inputs, Typed};
 use crate::node::{DropReason, Node};
-use crate::registry::{ParamError, Ports};
+use crate::registry::{ParamError, Ports, Replay};
 use crate::stream::StreamFormat;
 
 pub(in super::super) struct Summary;
@@ -24,6 +24,7 @@ impl Typed for Summary {
     const NAME: &'static str = "tensor.summary";
     const SUMMARY: &'static str = "What a tensor is, as JSON: dtype, shape, and of its finite values the least, the greatest and the mean.";
     const COST: &'static str = "3 µs for 800 elements, 0.7 ms a MiB of f32";
+    const REPLAY: Replay = Replay::Same;
 
     fn ports(&self, _: &Params) -> Ports {
         super::ports(

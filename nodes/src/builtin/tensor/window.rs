@@ -9,8 +9,9 @@ use tidegate_media::{Frame, Kind, MediaTime, Meta, Payload, Tensor};
 
 use super::super::params::within;
 use super::super::typed::{Inputs, Typed};
-use crate::node::{Context, DropReason, Node, NodeError};
-use crate::registry::{ParamError, Ports};
+use super::Anchor;
+use crate::node::{Context, DropReason, Hold, Node, NodeError};
+use crate::registry::{ParamError, Ports, Replay};
 use crate::stream::StreamFormat;
 
 pub(in super::super) struct Window;
@@ -41,6 +42,8 @@ impl Typed for Window {
     const NAME: &'static str = "tensor.window";
     const SUMMARY: &'static str = "Cuts a stream of tensors along their first axis into windows of equally many rows, which may overlap.";
     const COST: &'static str = "a copy: about 30 µs a MiB";
+    const REPLAY: Replay = Replay::SameInLine;
+    const REPLAY_DOC: &'static str = "makes the same again in a pipeline without branches, except with `pad` and windows that overlap";
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
         within("size", params.size, 1..=65_536)?;
@@ -59,23 +62,42 @@ impl Typed for Window {
         Ok(vec![StreamFormat::Tensor])
     }
 
+    fn replay(&self, params: &Params, _: Inputs<'_>) -> Replay {
+        if params.pad && params.step() < params.size {
+            // Rows that were in a window are padded to another if they come again without it.
+            return Replay::Differs;
+        }
+        Self::REPLAY
+    }
+
     fn build(&self, params: Params, _: Inputs<'_>) -> Result<Box<dyn Node>, ParamError> {
         Ok(Box::new(Sliding {
             params,
             like: None,
             rows: VecDeque::new(),
+            since: Anchor::default(),
             fresh: 0,
             meta: Meta::default(),
         }))
     }
 }
 
+struct Row {
+    /// Media time of the tensor in which it came.
+    at: MediaTime,
+    /// Where that came from, if it is its first row and a replay would begin with it.
+    since: Option<u64>,
+    data: Bytes,
+}
+
 struct Sliding {
     params: Params,
     /// A tensor of the stream: dtype and shape of a row.
     like: Option<Tensor>,
-    /// Rows that the next window needs, with the media time of the tensor in which they came.
-    rows: VecDeque<(MediaTime, Bytes)>,
+    /// Rows that the next window needs.
+    rows: VecDeque<Row>,
+    /// Where a window began for the last time with what a replay could begin with.
+    since: Anchor,
     /// Of these, the newest that no window had.
     fresh: usize,
     /// Marks of the newest input.
@@ -88,9 +110,9 @@ impl Sliding {
             return Ok(());
         };
         let rows = self.rows.iter().take(size);
-        let data: Vec<u8> = rows.flat_map(|(_, row)| row.iter().copied()).collect();
+        let data: Vec<u8> = rows.flat_map(|row| row.data.iter().copied()).collect();
         let shape = [&[size as u64], &like.shape()[1..]].concat();
-        let media_time = self.rows.front().map_or(self.meta.media_time, |row| row.0);
+        let media_time = self.rows.front().map_or(self.meta.media_time, |row| row.at);
         let meta = Meta {
             media_time,
             is_final,
@@ -111,6 +133,10 @@ impl Sliding {
             self.emit(cx, self.params.size, closed)?;
             self.rows.drain(..self.params.step());
         }
+        // Not in between: what a replay from there would begin with has been emitted.
+        if let Some(since) = self.rows.front().and_then(|row| row.since) {
+            self.since.set(since);
+        }
         if closes {
             self.close(cx, !closed)?;
         }
@@ -121,11 +147,16 @@ impl Sliding {
     /// there is no other.
     fn close(&mut self, cx: &mut Context<'_>, closes: bool) -> Result<(), NodeError> {
         if self.fresh > 0 {
-            let row = self.rows.front().map_or(0, |(_, row)| row.len());
+            let row = self.rows.front().map_or(0, |row| row.data.len());
             if self.params.pad {
                 let zeros = Bytes::from(vec![0; row]);
                 let at = self.meta.media_time;
-                self.rows.resize(self.params.size, (at, zeros));
+                let zeros = || Row {
+                    at,
+                    since: None,
+                    data: zeros.clone(),
+                };
+                self.rows.resize_with(self.params.size, zeros);
                 self.emit(cx, self.params.size, closes)?;
             } else {
                 cx.drop_frame(DropReason::Condition);
@@ -159,9 +190,16 @@ impl Node for Sliding {
         self.meta = frame.meta;
         let count = usize::try_from(count).unwrap_or(0);
         let bytes = tensor.data().len().checked_div(count).unwrap_or(0);
+        let first = self.since.is_first(&frame.meta);
+        if first && self.rows.is_empty() {
+            self.since.set(frame.meta.since);
+        }
         for index in 0..count {
-            let row = tensor.data().slice(index * bytes..(index + 1) * bytes);
-            self.rows.push_back((frame.meta.media_time, row));
+            self.rows.push_back(Row {
+                at: frame.meta.media_time,
+                since: (first && index == 0).then_some(frame.meta.since),
+                data: tensor.data().slice(index * bytes..(index + 1) * bytes),
+            });
         }
         self.fresh += count;
         self.advance(cx, frame.meta.is_final)
@@ -169,6 +207,10 @@ impl Node for Sliding {
 
     fn on_end(&mut self, cx: &mut Context<'_>, _: usize) -> Result<(), NodeError> {
         self.close(cx, false)
+    }
+
+    fn holds(&self) -> Hold {
+        self.since.hold(self.rows.is_empty())
     }
 
     fn on_interrupt(&mut self, _: &mut Context<'_>) {

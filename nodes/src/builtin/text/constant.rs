@@ -6,7 +6,7 @@ use tidegate_media::{Frame, Kind, Payload, Text};
 
 use super::super::typed::{Inputs, Typed};
 use crate::node::{Context, Node, NodeError};
-use crate::registry::{ParamError, Port, Ports};
+use crate::registry::{ParamError, Port, Ports, Replay};
 use crate::stream::{Accepts, StreamFormat};
 
 pub(in super::super) struct Constant;
@@ -41,6 +41,7 @@ impl Typed for Constant {
     const SUMMARY: &'static str = "Says the same text for each frame, utterance or stream that comes in, of whatever kind: also a fallback for a \
                                    hop that failed.";
     const COST: &'static str = "under 0.1 µs";
+    const REPLAY_DOC: &'static str = "makes the same again, except once a stream";
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
         super::check_length("text", &params.text)
@@ -59,6 +60,14 @@ impl Typed for Constant {
 
     fn outputs(&self, _: &Params, _: Inputs<'_>) -> Result<Vec<StreamFormat>, ParamError> {
         Ok(vec![StreamFormat::Text])
+    }
+
+    fn replay(&self, params: &Params, _: Inputs<'_>) -> Replay {
+        match params.per {
+            Per::Frame | Per::Utterance => Replay::Same,
+            // It would be said again.
+            Per::Stream => Replay::Differs,
+        }
     }
 
     fn build(&self, params: Params, _: Inputs<'_>) -> Result<Box<dyn Node>, ParamError> {

@@ -11,7 +11,7 @@ use super::super::adapt::map;
 use super::super::json::text_of;
 use super::super::typed::{Inputs, Typed};
 use crate::node::{DropReason, Node};
-use crate::registry::{ParamError, Port, Ports};
+use crate::registry::{ParamError, Port, Ports, Replay};
 use crate::stream::{Accepts, StreamFormat};
 
 pub(in super::super) struct Template;
@@ -74,6 +74,7 @@ impl Typed for Template {
     const NAME: &'static str = "text.template";
     const SUMMARY: &'static str = "Puts text or values of JSON into a text.";
     const COST: &'static str = "0.5 µs for 50 bytes of JSON, which are parsed";
+    const REPLAY: Replay = Replay::Same;
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
         super::check_length("template", &params.template)?;

@@ -10,7 +10,7 @@ use super::super::slices::{mono, slices};
 use super::detector::{Detector, RATE, Verdict, WINDOW};
 use super::endpoint::{Change, Endpointer};
 use super::{Params, WINDOW_SPAN};
-use crate::node::{Context, Node, NodeError};
+use crate::node::{Context, Hold, Node, NodeError};
 use crate::registry::ParamError;
 
 /// Output ports.
@@ -54,6 +54,8 @@ pub(super) struct Listener {
     kept: Duration,
     /// Number of the newest utterance.
     utterance: u64,
+    /// The input that it began with.
+    since: Option<u64>,
     /// Where it began.
     onset: MediaTime,
     /// Where the newest frame ended.
@@ -82,6 +84,7 @@ impl Listener {
             params,
             recent: VecDeque::new(),
             utterance: 0,
+            since: None,
             onset: MediaTime::ZERO,
             end: None,
             verdicts: Vec::new(),
@@ -115,7 +118,9 @@ impl Listener {
                     probability,
                 }) => {
                     self.start(cx, back(past, windows), probability);
-                    speech = Some(self.recall());
+                    let recalled = self.recall();
+                    self.since = recalled.first().or(Some(frame)).map(|f| f.meta.since);
+                    speech = Some(recalled);
                 }
                 Some(Change::Stop {
                     windows,
@@ -162,6 +167,7 @@ impl Listener {
             "duration": u64::try_from(duration).unwrap_or(u64::MAX),
             "probability": probability,
         });
+        self.since = None;
         self.emit_event(cx, STOP, at, &event);
     }
 
@@ -195,6 +201,7 @@ impl Listener {
         self.ear.reset();
         self.endpointer.reset();
         self.recent.clear();
+        self.since = None;
         self.end = None;
     }
 
@@ -244,6 +251,7 @@ impl Node for Listener {
         for (at, audio) in slices(at, audio) {
             let mut part = Frame::new(at, Payload::Audio(audio.clone()));
             part.meta.deadline = frame.meta.deadline;
+            part.meta.since = frame.meta.since;
             self.slice(cx, &part, &audio);
         }
         self.end = Some(at + frame.duration());
@@ -254,6 +262,12 @@ impl Node for Listener {
     fn on_end(&mut self, cx: &mut Context<'_>, _: usize) -> Result<(), NodeError> {
         self.close(cx);
         Ok(())
+    }
+
+    fn holds(&self) -> Hold {
+        // What may turn out to be speech.
+        let recent = self.recent.front().map(|frame| frame.meta.since);
+        self.since.or(recent).into()
     }
 
     fn on_interrupt(&mut self, _: &mut Context<'_>) {

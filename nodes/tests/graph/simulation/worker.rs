@@ -173,6 +173,7 @@ impl Worker {
                 let step = 1 + ((self.hop as u64) << 8) + ((job.port as u64) << 4) + port as u64;
                 let mut frame = Tag::step(&job.frame, step);
                 frame.meta.caused_by = job.frame.meta.seq;
+                frame.meta.caused_port = 0;
                 frame.meta.service = Some(job.done - job.came);
                 frame.meta.utterance = job.frame.meta.seq / 4;
                 self.post(now, HopEvent::Frame { port, frame });

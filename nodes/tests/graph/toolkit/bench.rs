@@ -21,7 +21,7 @@ pub(crate) struct Measured {
     pub(crate) latencies: Vec<(EgressId, Duration)>,
 }
 
-pub(super) struct TestProbe(pub(super) Arc<Mutex<Measured>>);
+pub(crate) struct TestProbe(pub(crate) Arc<Mutex<Measured>>);
 
 impl Probe for TestProbe {
     fn now(&mut self) -> Timestamp {

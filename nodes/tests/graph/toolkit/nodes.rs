@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tidegate_media::{Frame, Timestamp};
-use tidegate_nodes::node::{Context, Node, NodeError, Reception};
+use tidegate_nodes::node::{Context, Hold, Node, NodeError, Reception};
 use tidegate_nodes::{NodeType, ParamError, Ports, Registry, StreamFormat};
 
 use super::{audio, ms, text, words};
@@ -190,6 +190,10 @@ impl Node for TestNode {
             cx.emit(0, frame);
         }
         Ok(())
+    }
+
+    fn holds(&self) -> Hold {
+        self.held.as_ref().map(|frame| frame.meta.since).into()
     }
 
     fn on_interrupt(&mut self, _: &mut Context<'_>) {
