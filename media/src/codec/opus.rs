@@ -19,10 +19,12 @@ const RATES: [u32; 5] = [8_000, 12_000, 16_000, 24_000, 48_000];
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Application {
-    /// Intelligible speech; a look-ahead of 6.5 ms.
-    #[default]
+    /// Intelligible speech at few bits: the speech layer (SILK) works up to about 64 kbit/s, at three times the cost of
+    /// [`Application::Audio`]; a look-ahead of 6.5 ms.
     Voip,
-    /// Faithful sound; a look-ahead of 6.5 ms.
+    /// Faithful sound; speech at few bits, or with losses to be repaired by FEC, gets the speech layer all the same. A look-ahead
+    /// of 6.5 ms.
+    #[default]
     Audio,
     /// Least delay: a look-ahead of 2.5 ms, without the speech layer and in-band FEC.
     LowDelay,
@@ -50,7 +52,7 @@ pub struct OpusSettings {
 impl Default for OpusSettings {
     fn default() -> Self {
         Self {
-            application: Application::Voip,
+            application: Application::default(),
             bitrate: None,
             complexity: 5,
             fec: true,
