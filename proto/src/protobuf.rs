@@ -18,6 +18,7 @@ mod format;
 mod frame;
 mod parameters;
 mod server;
+mod split;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ pub use execute::{decode_execute, decode_outputs, encode_execute, encode_outputs
 pub use format::{decode_port, encode_port};
 pub use frame::{decode_frame, encode_frame};
 pub use server::{decode_error, decode_server, encode_error, encode_server};
+pub use split::encode_server_split;
 
 /// A client's message out of bytes, which stay shared with the frame's payload.
 ///

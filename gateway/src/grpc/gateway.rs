@@ -2,19 +2,14 @@
 
 use std::sync::Arc;
 
-use tidegate_nodes::{Code, Error};
-use tidegate_proto::message::{ClientMessage, PortFormats};
+use futures_util::stream::Pending;
 use tidegate_proto::{protobuf, v1};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::errors::status;
 use crate::gateway::Gateway;
 use crate::http::execute::{Job, collect};
-use crate::links::grpc::{GrpcLink, unreadable};
-use crate::links::native::Native;
-use crate::links::outbox::{Delivery, outbox};
 use crate::links::wire::malformed;
-use crate::session::open;
 
 /// The service.
 pub(crate) struct Service {
@@ -54,40 +49,14 @@ impl Service {
 
 #[tonic::async_trait]
 impl v1::gateway_server::Gateway for Service {
-    type StreamStream = Delivery;
+    type StreamStream = Pending<Result<v1::ServerMessage, Status>>;
 
     async fn stream(
         &self,
-        request: Request<Streaming<v1::ClientMessage>>,
+        _request: Request<Streaming<v1::ClientMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        let gateway = &self.gateway;
-        let mut incoming = request.into_inner();
-        let patience = gateway.config.limits.open.0;
-        let first = tokio::time::timeout(patience, incoming.message())
-            .await
-            .map_err(|_| bad("no open message in time".to_owned()))?
-            .map_err(|broken| unreadable(&broken).map_or(broken, |error| status(&error)))?
-            .ok_or_else(|| bad("the stream ended before open".to_owned()))?;
-        let now = gateway.clock.now();
-        let decoded = protobuf::decode_client(first, now, &PortFormats::default())
-            .map_err(|error| status(&malformed(&error)))?;
-        let ClientMessage::Open(open) = decoded else {
-            return Err(bad("the first message must be open".to_owned()));
-        };
-        let (outgoing, delivery) = outbox();
-        let request = open::Request {
-            source: open.source.clone(),
-            parameters: open.parameters.clone(),
-            key: open.session.clone(),
-            hop_count: open.hop_count,
-            deadline: open.deadline,
-            link: Box::new(GrpcLink::new(Native::new(*open), incoming, outgoing)),
-        };
-        gateway
-            .open(request)
-            .await
-            .map_err(|error| status(&error))?;
-        Ok(Response::new(delivery))
+        // The route of `super::stream` comes first; the trait asks for this all the same.
+        Err(Status::unimplemented("Stream is served by its own route"))
     }
 
     async fn execute(
@@ -152,8 +121,4 @@ fn kind_number(kind: tidegate_media::Kind) -> v1::Kind {
         Kind::Tensor => v1::Kind::Tensor,
         Kind::Json => v1::Kind::Json,
     }
-}
-
-fn bad(text: String) -> Status {
-    status(&Error::new(Code::BadRequest, text))
 }

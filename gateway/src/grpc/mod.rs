@@ -2,10 +2,14 @@
 
 pub(crate) mod gateway;
 pub(crate) mod health;
+pub(crate) mod reader;
+mod response;
+mod stream;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::routing::post;
 use tidegate_proto::v1::gateway_server::GatewayServer;
 use tonic::service::Routes;
 
@@ -32,5 +36,9 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
             tracing::error!(%error, "no gRPC reflection");
         }
     }
-    routes.into_axum_router()
+    // The method that carries media is served beside the library: see `stream`.
+    let stream = Router::new()
+        .route("/tidegate.v1.Gateway/Stream", post(stream::stream))
+        .with_state(Arc::clone(gateway));
+    routes.into_axum_router().merge(stream)
 }

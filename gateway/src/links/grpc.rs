@@ -2,20 +2,18 @@
 //!
 //! Reading stops when the session has no room, which HTTP/2 flow control carries to the client.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures_core::Stream as _;
 use tidegate_media::Timestamp;
 use tidegate_nodes::graph::Mode;
-use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
+use tidegate_nodes::{Accepts, StreamFormat};
 use tidegate_proto::message::PortFormats;
-use tidegate_proto::{protobuf, v1};
-use tonic::{Status, Streaming};
+use tidegate_proto::protobuf;
 
 use super::native::Native;
 use super::outbox::Outbox;
 use super::wire::malformed;
+use crate::grpc::reader::{Reader, Unreadable};
 use crate::session::link::{Features, Link, LinkEvent, LinkMessage, Transport};
 use crate::session::ports::PortFacts;
 
@@ -23,7 +21,7 @@ use crate::session::ports::PortFacts;
 pub(crate) struct GrpcLink {
     native: Native,
     formats: PortFormats,
-    incoming: Streaming<v1::ClientMessage>,
+    incoming: Reader,
     /// The client has sent its last message.
     half_closed: bool,
     outgoing: Outbox,
@@ -31,11 +29,7 @@ pub(crate) struct GrpcLink {
 
 impl GrpcLink {
     /// A client whose `open` has been read.
-    pub(crate) fn new(
-        native: Native,
-        incoming: Streaming<v1::ClientMessage>,
-        outgoing: Outbox,
-    ) -> Self {
+    pub(crate) fn new(native: Native, incoming: Reader, outgoing: Outbox) -> Self {
         Self {
             formats: native.formats(),
             native,
@@ -43,21 +37,6 @@ impl GrpcLink {
             half_closed: false,
             outgoing,
         }
-    }
-}
-
-/// What the library says of a message that it cannot read, as our error; `None` if the client is gone.
-pub(crate) fn unreadable(status: &Status) -> Option<Error> {
-    match status.code() {
-        tonic::Code::OutOfRange | tonic::Code::ResourceExhausted => {
-            let text = format!("message over the limit: {}", status.message());
-            Some(Error::new(Code::TooLarge, text))
-        }
-        tonic::Code::Internal | tonic::Code::InvalidArgument => {
-            let text = format!("message is not protobuf: {}", status.message());
-            Some(Error::new(Code::BadRequest, text))
-        }
-        _ => None,
     }
 }
 
@@ -94,23 +73,22 @@ impl Link for GrpcLink {
         if self.half_closed || !read {
             return Poll::Pending;
         }
-        match Pin::new(&mut self.incoming).poll_next(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(None) => {
+        let message = match self.incoming.poll_next(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Some(Ok(message))) => message,
+            Poll::Ready(end) => {
                 self.half_closed = true;
-                Poll::Ready(LinkEvent::End { input: None })
+                return Poll::Ready(match end {
+                    None => LinkEvent::End { input: None },
+                    Some(Err(Unreadable::Bad(error))) => LinkEvent::Failed(error),
+                    _ => LinkEvent::Closed,
+                });
             }
-            Poll::Ready(Some(Ok(message))) => {
-                let decoded = protobuf::decode_client(message, now, &self.formats)
-                    .map_err(|error| malformed(&error))
-                    .and_then(|message| self.native.decode(message));
-                Poll::Ready(decoded.unwrap_or_else(LinkEvent::Failed))
-            }
-            Poll::Ready(Some(Err(status))) => {
-                self.half_closed = true;
-                Poll::Ready(unreadable(&status).map_or(LinkEvent::Closed, LinkEvent::Failed))
-            }
-        }
+        };
+        let decoded = protobuf::decode_client_bytes(message, now, &self.formats)
+            .map_err(|error| malformed(&error))
+            .and_then(|message| self.native.decode(message));
+        Poll::Ready(decoded.unwrap_or_else(LinkEvent::Failed))
     }
 
     fn send(&mut self, now: Timestamp, message: LinkMessage) {

@@ -4,14 +4,11 @@
 //! stays open. Frames come within [`ROOM`]; other messages are a handful by the protocol. No lock is held while a task waits.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use futures_core::Stream;
 use tidegate_proto::v1;
 use tidegate_proto::v1::server_message::Message;
-use tonic::Status;
 
 /// Messages that wait before the link says that it has no room. Enough that a burst of outputs takes one wake-up, few enough that
 /// a client that does not read is felt by the session's queues at once.
@@ -51,7 +48,7 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     /// Puts a message at the end.
-    pub(super) fn push(&mut self, message: v1::ServerMessage) {
+    pub(crate) fn push(&mut self, message: v1::ServerMessage) {
         self.room = self.room.saturating_sub(1);
         let mut shared = lock(&self.shared);
         if !shared.dropped {
@@ -105,10 +102,9 @@ pub(crate) struct Delivery {
     shared: Arc<Mutex<Shared>>,
 }
 
-impl Stream for Delivery {
-    type Item = Result<v1::ServerMessage, Status>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+impl Delivery {
+    /// The next message; `None` when the link is gone and has left no more. Cancel safe.
+    pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<v1::ServerMessage>> {
         let mut shared = lock(&self.shared);
         let Some(message) = shared.messages.pop_front() else {
             if shared.closed {
@@ -120,7 +116,7 @@ impl Stream for Delivery {
         if shared.messages.len() == REFILL {
             wake(shared, |shared| shared.sender.take());
         }
-        Poll::Ready(Some(Ok(message)))
+        Poll::Ready(Some(message))
     }
 }
 
@@ -183,9 +179,9 @@ mod tests {
         message(Message::Frame(v1::Frame::default()))
     }
 
-    fn next(delivery: &mut Delivery, cx: &mut Context<'_>) -> Option<v1::ServerMessage> {
-        match Pin::new(delivery).poll_next(cx) {
-            Poll::Ready(message) => message.map(|message| message.expect("never a status")),
+    fn next(delivery: &mut Delivery, cx: &Context<'_>) -> Option<v1::ServerMessage> {
+        match delivery.poll_next(cx) {
+            Poll::Ready(message) => message,
             Poll::Pending => panic!("nothing came"),
         }
     }
@@ -194,7 +190,7 @@ mod tests {
     fn a_link_without_room_waits_and_is_woken_once_when_half_is_taken() {
         let (wakes, (mut outbox, mut delivery)) = (Arc::new(Wakes::default()), outbox());
         let waker = Waker::from(Arc::clone(&wakes));
-        let mut cx = Context::from_waker(&waker);
+        let cx = Context::from_waker(&waker);
         for _ in 0..ROOM {
             assert!(outbox.room() > 0 && outbox.poll_room(&cx).is_ready());
             outbox.push(frame());
@@ -203,7 +199,7 @@ mod tests {
         assert!(outbox.poll_room(&cx).is_pending());
         for _ in 0..ROOM {
             assert_eq!(outbox.room(), 0, "it grows when it is asked for");
-            next(&mut delivery, &mut cx);
+            next(&mut delivery, &cx);
         }
         assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
         assert!(outbox.poll_room(&cx).is_ready());
@@ -212,32 +208,32 @@ mod tests {
 
     #[test]
     fn what_a_client_never_took_is_not_kept_but_why_it_was_left_is() {
-        let mut cx = Context::from_waker(Waker::noop());
+        let cx = Context::from_waker(Waker::noop());
         let (mut outbox, mut delivery) = outbox();
         (0..ROOM).for_each(|_| outbox.push(frame()));
         outbox.push(message(Message::Error(v1::Error::default())));
         outbox.push(message(Message::Ended(v1::Ended::default())));
         drop(outbox);
         assert_eq!(lock(&delivery.shared).messages.len(), 2);
-        let last = next(&mut delivery, &mut cx);
+        let last = next(&mut delivery, &cx);
         assert!(matches!(
             last.and_then(|m| m.message),
             Some(Message::Error(_))
         ));
-        assert!(next(&mut delivery, &mut cx).is_some());
-        assert_eq!(next(&mut delivery, &mut cx), None);
+        assert!(next(&mut delivery, &cx).is_some());
+        assert_eq!(next(&mut delivery, &cx), None);
     }
 
     #[test]
     fn a_client_that_is_only_slow_gets_everything_after_the_session_is_over() {
-        let mut cx = Context::from_waker(Waker::noop());
+        let cx = Context::from_waker(Waker::noop());
         let (mut outbox, mut delivery) = outbox();
         (1..ROOM).for_each(|_| outbox.push(frame()));
         drop(outbox);
         for _ in 1..ROOM {
-            assert!(next(&mut delivery, &mut cx).is_some());
+            assert!(next(&mut delivery, &cx).is_some());
         }
-        assert_eq!(next(&mut delivery, &mut cx), None);
+        assert_eq!(next(&mut delivery, &cx), None);
     }
 
     #[test]
