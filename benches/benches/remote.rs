@@ -177,6 +177,7 @@ async fn remote_hop(address: SocketAddr) -> f64 {
     let config = RemoteConfig {
         endpoints: vec![format!("http://{address}")],
         transport: Transport::Grpc,
+        mode: tidegate_nodes::compile::remote::HopMode::Stream,
         target: Target::Pipeline("echo".into()),
         parameters: serde_json::Map::new(),
         timeouts: Timeouts::default(),

@@ -15,7 +15,6 @@ use tidegate_nodes::{Code, Error, HopCommand, HopEvent, Placement, Plan, Ports};
 use tidegate_proto::message;
 use tidegate_remote::{
     Auth, ConnectorConfig, HopPorts, OpenContext, RemoteConfig, RemoteHop, Target, Timeouts,
-    Transport,
 };
 
 use crate::gateway::Gateway;
@@ -176,7 +175,8 @@ fn config(hop: &PlanHop, params: RemoteParams) -> Result<RemoteConfig, Error> {
         _ => None,
     };
     Ok(RemoteConfig {
-        transport: Transport::Grpc,
+        transport: params.transport,
+        mode: params.mode(),
         endpoints: params.endpoints.into_iter().map(|e| e.url).collect(),
         target,
         parameters: params.parameters,

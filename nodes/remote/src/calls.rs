@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use tidegate_media::{Frame, Timestamp};
 use tidegate_proto::PortName;
-use tidegate_proto::message::{Execute, Opened};
+use tidegate_proto::message::{Execute, Opened, Source};
 
 use crate::error::RemoteError;
 
@@ -52,7 +52,11 @@ pub(crate) enum Answer {
 }
 
 /// What the worker would say on opening: nothing is open between calls, so it has exactly the ports that are joined here.
-pub(crate) fn opened(gather: &Gather, pipeline: &str) -> Opened {
+pub(crate) fn opened(gather: &Gather, source: &Source) -> Opened {
+    let pipeline = match source {
+        Source::Pipeline(name) => name.as_str(),
+        Source::Manifest(_) => "inline",
+    };
     Opened {
         ports: gather.ports(),
         features: vec![tidegate_proto::message::feature::ACKS.to_owned()],

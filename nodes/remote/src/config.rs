@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tidegate_media::Timestamp;
 use tidegate_nodes::StreamFormat;
+use tidegate_nodes::compile::remote::HopMode;
 use tidegate_nodes::plan::PlanHop;
 use tidegate_proto::message::Mode;
 
@@ -22,6 +23,8 @@ pub struct RemoteConfig {
     pub endpoints: Vec<String>,
     /// How they are spoken to.
     pub transport: Transport,
+    /// One stream for the whole session, or a call for each utterance.
+    pub mode: HopMode,
     /// What runs there.
     pub target: Target,
     /// Values for the parameters of what runs there.

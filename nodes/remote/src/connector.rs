@@ -11,6 +11,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 
 use crate::auth::{Files, TlsIdentity};
 use crate::error::{RemoteError, chain};
+use crate::http::{Client, Clients};
 use crate::pool::Member;
 use crate::tls::TlsClients;
 
@@ -61,6 +62,7 @@ pub struct Connector {
     config: Arc<ConnectorConfig>,
     files: Files,
     tls: Arc<TlsClients>,
+    http: Arc<Clients>,
     endpoints: Arc<Mutex<HashMap<Peer, Connections>>>,
 }
 
@@ -92,6 +94,7 @@ impl Connector {
             config: Arc::new(config),
             files: Files::default(),
             tls: Arc::default(),
+            http: Arc::default(),
             endpoints: Arc::default(),
         }
     }
@@ -111,6 +114,16 @@ impl Connector {
         identity: &Arc<TlsIdentity>,
     ) -> Result<Arc<rustls::ClientConfig>, RemoteError> {
         self.tls.get(identity, self.config.ca_pem.as_deref())
+    }
+
+    /// Calls by HTTP: the client that holds the connections to this place. Does no I/O.
+    pub(crate) fn http(
+        &self,
+        member: &Member,
+        tls: &Arc<TlsIdentity>,
+        connect: Duration,
+    ) -> Result<Client, RemoteError> {
+        self.http.get(self, member, tls, connect)
     }
 
     /// A connection for one more stream. Does no I/O: the connection is made by the first call on it.

@@ -2,10 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Uri;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
@@ -14,6 +18,11 @@ use crate::config::Target;
 use crate::connector::Connector;
 use crate::error::{RemoteError, chain};
 use crate::pool::Member;
+
+/// After so much silence the kernel asks whether the peer is there,
+const QUIET: Duration = Duration::from_secs(10);
+/// and gives it up after so much more.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A connection, encrypted or not.
 pub(crate) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
@@ -117,30 +126,46 @@ pub(crate) fn escaped(text: &str) -> String {
     out
 }
 
-/// Connects. Nagle's algorithm is off. Cancel safe.
+/// Connects as an identity. Cancel safe.
 pub(crate) async fn dial(
     connector: &Connector,
     place: &Place,
     tls: &Arc<TlsIdentity>,
+) -> Result<Stream, RemoteError> {
+    let tls = place.encrypted.then(|| connector.tls(tls)).transpose()?;
+    connect(place, tls).await
+}
+
+/// Connects, with TLS if the place is encrypted. Nagle's algorithm is off, and the kernel gives up a peer that is cut off. Cancel safe.
+pub(crate) async fn connect(
+    place: &Place,
+    tls: Option<Arc<ClientConfig>>,
 ) -> Result<Stream, RemoteError> {
     let tcp = match place.address {
         Some(address) => TcpStream::connect(address).await,
         None => TcpStream::connect((place.host.as_str(), place.port)).await,
     };
     let tcp = tcp.map_err(|error| unreachable(place, &error))?;
-    tcp.set_nodelay(true)
+    settle(&tcp)
         .map_err(|error| RemoteError::Network(format!("socket cannot be used: {error}")))?;
-    if !place.encrypted {
+    let Some(tls) = tls.filter(|_| place.encrypted) else {
         return Ok(Either::Left(tcp));
-    }
+    };
     let name = ServerName::try_from(place.host.clone()).map_err(|error| {
         RemoteError::Config(format!("'{}' is no name for TLS: {error}", place.host))
     })?;
-    let client = tokio_rustls::TlsConnector::from(connector.tls(tls)?);
-    match client.connect(name, tcp).await {
+    match TlsConnector::from(tls).connect(name, tcp).await {
         Ok(stream) => Ok(Either::Right(stream)),
         Err(error) => Err(untrusted(place, &error)),
     }
+}
+
+fn settle(tcp: &TcpStream) -> std::io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let socket = SockRef::from(tcp);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(QUIET).with_interval(PATIENCE))?;
+    // What was written and is not acknowledged, probes included.
+    socket.set_tcp_user_timeout(Some(QUIET + PATIENCE))
 }
 
 fn unreachable(place: &Place, error: &std::io::Error) -> RemoteError {

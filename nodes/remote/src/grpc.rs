@@ -11,9 +11,11 @@ mod describe;
 mod open;
 mod status;
 mod stream;
+mod unary;
 
 pub use describe::{Described, describe};
 pub(crate) use open::open;
+pub(crate) use unary::open_unary;
 
 /// A request that carries the hop's credentials.
 fn authorised<T>(message: T, credential: &Credential) -> Request<T> {

@@ -37,6 +37,7 @@ mod credit;
 mod dial;
 mod error;
 mod exchange;
+mod http;
 mod link;
 mod numbering;
 mod opening;

@@ -4,6 +4,7 @@ use tidegate_nodes::StreamFormat;
 use tidegate_proto::message::{Open, Opened, Source, StreamSpec, feature};
 use tidegate_proto::{ClientMessage, PortFormats, PortName, ServerMessage};
 
+use crate::calls::Terms;
 use crate::compat;
 use crate::config::{HopPorts, OpenContext, RemoteConfig, Target};
 use crate::error::RemoteError;
@@ -15,12 +16,7 @@ pub(crate) fn message(
     context: OpenContext,
 ) -> Result<ClientMessage, RemoteError> {
     Ok(ClientMessage::Open(Box::new(Open {
-        source: match &config.target {
-            Target::Pipeline(name) => Source::Pipeline(name.clone()),
-            Target::Manifest(text) => Source::Manifest(text.clone()),
-            // The path has said it, where there is one.
-            Target::Endpoint => Source::Pipeline(String::new()),
-        },
+        source: source(&config.target),
         parameters: config.parameters.clone(),
         mode: context.mode,
         features: vec![feature::CREDITS.to_owned()],
@@ -32,6 +28,25 @@ pub(crate) fn message(
         hop_count: context.hop_count + 1,
         deadline: context.deadline.map(|at| at - context.now),
     })))
+}
+
+fn source(target: &Target) -> Source {
+    match target {
+        Target::Pipeline(name) => Source::Pipeline(name.clone()),
+        Target::Manifest(text) => Source::Manifest(text.clone()),
+        // The path has said it, where there is one.
+        Target::Endpoint => Source::Pipeline(String::new()),
+    }
+}
+
+/// What every call of a hop has in common.
+pub(crate) fn terms(config: &RemoteConfig, context: OpenContext) -> Terms {
+    Terms {
+        source: source(&config.target),
+        parameters: config.parameters.clone(),
+        hop_count: context.hop_count + 1,
+        deadline: context.deadline,
+    }
 }
 
 /// The formats to name for the ports of one side. A port that the manifest leaves unnamed has no name to be spoken of before the

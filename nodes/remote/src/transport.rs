@@ -4,25 +4,18 @@
 //! so a transport knows nothing of exchanges, pools or replay.
 
 use tidegate_nodes::Phase;
+use tidegate_nodes::compile::remote::HopMode;
+pub use tidegate_nodes::compile::remote::Transport;
 use tidegate_proto::message::Opened;
 
 use crate::config::{HOP_COUNT_MAX, HopPorts, OpenContext, RemoteConfig};
 use crate::connector::Connector;
 use crate::error::RemoteError;
 use crate::grpc;
+use crate::http;
 use crate::link::Link;
 use crate::pool::Member;
 use crate::websocket;
-
-/// The protocol of a hop.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// `tidegate.v1.Gateway/Stream`.
-    #[default]
-    Grpc,
-    /// The native stream over WebSocket.
-    Websocket,
-}
 
 /// Opens a hop's pipeline at one endpoint, or at one address of its name. Waits at most `config.timeouts.connect`. Cancel safe.
 ///
@@ -42,7 +35,15 @@ pub(crate) async fn open(
     let limit = config.timeouts.connect;
     let opening = async {
         match config.transport {
+            Transport::Http => http::open(connector, &member, config, ports, context),
+            Transport::Grpc if config.mode == HopMode::Unary => {
+                grpc::open_unary(connector, &member, config, ports, context)
+            }
             Transport::Grpc => grpc::open(connector, &member, config, ports, context).await,
+            Transport::Webrtc => {
+                let text = "transport 'webrtc' is not served by this version";
+                Err(RemoteError::Incompatible(text.into()))
+            }
             Transport::Websocket => {
                 websocket::open(connector, &member, config, ports, context).await
             }

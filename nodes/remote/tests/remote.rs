@@ -8,10 +8,12 @@
 mod remote {
     mod driver;
     mod failures;
+    mod http;
     mod opening;
     mod pools;
     mod streaming;
     mod tls;
+    mod unary;
     mod web;
     mod websocket;
     mod worker;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_media::{Frame, MediaTime, Payload, Timestamp};
+use tidegate_nodes::compile::remote::HopMode;
 use tidegate_nodes::{Error, HopCommand, HopEvent, StreamFormat};
 use tidegate_proto::message::Mode;
 use tidegate_remote::{
@@ -20,6 +21,7 @@ pub(crate) fn config(endpoints: &[String]) -> RemoteConfig {
     RemoteConfig {
         endpoints: endpoints.to_vec(),
         transport: Transport::Grpc,
+        mode: HopMode::Stream,
         target: Target::Pipeline("echo".into()),
         parameters: serde_json::Map::new(),
         timeouts: Timeouts {

@@ -194,9 +194,22 @@ impl Gateway for Service {
 
     async fn execute(
         &self,
-        _: Request<v1::ExecuteRequest>,
+        request: Request<v1::ExecuteRequest>,
     ) -> Result<Response<v1::ExecuteResponse>, Status> {
-        Err(Status::unimplemented("not needed"))
+        if let Manner::Refuse(code) = self.manner {
+            return Err(Status::new(code, "as told"));
+        }
+        let execute = protobuf::decode_execute(request.into_inner(), Timestamp::ZERO);
+        let execute = execute.expect("ours");
+        let frames = execute.inputs.into_iter().flat_map(|(_, frames)| frames);
+        let frames = frames.map(|mut frame| {
+            frame.meta.caused_by = frame.meta.seq;
+            frame.meta.service = Some(SERVICE);
+            frame
+        });
+        let outputs = vec![(name("out"), frames.collect())];
+        let response = protobuf::encode_outputs(outputs, Timestamp::ZERO);
+        Ok(Response::new(response))
     }
 
     async fn list_pipelines(

@@ -178,7 +178,7 @@ impl RemoteParams {
     #[must_use]
     pub fn unsupported(&self) -> Vec<(&'static str, Cow<'static, str>)> {
         let mut found = Vec::new();
-        if self.transport != Transport::Grpc {
+        if self.transport == Transport::Webrtc {
             let name = format!("transport '{}'", self.transport.as_str());
             found.push(("transport", name.into()));
         }
