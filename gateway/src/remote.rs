@@ -160,10 +160,11 @@ fn params(hop: &PlanHop) -> Result<RemoteParams, Error> {
 }
 
 fn config(hop: &PlanHop, params: RemoteParams) -> Result<RemoteConfig, Error> {
-    let waits = params.waits();
+    let (waits, mode) = (params.waits(), params.mode());
     let target = match (params.pipeline, params.manifest) {
         (Some(name), _) => Target::Pipeline(name),
         (None, Some(manifest)) => Target::Manifest(serde_json::Value::Object(manifest).to_string()),
+        (None, None) if params.manifest_url.is_none() => Target::Endpoint,
         (None, None) => {
             let text =
                 "manifest_url is not served by this version: name a pipeline or give a manifest";
@@ -176,7 +177,7 @@ fn config(hop: &PlanHop, params: RemoteParams) -> Result<RemoteConfig, Error> {
     };
     Ok(RemoteConfig {
         transport: params.transport,
-        mode: params.mode(),
+        mode,
         endpoints: params.endpoints.into_iter().map(|e| e.url).collect(),
         target,
         parameters: params.parameters,
