@@ -100,9 +100,32 @@ export interface HopLatency {
   first_output: Latency | null;
 }
 
+/** One endpoint of a remote hop's pool, as the gateway sees it now. */
+export interface EndpointState {
+  /** As configured. */
+  endpoint: string;
+  /** By its health checks. */
+  up: boolean;
+  /** A newer gateway may know more states. */
+  breaker: "closed" | "open" | "half_open" | (string & {});
+  /** Streams and calls that it serves for the gateway. */
+  in_flight: number;
+  /** A moving average; `null` before the first output. */
+  latency_ms: number | null;
+  weight: number;
+  /** It serves this session now. */
+  current: boolean;
+}
+
 /** A hop of a running session, with its figures. */
 export interface HopFigures extends Hop {
   endpoint?: string;
+  /** Of a remote hop: its pool. */
+  endpoints?: EndpointState[];
+  /** How often this session's hop moved to another endpoint. */
+  failovers?: number;
+  /** Frames that were sent again for that. */
+  replayed_frames?: number;
   frames_in: number;
   frames_out: number;
   bytes_in: number;
@@ -120,7 +143,7 @@ export interface SessionSummary {
   pipeline: string;
   key?: string;
   transports: string[];
-  state: "opening" | "running" | "draining" | "ended";
+  state: "opening" | "running" | "vacant" | "draining" | "ended";
   age_seconds: number;
 }
 

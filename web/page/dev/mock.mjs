@@ -26,6 +26,18 @@ export function startMock(listenPort = 0) {
 
   const latency = (us, n) => (us === 0 ? null : { count: n, p50_us: us, p90_us: us * 1.35, p99_us: us * 2.1, max_us: us * 2.6 });
   const wobble = (us) => us * (0.9 + 0.2 * Math.random());
+  /** Three endpoints, of which the first dies after ten seconds. */
+  const pool = (seconds) => {
+    const dead = seconds > 10;
+    const names = ["http://10.0.0.3:7001", "http://10.0.0.4:7001", "http://stt.eu.example:7001"];
+    const breaker = ["closed", "open", "half_open"][dead ? 1 + (Math.floor(seconds / 3) % 2) : 0];
+    return {
+      endpoint: names[dead ? 1 : 0],
+      endpoints: names.map((endpoint, at) => ({ endpoint, up: at !== 0 || seconds < 13, breaker: at === 0 ? breaker : "closed", in_flight: at === 0 && dead ? 0 : 4 - at, latency_ms: at === 2 ? null : wobble(38 + 9 * at), weight: 1, current: at === (dead ? 1 : 0) })),
+      failovers: dead ? 1 : 0,
+      replayed_frames: dead ? 14 : 0,
+    };
+  };
   const addSession = (pipeline, extra = {}) => {
     count += 1;
     const id = `${(0x5e7a1000 + count * 7919).toString(16)}-4c1e-${String(count).padStart(4, "0")}`;
@@ -42,7 +54,8 @@ export function startMock(listenPort = 0) {
       ...row(session),
       hops: pipeline.hops.map(({ timing: [queue, wire, service], ...hop }) => ({
         ...hop,
-        ...(hop.placement === "remote" ? { endpoint: `http://10.0.0.${hop.id.length}:7001` } : {}),
+        ...(hop.id === "stt" ? pool(seconds) : {}),
+        ...(hop.placement === "remote" && hop.id !== "stt" ? { endpoint: `http://10.0.0.${hop.id.length}:7001` } : {}),
         frames_in: frames,
         frames_out: frames,
         bytes_in: frames * 1280,

@@ -83,6 +83,30 @@ describe("the page", () => {
     expect(text(html)).toContain("a full bar is 500 ms, p50 over 10 s");
   });
 
+  it("shows a remote hop's endpoints with health, breaker, load and latency, and nothing where it is not told of any", () => {
+    expect(render(<app.App />)).not.toContain("Endpoints");
+    const state = { up: true, breaker: "closed", in_flight: 4, latency_ms: 38.2, weight: 2, current: true };
+    const pool = [{ endpoint: "http://10.0.0.1:7001", ...state }, { endpoint: "http://10.0.0.2:7001", ...state, up: false, breaker: "half_open", latency_ms: null, current: false }];
+    const detail = store.detail.value;
+    if (detail === null) throw new Error("the session of the test before");
+    store.detail.value = { ...detail, hops: [{ ...hop, endpoints: pool, failovers: 1, replayed_frames: 14 }] };
+    const html = render(<app.App />);
+    expect(text(html)).toContain("10.0.0.1:7001 serves up closed 4 38.2 ms 2");
+    expect(text(html)).toContain("10.0.0.2:7001 down half open 4 – 2");
+    expect(text(html)).toContain("stt : 1 failover, 14 frames sent again in this session".replace(" :", ":"));
+    expect(text(html)).toContain("1/2 up");
+    store.detail.value = detail;
+  });
+
+  it("does not call a silent gateway connected", () => {
+    store.callState.value = "connected";
+    store.silent.value = true;
+    expect(text(render(<app.App />))).toContain("Nothing comes from the gateway");
+    store.silent.value = false;
+    expect(text(render(<app.App />))).not.toContain("Nothing comes from the gateway");
+    store.callState.value = null;
+  });
+
   it("escapes what the pipeline writes", () => {
     store.captions.value = [{ port: "captions", utterance: 1, revision: 0, final: false, text: "<img src=x onerror=alert(1)>", mediaTime: 0 }];
     const html = render(<app.App />);

@@ -8,6 +8,7 @@ import { PLACEMENTS, droppedText, droppedTotal, hasFigures, scaleOf, timeOf } fr
 import { PERCENTILES, type Percentile, formatBytes, formatCount, formatMicros } from "../model/units.js";
 import * as store from "../state/store.js";
 import { Panel, Segmented } from "./controls.js";
+import { Endpoints } from "./endpoints.js";
 import { Bar, Picture } from "./picture.js";
 
 function Legend(props: { scaleUs: number | null; percentile: Percentile; interrupt: PipelineDescription["interrupt"] | undefined }) {
@@ -170,6 +171,7 @@ export function Figures() {
         <HopTable topology={topology} percentile={percentile} scaleUs={scaleUs} />
       )}
       {topology !== null && <Legend scaleUs={measured ? scaleUs : null} percentile={percentile} interrupt={description?.name === name ? description?.interrupt : null} />}
+      {topology !== null && <Endpoints topology={topology} />}
     </Panel>
   );
 }

@@ -5,6 +5,7 @@ import type { Hop } from "@tidegate/client";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { type Box, type Picture as Drawn, type Topology, draw } from "../model/graph.js";
 import { PARTS } from "../model/history.js";
+import { poolsOf, shortEndpoint, standing } from "../model/endpoints.js";
 import { PLACEMENTS, droppedText, droppedTotal, hasFigures, spokenHop, timeOf } from "../model/hops.js";
 import { type Percentile, formatCount, formatFormat, formatMicros } from "../model/units.js";
 import * as store from "../state/store.js";
@@ -47,7 +48,19 @@ export function Bar(props: { hop: Hop; percentile: Percentile; scaleUs: number }
 function subtitle(hop: Hop): string {
   const endpoint = hasFigures(hop) ? hop.endpoint : undefined;
   if (hop.placement !== "remote" || endpoint === undefined) return hop.type;
-  return endpoint.replace(/^[a-z]+:\/\//, "");
+  return shortEndpoint(endpoint);
+}
+
+/** How many endpoints of a remote hop take frames, where that is not all: `2/3 up`. */
+function Ailing({ hop }: { hop: Hop }) {
+  const [pool] = poolsOf([hop]);
+  const well = pool?.endpoints.filter((endpoint) => standing(endpoint).lamp === "good").length ?? 0;
+  if (pool === undefined || well === pool.endpoints.length) return null;
+  return (
+    <span class="badge dropped" title="endpoints that take frames">
+      {well}/{pool.endpoints.length} up
+    </span>
+  );
 }
 
 function HopBox(props: { hop: Hop; percentile: Percentile; scaleUs: number }) {
@@ -76,6 +89,7 @@ function HopBox(props: { hop: Hop; percentile: Percentile; scaleUs: number }) {
       <Bar {...props} />
       <span class="hop-foot" aria-hidden="true">
         <span class="mono">{formatMicros(total)}</span>
+        <Ailing hop={hop} />
         {waiting > 0 && (
           <span class="badge queue" title={`${waiting} frames wait`}>
             {formatCount(waiting)} wait

@@ -35,7 +35,7 @@ export function ProblemBanner() {
           <div class="buttons">
             {problem.mend === "retry" && store.pipeline.value !== null && !store.inCall.value && (
               <button type="button" disabled={left > 0} onClick={() => talk()}>
-                {left > 0 ? `Try again in ${left} s` : "Try again"}
+                {left > 0 ? `Try again in ${left} s` : (problem.again ?? "Try again")}
               </button>
             )}
             {problem.mend === "listen" && store.pipeline.value !== null && (

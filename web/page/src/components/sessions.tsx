@@ -42,7 +42,7 @@ export function Sessions() {
                 <th scope="col">Pipeline</th>
                 <th scope="col" class="wide">Transport</th>
                 <th scope="col">State</th>
-                <th scope="col" class="number">Age</th>
+                <th scope="col" class="number wide">Age</th>
                 <th scope="col">
                   <span class="hidden">Actions</span>
                 </th>
@@ -63,7 +63,7 @@ export function Sessions() {
                     </td>
                     <td class="wide">{row.transports.join(", ")}</td>
                     <td>{row.state}</td>
-                    <td class="number">{formatAge(row.age_seconds)}</td>
+                    <td class="number wide">{formatAge(row.age_seconds)}</td>
                     <td class="row-buttons">
                       <button type="button" class="quiet" aria-pressed={watched} aria-label={`Watch session ${row.id}`} onClick={() => store.watch(watched ? null : row.id)}>
                         Watch

@@ -214,8 +214,8 @@ export function TalkPanel() {
       <Seat />
       <TalkButton />
       <p class="call-state" role="status">
-        <span class={`lamp ${state === "connected" ? "good" : state === "reconnecting" ? "bad" : store.inCall.value ? "wait" : "off"}`} aria-hidden="true" />
-        {STATES[state ?? "closed"]}
+        <span class={`lamp ${store.silent.value ? "bad" : state === "connected" ? "good" : state === "reconnecting" ? "bad" : store.inCall.value ? "wait" : "off"}`} aria-hidden="true" />
+        {store.silent.value ? "Nothing comes from the gateway" : STATES[state ?? "closed"]}
       </p>
       <CallButtons />
       <LevelMeter label="Input" meter={sound.inputMeter} />

@@ -65,6 +65,9 @@ export function spokenHop(hop: Hop, percentile: Percentile): string {
     words.push(`${percentile} ${formatMicros(time.total)}: ${parts.join(", ")}`);
   }
   if (hasFigures(hop) && hop.queue_frames > 0) words.push(`${hop.queue_frames} frames wait`);
+  const down = hasFigures(hop) ? (hop.endpoints ?? []).filter((endpoint) => !endpoint.up || endpoint.breaker === "open") : [];
+  if (down.length > 0) words.push(`${down.length} of its endpoints out of service`);
+  if (hasFigures(hop) && (hop.failovers ?? 0) > 0) words.push(`failovers ${hop.failovers}`);
   const dropped = droppedText(hop);
   if (dropped !== "") words.push(`dropped ${dropped}`);
   return words.join("; ");

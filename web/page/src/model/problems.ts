@@ -10,6 +10,8 @@ export interface Problem {
   title: string;
   text: string;
   mend: Mend;
+  /** What the button for `retry` says; "Try again" unless given. */
+  again?: string;
   /** Seconds until a retry makes sense. */
   waitSeconds?: number;
 }
@@ -89,6 +91,14 @@ export function explain(error: TidegateError): Problem {
     .filter((text) => text !== "")
     .join(", ");
   return where === "" ? problem : { ...problem, text: `${problem.text} (${where})` };
+}
+
+/** Why a call ended that nobody here stopped and no error explains; `null` where there is nothing to say. */
+export function ending(reason: string): Problem | null {
+  const again = { mend: "retry" as const, again: "Talk again" };
+  if (reason === "deleted") return { title: "The call was ended at the gateway", text: "An operator ended this session, on this page or by the API.", ...again };
+  if (reason === "finished") return { title: "The pipeline has finished", text: "All its outputs have ended, so the call is over.", ...again };
+  return null;
 }
 
 /** The server's lower-case text as a sentence. */

@@ -7,6 +7,7 @@
 
 import { effect } from "@preact/signals";
 import { TidegateError } from "@tidegate/client";
+import { poolEvents } from "../model/endpoints.js";
 import * as store from "./store.js";
 
 const LOOK_MS = 1_000;
@@ -49,6 +50,7 @@ function failed(error: unknown): void {
     return;
   }
   store.reachable.value = error.status !== undefined;
+  if (error.status !== undefined) store.answeredAt.value = Date.now();
   // A call's own problem says more than a look that failed after it.
   if (store.problem.value === null || error.code === "unauthenticated") store.showProblem(error, "look");
 }
@@ -56,6 +58,7 @@ function failed(error: unknown): void {
 function answered(): void {
   const wasDown = store.reachable.value === false;
   store.reachable.value = true;
+  store.answeredAt.value = Date.now();
   if (wasDown) store.problem.value = null;
 }
 
@@ -77,6 +80,7 @@ async function lookAtSession(): Promise<void> {
     const detail = await store.client.value.session(id);
     if (store.watchedId.value !== id) return;
     answered();
+    for (const line of poolEvents(store.detail.value, detail)) store.note(line);
     store.detail.value = detail;
     store.history.take(Date.now() / 1000, detail);
     store.looks.value += 1;

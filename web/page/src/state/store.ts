@@ -30,6 +30,11 @@ export const client = computed(() => new TidegateClient({ url: new URL(".", docu
 /** Whether the last look at the gateway was answered. `null` before the first. */
 export const reachable = signal<boolean | null>(null);
 
+/** When the gateway's API last answered, in milliseconds since the epoch. */
+export const answeredAt = signal(Date.now());
+/** The call is connected as far as the browser knows, and nothing has come from the gateway for a while. */
+export const silent = signal(false);
+
 export const pipelines = signal<PipelineSummary[]>([]);
 export const pipelineName = signal<string | null>(query.get("pipeline"));
 export const description = signal<PipelineDescription | null>(null);

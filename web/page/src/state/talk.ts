@@ -2,13 +2,21 @@
 
 import { TidegateError, type Voice } from "@tidegate/client";
 import { lineOf } from "../model/log.js";
+import { ending } from "../model/problems.js";
+import { Heard, isSilent } from "../model/silence.js";
 import * as sound from "./sound.js";
 import * as store from "./store.js";
 
 /** How many captions are kept. */
 const CAPTIONS = 60;
 
+/** How often it is looked at whether media still comes. */
+const LISTEN_MS = 500;
+
 let voice: Voice | null = null;
+/** The person pressed Stop. */
+let stopping = false;
+let listening: ReturnType<typeof setInterval> | undefined;
 
 /** Begins a session with the chosen pipeline. `listen` goes without a microphone. */
 export function talk(listen = false): void {
@@ -34,6 +42,26 @@ export function talk(listen = false): void {
   opened.muted = store.muted.value;
   store.callState.value = opened.state;
   listenTo(opened);
+  watchForSilence(opened);
+}
+
+/** All bytes that came from the gateway, connectivity checks included. */
+async function bytesReceived(opened: Voice): Promise<number> {
+  let bytes = 0;
+  const stats = await opened.connection?.getStats();
+  stats?.forEach((entry: { type: string; bytesReceived?: number }) => {
+    if (entry.type === "candidate-pair" || entry.type === "inbound-rtp") bytes += entry.bytesReceived ?? 0;
+  });
+  return bytes;
+}
+
+function watchForSilence(opened: Voice): void {
+  const heard = new Heard();
+  clearInterval(listening);
+  listening = setInterval(async () => {
+    const at = heard.take(Date.now(), await bytesReceived(opened).catch(() => 0));
+    if (voice === opened) store.silent.value = opened.state === "connected" && isSilent(Date.now(), store.answeredAt.value, at);
+  }, LISTEN_MS);
 }
 
 function listenTo(opened: Voice): void {
@@ -74,13 +102,19 @@ function listenTo(opened: Voice): void {
   });
   opened.addEventListener("error", ({ detail }) => store.showProblem(detail));
   opened.addEventListener("ended", ({ detail: { reason } }) => {
+    const stopped = opened === voice && stopping;
     voice = null;
+    stopping = false;
+    clearInterval(listening);
+    store.silent.value = false;
     store.callState.value = "closed";
     store.callId.value = null;
     sound.play(null);
     sound.inputMeter.attach(null);
     sound.outputMeter.attach(null);
     store.note({ tone: "plain", name: "closed", text: reason });
+    // An error has said more already.
+    if (!stopped && store.problem.value === null) store.problem.value = ending(reason);
   });
 }
 
@@ -103,6 +137,7 @@ function parameterValue(type: string, text: string): unknown {
 
 /** Ends the session. */
 export function hangUp(): void {
+  stopping = true;
   voice?.close("stopped on the page");
 }
 
