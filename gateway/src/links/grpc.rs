@@ -5,8 +5,6 @@
 use std::task::{Context, Poll};
 
 use tidegate_media::Timestamp;
-use tidegate_nodes::graph::Mode;
-use tidegate_nodes::{Accepts, StreamFormat};
 use tidegate_proto::message::PortFormats;
 use tidegate_proto::protobuf;
 
@@ -14,8 +12,7 @@ use super::native::Native;
 use super::outbox::Outbox;
 use super::wire::malformed;
 use crate::grpc::reader::{Reader, Unreadable};
-use crate::session::link::{Features, Link, LinkEvent, LinkMessage, Transport};
-use crate::session::ports::PortFacts;
+use crate::session::link::{Link, LinkEvent, LinkMessage, Transport, Wishes};
 
 /// A gRPC client.
 pub(crate) struct GrpcLink {
@@ -45,24 +42,8 @@ impl Link for GrpcLink {
         Transport::Grpc
     }
 
-    fn wanted_ports(&self) -> &[String] {
-        self.native.wanted_ports()
-    }
-
-    fn feeds(&self, port: &PortFacts) -> Option<StreamFormat> {
-        self.native.feeds(port)
-    }
-
-    fn listens(&self, port: &PortFacts) -> Option<Accepts> {
-        Some(self.native.listens(port))
-    }
-
-    fn mode(&self) -> Mode {
-        self.native.mode()
-    }
-
-    fn features(&self) -> Features {
-        self.native.features()
+    fn wishes(&self) -> &dyn Wishes {
+        &self.native
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp, read: bool) -> Poll<LinkEvent> {

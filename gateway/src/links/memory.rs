@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 
 use crate::session::link::{
-    Features, HopFigures, Link, LinkEvent, LinkMessage, OpenedInfo, Transport,
+    Features, HopFigures, Link, LinkEvent, LinkMessage, OpenedInfo, Transport, Wishes,
 };
 use crate::session::ports::PortFacts;
 
@@ -129,11 +129,7 @@ impl MemoryLink {
     }
 }
 
-impl Link for MemoryLink {
-    fn transport(&self) -> Transport {
-        self.transport
-    }
-
+impl Wishes for MemoryLink {
     fn wanted_ports(&self) -> &[String] {
         &self.wanted
     }
@@ -156,6 +152,16 @@ impl Link for MemoryLink {
 
     fn mode(&self) -> Mode {
         Mode::Waits
+    }
+}
+
+impl Link for MemoryLink {
+    fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    fn wishes(&self) -> &dyn Wishes {
+        self
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>, _now: Timestamp, read: bool) -> Poll<LinkEvent> {

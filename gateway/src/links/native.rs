@@ -15,7 +15,7 @@ use tidegate_proto::message::{
 };
 
 use super::wire::{port, stats, wire_error};
-use crate::session::link::{Features, LinkEvent, LinkMessage, OpenedInfo};
+use crate::session::link::{Features, LinkEvent, LinkMessage, OpenedInfo, Wishes};
 use crate::session::ports::PortFacts;
 
 /// Features that this gateway offers.
@@ -60,69 +60,6 @@ impl Native {
     /// The formats that frames may leave out.
     pub(crate) fn formats(&self) -> PortFormats {
         PortFormats::of_inputs(&self.open)
-    }
-
-    /// Whether the client can be told to wait.
-    pub(crate) const fn mode(&self) -> Mode {
-        match self.open.mode {
-            message::Mode::Live => Mode::Live,
-            message::Mode::Waits => Mode::Waits,
-        }
-    }
-
-    /// Ports that the client named.
-    pub(crate) fn wanted_ports(&self) -> &[String] {
-        &self.wanted
-    }
-
-    /// Features that both sides know.
-    pub(crate) fn features(&self) -> Features {
-        let has = |name: &str| self.open.features.iter().any(|feature| feature == name);
-        Features {
-            credits: has(message::feature::CREDITS),
-            stats: has(message::feature::STATS),
-            acks: has(message::feature::ACKS),
-        }
-    }
-
-    /// The format in which the client feeds an input.
-    pub(crate) fn feeds(&self, port: &PortFacts) -> Option<StreamFormat> {
-        Some(match port.kind {
-            Kind::Audio => StreamFormat::audio(self.formats().audio(&port.name)),
-            Kind::Video => StreamFormat::Video(self.formats().video(&port.name)?),
-            Kind::Text => StreamFormat::Text,
-            Kind::Binary => StreamFormat::Binary,
-            Kind::Tensor => StreamFormat::Tensor,
-            Kind::Json => StreamFormat::Json,
-        })
-    }
-
-    /// How the client hears an output: as it asked; else audio comes as it sends audio.
-    pub(crate) fn listens(&self, port: &PortFacts) -> Accepts {
-        if port.kind != Kind::Audio {
-            return Accepts::Kind(port.kind);
-        }
-        let asked = self
-            .open
-            .outputs
-            .iter()
-            .find(|(name, _)| name.as_str() == port.name);
-        let sent = || {
-            self.open
-                .inputs
-                .iter()
-                .find(|(_, spec)| matches!(spec, StreamSpec::Audio(_)))
-        };
-        let format = match asked.or_else(sent) {
-            Some((_, StreamSpec::Audio(format))) => *format,
-            _ => StreamSpec::DEFAULT_AUDIO,
-        };
-        Accepts::Audio(AudioPattern {
-            codecs: vec![format.codec],
-            sample_rates: vec![format.sample_rate],
-            channels: vec![format.channels],
-            packets: false,
-        })
     }
 
     /// The name of the output whose frames go out raw, and of the input that raw messages feed.
@@ -349,6 +286,67 @@ impl Native {
             gateway: env!("CARGO_PKG_VERSION").to_owned(),
             deterministic: info.deterministic,
         }
+    }
+}
+
+impl Wishes for Native {
+    fn mode(&self) -> Mode {
+        match self.open.mode {
+            message::Mode::Live => Mode::Live,
+            message::Mode::Waits => Mode::Waits,
+        }
+    }
+
+    fn wanted_ports(&self) -> &[String] {
+        &self.wanted
+    }
+
+    fn features(&self) -> Features {
+        let has = |name: &str| self.open.features.iter().any(|feature| feature == name);
+        Features {
+            credits: has(message::feature::CREDITS),
+            stats: has(message::feature::STATS),
+            acks: has(message::feature::ACKS),
+        }
+    }
+
+    fn feeds(&self, port: &PortFacts) -> Option<StreamFormat> {
+        Some(match port.kind {
+            Kind::Audio => StreamFormat::audio(self.formats().audio(&port.name)),
+            Kind::Video => StreamFormat::Video(self.formats().video(&port.name)?),
+            Kind::Text => StreamFormat::Text,
+            Kind::Binary => StreamFormat::Binary,
+            Kind::Tensor => StreamFormat::Tensor,
+            Kind::Json => StreamFormat::Json,
+        })
+    }
+
+    fn listens(&self, port: &PortFacts) -> Option<Accepts> {
+        if port.kind != Kind::Audio {
+            return Some(Accepts::Kind(port.kind));
+        }
+        // As it asked; else audio comes as it sends audio.
+        let asked = self
+            .open
+            .outputs
+            .iter()
+            .find(|(name, _)| name.as_str() == port.name);
+        let sent = || {
+            self.open
+                .inputs
+                .iter()
+                .find(|(_, spec)| matches!(spec, StreamSpec::Audio(_)))
+        };
+        let format = match asked.or_else(sent) {
+            Some((_, StreamSpec::Audio(format))) => *format,
+            _ => StreamSpec::DEFAULT_AUDIO,
+        };
+        Some(Accepts::Audio(AudioPattern {
+            codecs: vec![format.codec],
+            sample_rates: vec![format.sample_rate],
+            channels: vec![format.channels],
+            packets: false,
+        }))
     }
 }
 

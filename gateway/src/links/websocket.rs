@@ -11,16 +11,14 @@ use bytes::Bytes;
 use futures_core::Stream as _;
 use futures_util::Sink as _;
 use tidegate_media::{Audio, Frame, MediaTime, Payload, Timestamp};
-use tidegate_nodes::graph::Mode;
-use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
+use tidegate_nodes::{Code, Error};
 use tidegate_proto::message::{PortFormats, ServerMessage};
 use tidegate_proto::{json, protobuf};
 
 use super::native::Native;
 use super::wire::malformed;
 use crate::place::Place;
-use crate::session::link::{Features, Link, LinkEvent, LinkMessage, Transport};
-use crate::session::ports::PortFacts;
+use crate::session::link::{Link, LinkEvent, LinkMessage, Transport, Wishes};
 
 /// Frames written and not yet taken by the socket.
 const WINDOW: u32 = 16;
@@ -193,24 +191,8 @@ impl Link for WebSocketLink {
         Transport::Websocket
     }
 
-    fn wanted_ports(&self) -> &[String] {
-        self.native.wanted_ports()
-    }
-
-    fn feeds(&self, port: &PortFacts) -> Option<StreamFormat> {
-        self.native.feeds(port)
-    }
-
-    fn listens(&self, port: &PortFacts) -> Option<Accepts> {
-        Some(self.native.listens(port))
-    }
-
-    fn mode(&self) -> Mode {
-        self.native.mode()
-    }
-
-    fn features(&self) -> Features {
-        self.native.features()
+    fn wishes(&self) -> &dyn Wishes {
+        &self.native
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp, read: bool) -> Poll<LinkEvent> {

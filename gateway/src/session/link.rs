@@ -36,11 +36,8 @@ impl Transport {
     }
 }
 
-/// One client's way into a session.
-pub(crate) trait Link: Send {
-    /// What kind it is.
-    fn transport(&self) -> Transport;
-
+/// What a client asks for before it has a place. Links of the native stream have these from its `open`.
+pub(crate) trait Wishes {
     /// The ports that the client named; empty: whatever is free.
     fn wanted_ports(&self) -> &[String] {
         &[]
@@ -59,6 +56,15 @@ pub(crate) trait Link: Send {
     fn features(&self) -> Features {
         Features::default()
     }
+}
+
+/// One client's way into a session.
+pub(crate) trait Link: Send {
+    /// What kind it is.
+    fn transport(&self) -> Transport;
+
+    /// What the client asks for.
+    fn wishes(&self) -> &dyn Wishes;
 
     /// The next event from the client. With `read` false a frame that has not been read yet stays unread, which the client's
     /// transport feels; events that need no room may still come. Also drives what the transport needs besides.

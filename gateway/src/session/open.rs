@@ -87,7 +87,7 @@ impl Gateway {
         let prepared = Prepared {
             pipeline,
             inline,
-            mode: link.mode(),
+            mode: link.wishes().mode(),
             whole: link.transport() == Transport::Local,
             hop_count,
             deadline,

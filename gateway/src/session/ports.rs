@@ -6,7 +6,7 @@
 use tidegate_media::Kind;
 use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
 
-use super::link::Link;
+use super::link::{Link, Wishes};
 
 /// What matters of a port when clients are placed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,15 +39,16 @@ impl SessionPorts {
     /// # Errors
     /// A named port does not exist or is taken, no seat is free, or the client fits none of the ports.
     pub(crate) fn place(&self, link: &dyn Link) -> Result<Placement, Error> {
-        let (inputs, outputs) = self.select(link)?;
+        let wishes = link.wishes();
+        let (inputs, outputs) = self.select(wishes)?;
         let placement = Placement {
             inputs: inputs
                 .into_iter()
-                .filter_map(|i| Some((i, link.feeds(&self.inputs[i])?)))
+                .filter_map(|i| Some((i, wishes.feeds(&self.inputs[i])?)))
                 .collect(),
             outputs: outputs
                 .into_iter()
-                .filter_map(|o| Some((o, link.listens(&self.outputs[o])?)))
+                .filter_map(|o| Some((o, wishes.listens(&self.outputs[o])?)))
                 .collect(),
         };
         if placement.inputs.is_empty() && placement.outputs.is_empty() {
@@ -56,9 +57,9 @@ impl SessionPorts {
         Ok(placement)
     }
 
-    fn select(&self, link: &dyn Link) -> Result<(Vec<usize>, Vec<usize>), Error> {
-        if !link.wanted_ports().is_empty() {
-            return self.named(link.wanted_ports());
+    fn select(&self, wishes: &dyn Wishes) -> Result<(Vec<usize>, Vec<usize>), Error> {
+        if !wishes.wanted_ports().is_empty() {
+            return self.named(wishes.wanted_ports());
         }
         let seats = self.outputs.iter().any(|output| output.seat.is_some());
         if !seats {
@@ -69,12 +70,16 @@ impl SessionPorts {
         }
         let seat = (0..self.inputs.len()).find(|&i| {
             let input = &self.inputs[i];
-            !input.taken && self.seat_outputs(i).next().is_some() && link.feeds(input).is_some()
+            !input.taken && self.seat_outputs(i).next().is_some() && wishes.feeds(input).is_some()
         });
         match seat {
             Some(seat) => Ok((vec![seat], self.with_common(seat))),
             // One that only listens hears what is meant for all.
-            None if self.inputs.iter().all(|input| link.feeds(input).is_none()) => {
+            None if self
+                .inputs
+                .iter()
+                .all(|input| wishes.feeds(input).is_none()) =>
+            {
                 Ok((Vec::new(), self.common_outputs().collect()))
             }
             None => Err(Error::new(

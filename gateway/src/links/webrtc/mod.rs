@@ -3,28 +3,27 @@
 //! The peer's state machine lives in the session's task. Datagrams come from the shared socket's reader and leave at once; what the
 //! kernel has no room for is lost, as on any network.
 
+mod channel;
+mod media;
 mod tracks;
 
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use tidegate_media::{Codec as MediaCodec, Frame, Kind, Timestamp};
+use tidegate_media::{Codec as MediaCodec, Kind, Timestamp};
 use tidegate_nodes::graph::Mode;
 use tidegate_nodes::stream::AudioPattern;
 use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
 use tidegate_proto::message::{Open, PortFormats};
-use tidegate_proto::{json, protobuf};
 use tidegate_signaling::whip::{Fragment, IceParameters};
-use tidegate_signaling::{ChannelId, ChannelMessage, MediaPacket, Peer, PeerEvent};
+use tidegate_signaling::{ChannelId, Peer, PeerEvent};
 use tokio::sync::{mpsc, oneshot};
 
-use self::tracks::{Arrived, Inbound, Outbound, Outgoing};
+use self::tracks::{Inbound, Outbound};
 use super::native::Native;
 use super::websocket::Subprotocol;
-use super::wire::malformed;
 use crate::clock::Clock;
-use crate::session::link::{Link, LinkEvent, LinkMessage, Transport, WebrtcStats};
+use crate::session::link::{Link, LinkEvent, LinkMessage, Transport, WebrtcStats, Wishes};
 use crate::session::ports::PortFacts;
 use crate::udp::Route;
 
@@ -166,22 +165,11 @@ impl WebrtcLink {
                 label,
                 protocol,
             } if label == "events" => {
-                let json = protocol != Subprotocol::Proto.token();
-                let subprotocol = if json {
-                    Subprotocol::Json
-                } else {
-                    Subprotocol::Proto
-                };
-                self.events = Some((id, subprotocol));
-                if let Some(opened) = self.opened.take() {
-                    self.send_event(now, opened);
-                }
+                self.channel_opened(now, id, &protocol);
                 None
             }
             PeerEvent::ChannelClosed(id) => {
-                if self.events.is_some_and(|(events, _)| events == id) {
-                    self.events = None;
-                }
+                self.channel_closed(id);
                 None
             }
             PeerEvent::ChannelMessage { id, message } => self.channel_message(now, id, &message),
@@ -201,132 +189,9 @@ impl WebrtcLink {
             _ => None,
         }
     }
-
-    fn media(&mut self, now: Timestamp, packet: MediaPacket) -> Option<LinkEvent> {
-        let at = self.clock.instant(now);
-        let index = self
-            .receives
-            .iter()
-            .position(|track| track.id == packet.track)?;
-        let arrived = self.receives[index].push(at, packet)?;
-        self.arrived(now, index, arrived)
-    }
-
-    /// Pictures that are whole now.
-    fn pictures(&mut self, now: Timestamp) -> Option<LinkEvent> {
-        let at = self.clock.instant(now);
-        for index in 0..self.receives.len() {
-            while let Some(arrived) = self.receives[index].poll(at) {
-                if let Some(event) = self.arrived(now, index, arrived) {
-                    return Some(event);
-                }
-            }
-        }
-        None
-    }
-
-    fn arrived(&mut self, now: Timestamp, index: usize, arrived: Arrived) -> Option<LinkEvent> {
-        let track = &self.receives[index];
-        match arrived {
-            Arrived::Frame(frame) => Some(LinkEvent::Frame {
-                input: track.port?,
-                frame,
-            }),
-            Arrived::PictureLost => {
-                // At most one request in 200 ms goes out; an error means that the peer has ended.
-                let asked = self
-                    .peer
-                    .request_key_frame(self.clock.instant(now), track.id);
-                self.lost += u64::from(asked.is_err());
-                None
-            }
-        }
-    }
-
-    fn channel_message(
-        &mut self,
-        now: Timestamp,
-        id: ChannelId,
-        message: &ChannelMessage,
-    ) -> Option<LinkEvent> {
-        let (_, subprotocol) = self.events.filter(|(events, _)| *events == id)?;
-        let bytes = message.payload().clone();
-        let decoded = match subprotocol {
-            Subprotocol::Json => match std::str::from_utf8(&bytes) {
-                Ok(text) => json::decode_client(text, now, &self.formats),
-                Err(_) => {
-                    let text = "message on the channel 'events' is not UTF-8";
-                    return Some(LinkEvent::Failed(Error::new(Code::BadRequest, text)));
-                }
-            },
-            Subprotocol::Proto => protobuf::decode_client_bytes(bytes, now, &self.formats),
-        };
-        let event = decoded
-            .map_err(|error| malformed(&error))
-            .and_then(|message| self.native.decode(message));
-        Some(event.unwrap_or_else(LinkEvent::Failed))
-    }
-
-    /// Sends a frame on the track of its output; false if no track carries that.
-    fn send_media(&mut self, now: Timestamp, output: usize, frame: &Frame) -> bool {
-        let Some(track) = self
-            .sends
-            .iter_mut()
-            .find(|track| track.port == Some(output))
-        else {
-            return false;
-        };
-        let at = self.clock.instant(now);
-        let Some(packets) = track.packets(frame) else {
-            self.lost += 1;
-            return true;
-        };
-        for Outgoing {
-            timestamp,
-            marker,
-            payload,
-        } in packets
-        {
-            // Before the connection stands there is nobody to hear it.
-            if self
-                .peer
-                .send_rtp(at, track.id, timestamp, marker, &payload)
-                .is_err()
-            {
-                self.lost += 1;
-            }
-        }
-        true
-    }
-
-    fn send_event(&mut self, now: Timestamp, message: LinkMessage) {
-        let Some((channel, subprotocol)) = self.events else {
-            self.lost += u64::from(matches!(message, LinkMessage::Frame { .. }));
-            return;
-        };
-        let Some(message) = self.native.encode(message) else {
-            return;
-        };
-        let payload = match subprotocol {
-            Subprotocol::Json => {
-                ChannelMessage::Text(Bytes::from(json::encode_server(&message, now)))
-            }
-            Subprotocol::Proto => {
-                ChannelMessage::Binary(protobuf::encode_server_bytes(message, now))
-            }
-        };
-        let at = self.clock.instant(now);
-        if self.peer.send_channel(at, channel, &payload).is_err() {
-            self.lost += 1;
-        }
-    }
 }
 
-impl Link for WebrtcLink {
-    fn transport(&self) -> Transport {
-        Transport::Webrtc
-    }
-
+impl Wishes for WebrtcLink {
     fn wanted_ports(&self) -> &[String] {
         &self.wanted
     }
@@ -369,6 +234,16 @@ impl Link for WebrtcLink {
 
     fn mode(&self) -> Mode {
         Mode::Live
+    }
+}
+
+impl Link for WebrtcLink {
+    fn transport(&self) -> Transport {
+        Transport::Webrtc
+    }
+
+    fn wishes(&self) -> &dyn Wishes {
+        self
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp, _read: bool) -> Poll<LinkEvent> {

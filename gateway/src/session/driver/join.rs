@@ -47,11 +47,10 @@ impl Driver {
             return Err(Error::new(Code::UnknownSession, "the session is ending"));
         }
         let placement = self.ports().place(link.as_ref())?;
-        let features = link.features();
+        let (features, mode) = (link.wishes().features(), link.wishes().mode());
         if features.acks || features.credits {
             self.parts.graph.track();
         }
-        let mode = link.mode();
         let mut inputs = Vec::new();
         let mut outputs = Vec::new();
         let mut failed = None;
@@ -122,7 +121,7 @@ impl Driver {
         inputs: &[(usize, StreamFormat)],
         outputs: Vec<(usize, EgressId, StreamFormat)>,
     ) {
-        let features = link.features();
+        let features = link.wishes().features();
         let transport = link.transport().as_str();
         if features.credits {
             for &(input, _) in inputs {
