@@ -22,7 +22,8 @@ use tidegate_proto::v1::gateway_server::{Gateway, GatewayServer};
 use tidegate_proto::v1::{client_message, server_message};
 use tidegate_proto::{ClientMessage, PortFormats, PortName, ServerMessage, json, protobuf, v1};
 use tidegate_remote::{
-    Connector, ConnectorConfig, HopPorts, OpenContext, RemoteConfig, RemoteHop, Target, Timeouts, Transport,
+    Connector, ConnectorConfig, HopConfig, HopPorts, OpenContext, RemoteConfig, RemoteHop, Target,
+    Timeouts, Transport,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -196,10 +197,10 @@ async fn remote_hop(address: SocketAddr) -> f64 {
         deadline: None,
     };
     let connector = Connector::new(ConnectorConfig::default());
-    let hop = RemoteHop::open(&connector, &config, &ports, context).await;
-    let mut hop = hop.expect("it opens");
     let epoch = clock::now();
     let now = || Timestamp::from_nanos(u64::try_from(epoch.elapsed().as_nanos()).unwrap_or(0));
+    let hop = RemoteHop::open(&connector, &HopConfig::new(config), &ports, context, now).await;
+    let mut hop = hop.expect("it opens");
     let mut times = Times::default();
     let mut credit = 0;
     for turn in 0..WARM_UP + TURNS {
@@ -226,6 +227,7 @@ async fn remote_hop(address: SocketAddr) -> f64 {
 fn credit_of(event: HopEvent) -> u32 {
     match event {
         HopEvent::Credit { frames, .. } => frames,
+        HopEvent::Acknowledged { .. } | HopEvent::Note(_) => 0,
         other => panic!("{other:?} instead of credit"),
     }
 }

@@ -77,6 +77,11 @@ struct Problem<'a> {
     endpoint: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     phase: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    /// In seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elapsed: Option<f64>,
 }
 
 /// An error as an HTTP response. A status given with it overrides the table's, where a protocol (WHIP) fixes one.
@@ -120,6 +125,8 @@ impl IntoResponse for HttpError {
             hop: error.hop.as_deref(),
             endpoint: error.endpoint.as_deref(),
             phase: error.phase.map(|phase| phase.as_str()),
+            attempt: error.attempt,
+            elapsed: error.elapsed.map(|elapsed| elapsed.as_secs_f64()),
         };
         let body = serde_json::to_string(&problem).unwrap_or_default();
         let kind = HeaderValue::from_static("application/problem+json");

@@ -4,22 +4,22 @@
 //! what the worker says on opening.
 
 use std::collections::BTreeMap;
-use std::task::{Context, Poll};
+use std::sync::Arc;
 
-use tidegate_media::Timestamp;
 use tidegate_nodes::compile::remote::Timeout;
 use tidegate_nodes::compile::{Binding, RemoteParams};
 use tidegate_nodes::graph::Mode;
 use tidegate_nodes::plan::PlanHop;
-use tidegate_nodes::{Code, Error, HopCommand, HopEvent, Placement, Plan, Ports};
+use tidegate_nodes::{Code, Error, Placement, Plan, Ports};
 use tidegate_proto::message;
 use tidegate_remote::{
-    Auth, ConnectorConfig, HopPorts, OpenContext, RemoteConfig, RemoteHop, Target, Timeouts,
+    Auth, ConnectorConfig, HopConfig, HopPorts, OpenContext, RemoteConfig, RemoteHop, Target,
+    Timeouts,
 };
 
 use crate::gateway::Gateway;
-use crate::metrics::label;
 use crate::session::hops::Hop;
+use crate::session::notes::{CountedHop, Notes};
 use crate::session::open::Prepared;
 
 /// Connections to workers, shared by all sessions.
@@ -89,63 +89,19 @@ impl Gateway {
                 deadline: prepared.deadline.map(|limit| now + limit),
             };
             let ports = HopPorts::from(hop);
-            let opened = RemoteHop::open(&self.remotes, &config, &ports, context).await;
-            self.count_attempt(prepared, hop, &config, &opened);
-            hops.push((index, Box::new(opened?)));
+            let (pipeline, id) = prepared.labels(hop);
+            let notes = Notes::new(Arc::clone(&self.metrics), pipeline, id);
+            let config = HopConfig::new(config);
+            let clock = || self.clock.now();
+            match RemoteHop::open(&self.remotes, &config, &ports, context, clock).await {
+                Ok(hop) => hops.push((index, Box::new(CountedHop { hop, notes }))),
+                Err(refused) => {
+                    refused.notes.iter().for_each(|note| notes.count(note));
+                    return Err(refused.error);
+                }
+            }
         }
         Ok(())
-    }
-
-    fn count_attempt(
-        &self,
-        prepared: &Prepared,
-        hop: &PlanHop,
-        config: &RemoteConfig,
-        opened: &Result<RemoteHop, Error>,
-    ) {
-        let (endpoint, outcome) = match opened {
-            Ok(open) => (open.endpoint().to_owned(), "ok"),
-            Err(error) => {
-                let endpoint = error
-                    .endpoint
-                    .clone()
-                    .or_else(|| config.endpoints.first().cloned());
-                (endpoint.unwrap_or_default(), error.code.as_str())
-            }
-        };
-        let (pipeline, id) = prepared.labels(hop);
-        let place = vec![
-            label("pipeline", pipeline),
-            label("hop", id),
-            label("endpoint", endpoint),
-        ];
-        let up = if outcome == "ok" { 1.0 } else { 0.0 };
-        self.metrics
-            .gauge("tidegate_endpoint_up", place.clone())
-            .set(up);
-        let mut labels = place;
-        labels.push(label("outcome", outcome));
-        self.metrics
-            .counter("tidegate_hop_attempts_total", labels)
-            .increment(1);
-    }
-}
-
-impl Hop for RemoteHop {
-    fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<HopEvent> {
-        Self::poll_event(self, cx, now)
-    }
-
-    fn send(&mut self, now: Timestamp, command: HopCommand) {
-        Self::send(self, now, command);
-    }
-
-    fn endpoint(&self) -> Option<&str> {
-        Some(Self::endpoint(self))
-    }
-
-    fn timeout(&self) -> Option<Timestamp> {
-        self.poll_timeout()
     }
 }
 

@@ -4,6 +4,7 @@
 //! turned into it where they cross to a client; it is not a replacement for them.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -174,6 +175,12 @@ pub struct Error {
     /// Of a timeout: which wait ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub phase: Option<Phase>,
+    /// Of a remote hop: how many attempts were made, this one included.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub attempt: Option<u32>,
+    /// Of a remote hop: time spent on them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub elapsed: Option<Duration>,
 }
 
 impl Error {
@@ -188,6 +195,8 @@ impl Error {
             hop: None,
             endpoint: None,
             phase: None,
+            attempt: None,
+            elapsed: None,
         }
     }
 

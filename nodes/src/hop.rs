@@ -10,9 +10,12 @@
 //! What a hop was sent is not consumed before it says so ([`HopEvent::Acknowledged`]): a hop whose other side knows no
 //! acknowledgements takes an answer for one.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use tidegate_media::Frame;
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::node::Hold;
 
 /// A port as `meta.caused_port` names it: from 1. A port beyond what that can name is not named.
@@ -83,4 +86,34 @@ pub enum HopEvent {
     },
     /// The hop is gone; nothing more comes from it.
     Failed(Error),
+    /// What happened to a remote hop's streams. For whoever counts; the graph takes no notice.
+    Note(HopNote),
+}
+
+/// What happened to a remote hop's streams.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum HopNote {
+    /// A stream was opened, or could not be, or broke.
+    Attempt {
+        /// As configured.
+        endpoint: Arc<str>,
+        /// `None`: it was opened.
+        outcome: Option<Code>,
+        /// Until it was opened or refused; of a stream that broke, how long it had stood.
+        took: Duration,
+    },
+    /// A stream took over from another one.
+    Failover {
+        /// The endpoint before.
+        from: Arc<str>,
+        /// The endpoint now.
+        to: Arc<str>,
+        /// Frames that the one before had been sent and that are sent again.
+        replayed: u64,
+    },
+    /// So many frames were to be sent again and were no longer kept.
+    Gap(u64),
+    /// This tier serves the hop from now on; 0 is the primary.
+    Tier(usize),
 }

@@ -19,7 +19,7 @@ pub mod stream;
 
 pub use compile::{Binding, Grants, Pipeline};
 pub use error::{Code, Error, Fault, Phase};
-pub use hop::{HopCommand, HopEvent};
+pub use hop::{HopCommand, HopEvent, HopNote};
 pub use manifest::{Diagnostics, Manifest};
 pub use node::{Context, DropReason, Hold, Node, NodeError};
 pub use plan::{Mode, Placement, Plan};

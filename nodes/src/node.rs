@@ -141,13 +141,15 @@ pub enum DropReason {
     Detached,
     /// A video frame that needs a key frame that was shed.
     AwaitingKeyFrame,
+    /// It was to be sent to another worker after a failover and was no longer kept.
+    Gap,
     /// It starts before what was already emitted, or too far ahead.
     OutOfWindow,
 }
 
 impl DropReason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::QueueFull,
         Self::Age,
         Self::Deadline,
@@ -160,6 +162,7 @@ impl DropReason {
         Self::HopEnded,
         Self::Detached,
         Self::AwaitingKeyFrame,
+        Self::Gap,
         Self::OutOfWindow,
     ];
 
@@ -179,6 +182,7 @@ impl DropReason {
             Self::HopEnded => "hop_ended",
             Self::Detached => "detached",
             Self::AwaitingKeyFrame => "awaiting_key_frame",
+            Self::Gap => "gap",
             Self::OutOfWindow => "out_of_window",
         }
     }

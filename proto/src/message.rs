@@ -268,6 +268,10 @@ pub struct WireError {
     pub phase: Option<String>,
     /// When a retry may help.
     pub retry_after: Option<Duration>,
+    /// Of a remote hop: how many attempts were made.
+    pub attempt: Option<u32>,
+    /// Of a remote hop: time spent on them.
+    pub elapsed: Option<Duration>,
 }
 
 /// A whole pipeline run in one call.

@@ -265,18 +265,26 @@ fn error() -> impl Strategy<Value = WireError> {
         "[a-z]{1,8}",
         any::<bool>(),
         (optional(), optional(), optional()),
-        option::of(micros()),
+        (
+            option::of(micros()),
+            option::of(1..9u32),
+            option::of(micros()),
+        ),
     )
         .prop_map(
-            |(code, message, fault, retryable, optional, retry_after)| WireError {
-                code,
-                message,
-                fault,
-                retryable,
-                hop: optional.0,
-                endpoint: optional.1,
-                phase: optional.2,
-                retry_after,
+            |(code, message, fault, retryable, optional, (retry_after, attempt, elapsed))| {
+                WireError {
+                    code,
+                    message,
+                    fault,
+                    retryable,
+                    hop: optional.0,
+                    endpoint: optional.1,
+                    phase: optional.2,
+                    retry_after,
+                    attempt,
+                    elapsed,
+                }
             },
         )
 }

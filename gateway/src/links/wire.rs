@@ -44,6 +44,8 @@ pub(crate) fn wire_error(error: Error) -> WireError {
         endpoint: error.endpoint,
         phase: error.phase.map(|phase| phase.as_str().to_owned()),
         retry_after: error.retryable.then_some(crate::errors::RETRY_AFTER),
+        attempt: error.attempt,
+        elapsed: error.elapsed,
     }
 }
 

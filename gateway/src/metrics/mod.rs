@@ -175,7 +175,17 @@ const COUNTERS: &[Described] = &[
     (
         "tidegate_hop_attempts_total",
         None,
-        "Attempts to open a remote hop, by outcome.",
+        "Streams of a remote hop that were opened (`ok`), could not be, or broke (the error's code).",
+    ),
+    (
+        "tidegate_hop_failovers_total",
+        None,
+        "Streams that another one took over from, by the endpoint that was left.",
+    ),
+    (
+        "tidegate_hop_replayed_frames_total",
+        None,
+        "Frames that were sent again after a failover, by the endpoint that was left.",
     ),
     (
         "tidegate_webrtc_packets_received_total",

@@ -1,14 +1,15 @@
 //! Credit of one port, as counting without I/O.
 //!
-//! Towards the worker ([`SendWindow`]) two bounds hold at once: what the worker said it takes, and what may wait in this process
-//! until the transport takes it. The graph gets the smaller of the two, in portions, so that a frame does not cost a message.
-//! From the worker ([`ReceiveWindow`]) credit is renewed as frames are handed on, again in portions.
+//! Towards the worker ([`SendWindow`], one a stream) two bounds hold at once: what the worker said it takes, and what may wait in this
+//! process until the transport takes it. The graph gets ([`Allowance`], one a hop, which outlives streams) no more than that, in portions,
+//! so that a frame does not cost a message. From the worker ([`ReceiveWindow`]) credit is renewed as frames are handed on, again in
+//! portions.
 
 use tidegate_proto::message::Credit;
 
 /// Frames of one port that the graph may have handed over and that the transport has not taken yet, credit that the graph has
 /// and did not use included. Hides a scheduling gap of 64 × 10 ms; more would only be older when it arrives.
-const LOCAL_FRAMES: u64 = 64;
+pub(crate) const LOCAL_FRAMES: u64 = 64;
 /// Payload bytes, likewise: some large tensors, and small beside a session's queues.
 const LOCAL_BYTES: i128 = 8 << 20;
 /// Frames of one output that the worker may send ahead.
@@ -16,25 +17,47 @@ const RECEIVE_FRAMES: u32 = 64;
 /// So much credit cannot be used up, and so little can be added that nothing overflows.
 const ENDLESS: i128 = 1 << 96;
 
-/// What may go to the worker on one port.
+/// What may go to the worker on one port of one stream.
 #[derive(Debug)]
 pub(crate) struct SendWindow {
-    /// Given by the worker, not passed on to the graph yet; `None`: the worker does not count.
+    /// Given by the worker, not used yet; `None`: the worker does not count. One frame may overdraw the bytes.
     peer_frames: Option<u64>,
     peer_bytes: i128,
-    /// Passed on to the graph, not used yet. One frame may overdraw the bytes.
-    passed_frames: u64,
-    passed_bytes: i128,
-    /// Sent by the graph, not taken by the transport yet.
+    /// Sent, not taken by the transport yet.
     queued_frames: u64,
     queued_bytes: i128,
 }
 
-/// More credit for the graph.
+/// Frames and payload bytes that something has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Grant {
-    pub(crate) frames: u32,
-    pub(crate) bytes: u64,
+pub(crate) struct Room {
+    pub(crate) frames: u64,
+    /// Below nothing where a frame overdrew it.
+    pub(crate) bytes: i128,
+}
+
+impl Room {
+    /// What the graph may be given before there is a stream.
+    pub(crate) const LOCAL: Self = Self {
+        frames: LOCAL_FRAMES,
+        bytes: LOCAL_BYTES,
+    };
+
+    /// The lesser of both.
+    pub(crate) fn at_most(self, other: Self) -> Self {
+        Self {
+            frames: self.frames.min(other.frames),
+            bytes: self.bytes.min(other.bytes),
+        }
+    }
+
+    /// What is left beside so much.
+    pub(crate) fn less(self, frames: u64, bytes: usize) -> Self {
+        Self {
+            frames: self.frames.saturating_sub(frames),
+            bytes: self.bytes - bytes as i128,
+        }
+    }
 }
 
 impl SendWindow {
@@ -43,8 +66,6 @@ impl SendWindow {
         Self {
             peer_frames: worker_counts.then_some(0),
             peer_bytes: if worker_counts { 0 } else { ENDLESS },
-            passed_frames: 0,
-            passed_bytes: 0,
             queued_frames: 0,
             queued_bytes: 0,
         }
@@ -62,17 +83,32 @@ impl SendWindow {
         }
     }
 
-    /// The graph used credit for a frame; false if it had none.
-    #[must_use]
-    pub(crate) fn sent(&mut self, bytes: usize) -> bool {
-        let Some(left) = self.passed_frames.checked_sub(1) else {
-            return false;
-        };
-        self.passed_frames = left;
-        self.passed_bytes -= bytes as i128;
+    /// What may be sent now.
+    pub(crate) fn room(&self) -> Room {
+        let frames = LOCAL_FRAMES.saturating_sub(self.queued_frames);
+        let bytes = LOCAL_BYTES - self.queued_bytes;
+        Room {
+            frames: self.peer_frames.unwrap_or(u64::MAX).min(frames),
+            bytes: self.peer_bytes.min(bytes),
+        }
+    }
+
+    /// Whether a frame may be sent now.
+    pub(crate) fn is_open(&self) -> bool {
+        let room = self.room();
+        room.frames > 0 && room.bytes > 0
+    }
+
+    /// A frame was sent.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        if let Some(peer) = &mut self.peer_frames {
+            *peer = peer.saturating_sub(1);
+        }
+        if self.peer_bytes < ENDLESS {
+            self.peer_bytes -= bytes as i128;
+        }
         self.queued_frames += 1;
         self.queued_bytes += bytes as i128;
-        true
     }
 
     /// The transport took frames.
@@ -90,35 +126,65 @@ impl SendWindow {
         }
     }
 
-    /// Credit to pass on to the graph, once it has used half of what it may have.
-    pub(crate) fn grant(&mut self) -> Option<Grant> {
-        let frames_room = LOCAL_FRAMES.saturating_sub(self.passed_frames + self.queued_frames);
-        let bytes_room = LOCAL_BYTES - self.passed_bytes.max(0) - self.queued_bytes;
-        let frames = self.peer_frames.unwrap_or(u64::MAX).min(frames_room);
-        let bytes = self.peer_bytes.min(bytes_room).max(0);
-        let low_on_frames = frames > 0 && self.passed_frames <= LOCAL_FRAMES / 2;
-        let low_on_bytes = bytes > 0 && self.passed_bytes <= LOCAL_BYTES / 2;
+    /// Whether frames wait for the transport.
+    pub(crate) const fn is_queued(&self) -> bool {
+        self.queued_frames > 0
+    }
+}
+
+/// What the graph may still hand over on one port.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Allowance {
+    frames: u64,
+    /// One frame may overdraw them.
+    bytes: i128,
+}
+
+/// More credit for the graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) frames: u32,
+    pub(crate) bytes: u64,
+}
+
+impl Allowance {
+    /// The graph used it for a frame; false if it had none.
+    #[must_use]
+    pub(crate) fn spend(&mut self, bytes: usize) -> bool {
+        let Some(left) = self.frames.checked_sub(1) else {
+            return false;
+        };
+        self.frames = left;
+        self.bytes -= bytes as i128;
+        true
+    }
+
+    /// Frames that the graph may hand over without asking.
+    pub(crate) const fn frames(self) -> u64 {
+        self.frames
+    }
+
+    /// Whether the graph can hand over nothing.
+    pub(crate) const fn is_spent(self) -> bool {
+        self.frames == 0 || self.bytes <= 0
+    }
+
+    /// Credit to give where there is `room` for what was given before and this, once half of the most is used.
+    pub(crate) fn grant(&mut self, room: Room) -> Option<Grant> {
+        let frames = room.frames.saturating_sub(self.frames);
+        let bytes = (room.bytes - self.bytes.max(0)).clamp(0, LOCAL_BYTES);
+        let low_on_frames = frames > 0 && self.frames <= LOCAL_FRAMES / 2;
+        let low_on_bytes = bytes > 0 && self.bytes <= LOCAL_BYTES / 2;
         if !low_on_frames && !low_on_bytes {
             return None;
         }
-        if let Some(peer) = &mut self.peer_frames {
-            *peer -= frames;
-        }
-        if self.peer_bytes < ENDLESS {
-            self.peer_bytes -= bytes;
-        }
-        self.passed_frames += frames;
-        self.passed_bytes += bytes;
+        self.frames += frames;
+        self.bytes += bytes;
         Some(Grant {
             // Both are at most the local bounds.
             frames: u32::try_from(frames).unwrap_or(u32::MAX),
             bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
         })
-    }
-
-    /// Whether the graph can send nothing until the transport takes what is queued.
-    pub(crate) const fn waits_for_transport(&self) -> bool {
-        self.queued_frames > 0 && (self.passed_frames == 0 || self.passed_bytes <= 0)
     }
 }
 
@@ -183,39 +249,42 @@ mod tests {
 
     #[test]
     fn the_graph_gets_nothing_before_the_worker_gave_something() {
-        let mut window = SendWindow::new(true);
-        assert_eq!(window.grant(), None);
+        let (mut window, mut graph) = (SendWindow::new(true), Allowance::default());
+        assert_eq!(graph.grant(window.room()), None);
         window.credited(&credit(2, Credit::UNCOUNTED));
-        let first = window.grant().expect("credit");
+        let first = graph.grant(window.room()).expect("credit");
         assert_eq!(first.frames, 2);
-        assert_eq!(window.grant(), None);
-        assert!(window.sent(10) && window.sent(10) && !window.sent(10));
+        assert_eq!(graph.grant(window.room()), None);
+        assert!(graph.spend(10) && graph.spend(10) && !graph.spend(10));
     }
 
     #[test]
     fn a_worker_that_does_not_count_is_bounded_by_the_queue() {
-        let mut window = SendWindow::new(false);
-        let first = window.grant().expect("credit");
+        let (mut window, mut graph) = (SendWindow::new(false), Allowance::default());
+        let first = graph.grant(window.room()).expect("credit");
         assert_eq!(u64::from(first.frames), LOCAL_FRAMES);
         for _ in 0..first.frames {
-            assert!(window.sent(1));
+            assert!(graph.spend(1) && window.is_open());
+            window.sent(1);
         }
-        assert!(window.waits_for_transport());
-        assert_eq!(window.grant(), None);
+        assert!(window.is_queued() && !window.is_open());
+        assert_eq!(graph.grant(window.room()), None);
         window.taken(10, 10);
-        assert_eq!(window.grant().map(|grant| grant.frames), Some(10));
+        let more = graph.grant(window.room());
+        assert_eq!(more.map(|grant| grant.frames), Some(10));
     }
 
     #[test]
     fn a_frame_larger_than_the_window_passes_and_is_paid_back() {
-        let mut window = SendWindow::new(false);
-        let first = window.grant().expect("credit");
+        let (mut window, mut graph) = (SendWindow::new(false), Allowance::default());
+        let first = graph.grant(window.room()).expect("credit");
         let large = usize::try_from(first.bytes).expect("fits") + 5;
-        assert!(window.sent(large));
-        assert!(window.waits_for_transport());
-        assert_eq!(window.grant(), None);
+        assert!(graph.spend(large));
+        window.sent(large);
+        assert!(!window.is_open() && graph.is_spent());
+        assert_eq!(graph.grant(window.room()), None);
         window.taken(1, large as u64);
-        let second = window.grant().expect("credit");
+        let second = graph.grant(window.room()).expect("credit");
         // Room is what is neither passed on nor queued; the overdraft of 5 stays with the graph.
         assert_eq!(second.bytes, first.bytes);
     }
@@ -224,11 +293,10 @@ mod tests {
     fn what_an_interrupt_discards_may_be_sent_again() {
         let mut window = SendWindow::new(true);
         window.credited(&credit(1, Credit::UNCOUNTED));
-        assert!(window.grant().is_some());
-        assert!(window.sent(3));
-        assert_eq!(window.grant(), None);
+        window.sent(3);
+        assert!(!window.is_open());
         window.discarded(1, 3);
-        assert_eq!(window.grant().map(|grant| grant.frames), Some(1));
+        assert!(window.is_open());
     }
 
     #[test]
@@ -252,13 +320,14 @@ mod tests {
         /// Whatever happens in whatever order, the graph never has sent more than the worker gave, and the queue keeps its bound.
         #[test]
         fn no_bound_is_ever_passed(steps in proptest::collection::vec((0..4u8, 1..5u32, 0..2_000_000u64), 0..200)) {
-            let mut window = SendWindow::new(true);
+            let (mut window, mut graph) = (SendWindow::new(true), Allowance::default());
             let (mut given, mut sent, mut queued, mut queued_bytes) = (0u64, 0u64, 0u64, 0u64);
             for (step, frames, bytes) in steps {
                 match step {
                     0 => { window.credited(&credit(frames, bytes)); given += u64::from(frames) }
-                    1 => { let _ = window.grant(); }
-                    2 if window.sent(usize::try_from(bytes).expect("fits")) => {
+                    1 => { let _ = graph.grant(window.room()); }
+                    2 if window.is_open() && graph.spend(usize::try_from(bytes).expect("fits")) => {
+                        window.sent(usize::try_from(bytes).expect("fits"));
                         sent += 1; queued += 1; queued_bytes += bytes;
                     }
                     3 if queued > 0 => { window.taken(queued, queued_bytes); queued = 0; queued_bytes = 0 }

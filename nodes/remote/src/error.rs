@@ -2,6 +2,7 @@
 //!
 //! The endpoint and the hop are added where the error leaves the crate ([`crate::RemoteHop`]).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_nodes::{Code, Error, Fault, Phase};
@@ -37,15 +38,36 @@ pub(crate) enum RemoteError {
     /// The worker refused or failed, in its own words.
     #[error("{}", said(.0))]
     Worker(Box<WireError>),
+    /// It ended before its time, or without any output.
+    #[error("worker ended the session before its input had ended, or gave no output")]
+    Empty,
     /// None of several endpoints did.
-    #[error("none of the {count} endpoints could be used; the last one: {last}")]
-    All {
-        count: usize,
-        last: Box<RemoteError>,
-    },
+    #[error("none of the endpoints could be used: {}", listed(.0))]
+    All(Vec<Attempt>),
+    /// There is nobody to ask.
+    #[error(
+        "no endpoint may be asked just now: their circuit breakers are open, or 'endpoints' is empty"
+    )]
+    NoEndpoint,
     /// A broken invariant on this side.
     #[error("{0}")]
     Internal(&'static str),
+}
+
+/// An attempt that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    /// As configured.
+    pub(crate) endpoint: Arc<str>,
+    /// Why.
+    pub(crate) said: String,
+}
+
+fn listed(attempts: &[Attempt]) -> String {
+    let each = attempts
+        .iter()
+        .map(|attempt| format!("{}: {}", attempt.endpoint, attempt.said));
+    each.collect::<Vec<_>>().join("; ")
 }
 
 fn what(phase: Phase, limit: Duration) -> String {
@@ -66,6 +88,24 @@ fn said(error: &WireError) -> String {
     format!("worker says: {}{hop}", error.message)
 }
 
+impl RemoteError {
+    /// The code that a client hears.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Network(_) | Self::Empty => Code::Network,
+            Self::Timeout { .. } => Code::Timeout,
+            Self::Protocol(_) | Self::TooLarge(_) => Code::InvalidRemoteData,
+            Self::Incompatible(_) => Code::Incompatible,
+            Self::Config(_) => Code::ManifestInvalid,
+            Self::Circle(_) => Code::ManifestCycle,
+            Self::All(_) => Code::AllEndpointsFailed,
+            Self::NoEndpoint => Code::CircuitOpen,
+            Self::Internal(_) => Code::Internal,
+            Self::Worker(error) => worker_code(error),
+        }
+    }
+}
+
 impl From<WireMessageError> for RemoteError {
     fn from(error: WireMessageError) -> Self {
         Self::Protocol(error.to_string())
@@ -76,30 +116,27 @@ impl From<RemoteError> for Error {
     fn from(error: RemoteError) -> Self {
         let message = error.to_string();
         match error {
-            RemoteError::Network(_) => Self::new(Code::Network, message),
             RemoteError::Timeout { phase, .. } => Self::new(Code::Timeout, message).in_phase(phase),
-            RemoteError::Protocol(_) | RemoteError::TooLarge(_) => {
-                Self::new(Code::InvalidRemoteData, message)
-            }
-            RemoteError::Incompatible(_) => Self::new(Code::Incompatible, message),
-            RemoteError::Config(_) => Self::new(Code::ManifestInvalid, message),
-            RemoteError::Circle(_) => Self::new(Code::ManifestCycle, message),
-            RemoteError::All { .. } => Self::new(Code::AllEndpointsFailed, message),
-            RemoteError::Internal(_) => Self::new(Code::Internal, message),
             RemoteError::Worker(error) => from_worker(&error, message),
+            error => Self::new(error.code(), message),
         }
     }
 }
 
-/// What the worker said, as this gateway's client is to hear it. Codes that speak of what this gateway asked for keep their name;
-/// those that speak of the inside of the worker become `remote_execution`.
-fn from_worker(error: &WireError, message: String) -> Error {
-    let code = match Code::from_name(&error.code) {
+/// Codes that speak of what this gateway asked for keep their name; those that speak of the inside of the worker become
+/// `remote_execution`.
+fn worker_code(error: &WireError) -> Code {
+    match Code::from_name(&error.code) {
         None | Some(Code::BadRequest | Code::NodeFailed | Code::Internal | Code::Cancelled) => {
             Code::RemoteExecution
         }
         Some(code) => code,
-    };
+    }
+}
+
+/// What the worker said, as this gateway's client is to hear it.
+fn from_worker(error: &WireError, message: String) -> Error {
+    let code = worker_code(error);
     let phases = [Phase::Connect, Phase::FirstOutput, Phase::Gap, Phase::Call];
     Error {
         // The worker's client is this gateway: what it asked for, it was told by its own manifest.

@@ -1,39 +1,74 @@
-//! The native protocol of one open hop, as a state machine without I/O.
+//! The native protocol of one stream, as a state machine without I/O.
 //!
-//! It keeps true: no frame goes to the worker beyond the credit of both the worker and this process; what the worker sends names
-//! only ports that it has, in their kind and format, within its credit; after `Failed`, or after all outputs have ended, nothing
-//! more comes out. What stays outside: the transport, the clock, and which worker it is.
+//! It keeps true: no frame goes to the worker beyond its credit; what the worker sends names only ports that it has, in their kind and
+//! format, within its credit; after [`Said::Failed`] or [`Said::Over`] nothing more comes out. What stays outside: the transport, the
+//! clock, which worker it is, and what was said on other streams of the hop.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tidegate_media::{Frame, Kind, Timestamp};
-use tidegate_nodes::{DropReason, Error, HopCommand, HopEvent, StreamFormat};
+use tidegate_nodes::{DropReason, StreamFormat};
 use tidegate_proto::message::{Credit, Direction, Opened, feature};
 use tidegate_proto::{ClientMessage, PortName};
 
 use crate::compat;
 use crate::config::{HopPorts, Timeouts};
-use crate::credit::{ReceiveWindow, SendWindow};
+use crate::credit::{ReceiveWindow, Room, SendWindow};
 use crate::error::RemoteError;
 use crate::link::{Counts, FramePlace};
 use crate::numbering::Numbering;
-use crate::watch::Watch;
+use crate::watch::{SentFrame, Watch};
 
 mod receive;
 #[cfg(test)]
 mod tests;
 
-/// One open hop.
+/// One open stream.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     inputs: Vec<Input>,
     outputs: Vec<Output>,
     watch: Watch,
-    events: VecDeque<HopEvent>,
+    said: VecDeque<Said>,
     transmit: VecDeque<ClientMessage>,
-    /// Outputs caused by inputs up to here are void.
-    void_up_to: u64,
+    /// The newest frame sent on any port.
+    newest: Option<Cause>,
+    acks: bool,
+    deterministic: bool,
     over: bool,
+}
+
+/// What the worker said, in the graph's numbering.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// A frame on an output port, and what caused it if that is known.
+    Frame {
+        port: usize,
+        cause: Option<Cause>,
+        frame: Frame,
+    },
+    /// All that comes of a port's frames up to this one has come.
+    Acknowledged { port: usize, seq: u64 },
+    /// A replay of a port would have to begin at this frame.
+    ReplayFrom { port: usize, seq: u64 },
+    /// Frames that go nowhere.
+    Dropped { reason: DropReason, frames: u32 },
+    /// An output port has ended.
+    Ended { port: usize },
+    /// The worker shuts down after this time.
+    Draining { deadline: Duration },
+    /// The session at the worker has ended in order.
+    Over,
+    /// The stream is of no use any more.
+    Failed(RemoteError),
+}
+
+/// An input frame that caused an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cause {
+    pub(crate) port: usize,
+    pub(crate) seq: u64,
 }
 
 /// An input port, in the graph's numbering.
@@ -69,11 +104,12 @@ impl Exchange {
         ports: &HopPorts,
         opened: &Opened,
         timeouts: Timeouts,
-        now: Timestamp,
     ) -> Result<Self, RemoteError> {
         let ports = &compat::resolve(ports.clone(), opened);
         compat::check(ports, opened)?;
-        let counts = opened.features.iter().any(|f| f == feature::CREDITS);
+        let has = |feature| opened.features.iter().any(|f| f == feature);
+        let counts = has(feature::CREDITS);
+        let acks = has(feature::ACKS);
         let theirs = |direction| {
             let all = opened.ports.iter();
             all.filter(move |port| port.direction == direction)
@@ -91,10 +127,12 @@ impl Exchange {
         let mut this = Self {
             inputs: ports.inputs.iter().map(input).collect(),
             outputs: Vec::new(),
-            watch: Watch::new(timeouts, now, ports.inputs.len()),
-            events: VecDeque::new(),
+            watch: Watch::new(timeouts, ports.inputs.len(), acks),
+            said: VecDeque::new(),
             transmit: VecDeque::new(),
-            void_up_to: 0,
+            newest: None,
+            acks,
+            deterministic: opened.deterministic,
             over: false,
         };
         for port in theirs(Direction::Output) {
@@ -126,64 +164,101 @@ impl Exchange {
                 this.transmit.push_back(ClientMessage::End { port });
             }
         }
-        this.grant();
         Ok(this)
     }
 
-    /// What the graph wants; gives what is to be sent. Before an interrupt the transport's queue is to be emptied of frames if
-    /// [`Self::may_discard`] says so, and [`Self::discarded`] told.
-    pub(crate) fn command(
-        &mut self,
-        now: Timestamp,
-        command: HopCommand,
-    ) -> Option<(ClientMessage, Option<FramePlace>)> {
-        if self.over {
-            return None;
-        }
-        match command {
-            HopCommand::Frame { port, frame } => self.frame(now, port, frame),
-            HopCommand::End { port } => {
-                let input = self.inputs.get_mut(port)?;
-                if std::mem::replace(&mut input.ended, true) {
-                    return None;
-                }
-                let port = Some(input.name.clone()?);
-                Some((ClientMessage::End { port }, None))
-            }
-            HopCommand::Interrupt => {
-                self.watch.interrupted();
-                // With several inputs it is not said which one caused an output: only what is old by all of them is surely void.
-                let fed = self.inputs.iter().map(|input| input.newest);
-                self.void_up_to = fed.filter(|newest| *newest > 0).min().unwrap_or(0);
-                Some((ClientMessage::Interrupt, None))
-            }
-        }
+    /// Whether the worker says what it has consumed.
+    pub(crate) const fn acks(&self) -> bool {
+        self.acks
     }
 
-    fn frame(
+    /// Whether the worker says that equal input gives equal output.
+    pub(crate) const fn is_deterministic(&self) -> bool {
+        self.deterministic
+    }
+
+    /// The newest frame sent on any port.
+    pub(crate) const fn newest(&self) -> Option<Cause> {
+        self.newest
+    }
+
+    /// Whether a port is joined here.
+    pub(crate) fn is_joined(&self, port: usize) -> bool {
+        self.inputs
+            .get(port)
+            .is_some_and(|input| input.name.is_some())
+    }
+
+    /// What may be sent on a port now.
+    pub(crate) fn room(&self, port: usize) -> Room {
+        let input = self.inputs.get(port).filter(|input| input.name.is_some());
+        input.map_or(
+            Room {
+                frames: 0,
+                bytes: 0,
+            },
+            |input| input.window.room(),
+        )
+    }
+
+    /// Whether a frame may be sent on a port now.
+    pub(crate) fn can_send(&self, port: usize) -> bool {
+        self.inputs
+            .get(port)
+            .is_some_and(|input| input.window.is_open())
+    }
+
+    /// Whether a port's frames wait for the transport.
+    pub(crate) fn is_queued(&self, port: usize) -> bool {
+        self.inputs
+            .get(port)
+            .is_some_and(|input| input.window.is_queued())
+    }
+
+    /// A frame of the graph as it is sent; only where [`Self::can_send`]. `None`: nobody takes it.
+    pub(crate) fn frame(
         &mut self,
         now: Timestamp,
         port: usize,
         mut frame: Frame,
-    ) -> Option<(ClientMessage, Option<FramePlace>)> {
+    ) -> Option<(ClientMessage, FramePlace)> {
         let bytes = frame.payload.size();
         let input = self.inputs.get_mut(port)?;
-        let Some(name) = input.name.clone() else {
-            self.drop_frames(DropReason::NoListener, 1);
-            return None;
+        let name = input.name.clone()?;
+        input.window.sent(bytes);
+        let meta = &mut frame.meta;
+        input.newest = input.newest.max(meta.seq);
+        let sent = SentFrame {
+            port,
+            seq: meta.seq,
+            utterance: meta.utterance,
+            is_final: meta.is_final,
         };
-        if input.ended || !input.window.sent(bytes) {
-            self.failed(RemoteError::Internal(
-                "the graph sent a frame to a remote hop without credit or after the end",
-            ));
+        self.watch.sent(now, sent);
+        self.newest = Some(Cause {
+            port,
+            seq: meta.seq,
+        });
+        meta.seq = input.numbering.send(meta.seq);
+        let message = ClientMessage::Frame { port: name, frame };
+        Some((message, FramePlace { port, bytes }))
+    }
+
+    /// A port's end as it is sent, once.
+    pub(crate) fn end(&mut self, port: usize) -> Option<ClientMessage> {
+        let input = self.inputs.get_mut(port)?;
+        if std::mem::replace(&mut input.ended, true) {
             return None;
         }
-        input.newest = input.newest.max(frame.meta.seq);
-        self.watch
-            .sent(now, port, frame.meta.seq, frame.meta.utterance);
-        frame.meta.seq = input.numbering.to_wire(frame.meta.seq);
-        let message = ClientMessage::Frame { port: name, frame };
-        Some((message, Some(FramePlace { port, bytes })))
+        let port = Some(input.name.clone()?);
+        Some(ClientMessage::End { port })
+    }
+
+    /// The graph wants nothing of what was sent. Before it the transport's queue is to be emptied of frames if
+    /// [`Self::may_discard`] says so, and [`Self::discarded`] told.
+    pub(crate) fn interrupt(&mut self) -> ClientMessage {
+        self.watch.interrupted();
+        ClientMessage::Interrupt
     }
 
     /// The transport took frames.
@@ -193,19 +268,19 @@ impl Exchange {
                 input.window.taken(frames, bytes);
             }
         }
-        self.grant();
     }
 
-    /// Whether frames that were not sent yet may be taken back: with several inputs it is not said which one caused an output,
-    /// so their numbers must stay as they are.
+    /// Whether frames that were not sent yet may be taken back: where several inputs are joined, what the others were sent meanwhile
+    /// may only make sense with them.
     pub(crate) fn may_discard(&self) -> bool {
         self.only_fed().is_some()
     }
 
     /// The input that is joined, if it is the only one.
-    fn only_fed(&self) -> Option<&Input> {
-        let mut fed = self.inputs.iter().filter(|input| input.name.is_some());
-        let first = fed.next()?;
+    fn only_fed(&self) -> Option<usize> {
+        let inputs = self.inputs.iter().enumerate();
+        let mut fed = inputs.filter(|(_, input)| input.name.is_some());
+        let (first, _) = fed.next()?;
         fed.next().is_none().then_some(first)
     }
 
@@ -214,12 +289,11 @@ impl Exchange {
         for (port, frames, bytes) in counts.iter() {
             if let Some(input) = self.inputs.get_mut(port) {
                 input.window.discarded(frames, bytes);
-                input.numbering.skip(frames, input.newest);
+                input.numbering.take_back(frames);
             }
             let frames = u32::try_from(frames).unwrap_or(u32::MAX);
             self.drop_frames(DropReason::Interrupted, frames);
         }
-        self.grant();
     }
 
     /// The worker closed the stream without saying that the session ended.
@@ -229,11 +303,11 @@ impl Exchange {
         ));
     }
 
-    /// Ends the hop with one error; what was received before it is still given out.
+    /// Ends the stream with one error; what was received before it is still given out.
     pub(crate) fn failed(&mut self, error: RemoteError) {
         if !std::mem::replace(&mut self.over, true) {
             self.watch.ended();
-            self.events.push_back(HopEvent::Failed(Error::from(error)));
+            self.said.push_back(Said::Failed(error));
         }
     }
 
@@ -249,38 +323,17 @@ impl Exchange {
         self.watch.next()
     }
 
-    pub(crate) fn poll_event(&mut self) -> Option<HopEvent> {
-        self.events.pop_front()
+    pub(crate) fn poll_said(&mut self) -> Option<Said> {
+        self.said.pop_front()
     }
 
     pub(crate) fn poll_transmit(&mut self) -> Option<ClientMessage> {
         self.transmit.pop_front()
     }
 
-    /// Nothing more will come but what [`Self::poll_event`] still has.
+    /// Nothing more will come but what [`Self::poll_said`] still has.
     pub(crate) const fn is_over(&self) -> bool {
         self.over
-    }
-
-    /// Whether frames of some port can go on only after the transport takes what is queued.
-    pub(crate) fn waits_for_transport(&self) -> bool {
-        let mut inputs = self.inputs.iter();
-        inputs.any(|input| input.window.waits_for_transport())
-    }
-
-    fn grant(&mut self) {
-        for (port, input) in self.inputs.iter_mut().enumerate() {
-            if input.name.is_none() {
-                continue;
-            }
-            if let Some(grant) = input.window.grant() {
-                self.events.push_back(HopEvent::Credit {
-                    port,
-                    frames: grant.frames,
-                    bytes: grant.bytes,
-                });
-            }
-        }
     }
 
     fn credit(&mut self, port: PortName, frames: u32) {
@@ -293,6 +346,6 @@ impl Exchange {
     }
 
     fn drop_frames(&mut self, reason: DropReason, frames: u32) {
-        self.events.push_back(HopEvent::Dropped { reason, frames });
+        self.said.push_back(Said::Dropped { reason, frames });
     }
 }

@@ -1,119 +1,164 @@
-//! A remote hop as a session's driver holds it.
+//! A remote hop as a session's driver holds it: the [`Failover`] and the links and openings that it asks for.
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use smallvec::SmallVec;
 use tidegate_media::Timestamp;
-use tidegate_nodes::{Error, HopCommand, HopEvent};
+use tidegate_nodes::{Error, HopCommand, HopEvent, HopNote};
+use tidegate_proto::message::Opened;
+use tokio::time::timeout;
 
-use crate::config::{HopPorts, OpenContext, RemoteConfig};
+use crate::config::{HopPorts, OpenContext};
 use crate::connector::Connector;
 use crate::error::RemoteError;
-use crate::exchange::Exchange;
+use crate::failover::{Action, Failover, Setup, StreamId, Way};
 use crate::link::Link;
+use crate::pool::Member;
+use crate::tiers::{HopConfig, Tier};
 use crate::transport;
 
-/// An open hop. Dropping it closes its stream, which ends the session at the worker.
+/// What the opening of a stream comes to.
+type Opening = Pin<Box<dyn Future<Output = Result<(Box<dyn Link>, Opened), RemoteError>> + Send>>;
+
+/// An open hop. Dropping it closes its streams, which ends the session at the worker.
 ///
 /// It has no task of its own: whoever holds it polls it, from one task.
 pub struct RemoteHop {
-    hop: String,
-    endpoint: String,
-    exchange: Exchange,
-    link: Box<dyn Link>,
-    /// The transport's end was seen, or nothing is to be expected of it any more.
-    deaf: bool,
+    failover: Failover,
+    opener: Opener,
+    /// At most one opens at a time.
+    opening: Option<(StreamId, Opening)>,
+    links: SmallVec<[(StreamId, Box<dyn Link>); 2]>,
+}
+
+/// What it takes to open a stream.
+struct Opener {
+    connector: Connector,
+    tiers: Vec<Tier>,
+    ports: Arc<HopPorts>,
+    context: OpenContext,
+}
+
+/// Why a hop could not be opened, and what was tried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    /// What the session's client hears.
+    pub error: Error,
+    /// What happened on the way.
+    pub notes: Vec<HopNote>,
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        refused.error
+    }
 }
 
 impl RemoteHop {
-    /// Opens the hop's pipeline at the first of the configured endpoints where that succeeds. Waits at most
-    /// `config.timeouts.connect` for each. Cancel safe: dropping the future leaves nothing behind.
+    /// Opens the hop's pipeline at one of its endpoints: as the pool chooses, with retries and fallback as `config` says. Waits at most
+    /// `connect` for each attempt; `clock` tells the time that `context.now` was taken from. Cancel safe: dropping the future leaves
+    /// nothing behind.
     ///
     /// # Errors
     /// The configuration cannot be used, no endpoint opened the pipeline, it does not fit `ports`
     /// ([`Code::Incompatible`](tidegate_nodes::Code::Incompatible), naming both sides), or the session passed too many gateways.
     pub async fn open(
         connector: &Connector,
-        config: &RemoteConfig,
+        config: &HopConfig,
         ports: &HopPorts,
         context: OpenContext,
-    ) -> Result<Self, Error> {
-        let mut last = None;
-        for endpoint in &config.endpoints {
-            let opened = transport::open(connector, endpoint, config, ports, context).await;
-            let begun = opened.and_then(|(link, opened)| {
-                let exchange = Exchange::begin(ports, &opened, config.timeouts, context.now)?;
-                Ok((link, exchange))
-            });
-            match begun {
-                Ok((link, exchange)) => {
-                    return Ok(Self {
-                        hop: ports.hop.clone(),
-                        endpoint: endpoint.clone(),
-                        exchange,
-                        link,
-                        deaf: false,
-                    });
+        clock: impl Fn() -> Timestamp,
+    ) -> Result<Self, Refused> {
+        let mut hop = Self::begin(connector, config, ports, context);
+        while !hop.failover.has_begun() {
+            let due = hop.failover.poll_timeout();
+            let begun = poll_fn(|cx| {
+                while !hop.failover.has_begun() {
+                    if !hop.drive(cx, clock()) {
+                        return Poll::Pending;
+                    }
                 }
-                Err(error) => last = Some((endpoint, error)),
+                Poll::Ready(())
+            });
+            match due {
+                // Nothing comes of it but another look.
+                Some(due) => drop(timeout(due.saturating_since(clock()), begun).await),
+                None => begun.await,
             }
         }
-        let (endpoint, mut error) = last.ok_or_else(|| {
-            let text = "the remote hop names no endpoint: list one in 'endpoints'";
-            Error::from(RemoteError::Config(text.into())).at_hop(&ports.hop)
-        })?;
-        let count = config.endpoints.len();
-        if count > 1 {
-            let last = Box::new(error);
-            error = RemoteError::All { count, last };
+        hop.refused().map_or(Ok(hop), Err)
+    }
+
+    fn begin(
+        connector: &Connector,
+        config: &HopConfig,
+        ports: &HopPorts,
+        context: OpenContext,
+    ) -> Self {
+        let setup = Setup {
+            ports: ports.clone(),
+            timeouts: config.timeouts,
+            mode: context.mode,
+            attempts: config.attempts,
+            deterministic: config.deterministic,
+            partial: config.partial,
+            replay: config.replay,
+        };
+        let ways = config.tiers.iter().map(|tier| match tier {
+            Tier::Remote(tier) => Way::Pool(Arc::clone(&tier.pool)),
+        });
+        Self {
+            failover: Failover::new(context.now, setup, ways.collect()),
+            opener: Opener {
+                connector: connector.clone(),
+                tiers: config.tiers.clone(),
+                ports: Arc::new(ports.clone()),
+                context,
+            },
+            opening: None,
+            links: SmallVec::new(),
         }
-        Err(Error::from(error).at_hop(&ports.hop).at_endpoint(endpoint))
+    }
+
+    /// Why nobody gave a first stream, if so.
+    fn refused(&mut self) -> Option<Refused> {
+        if !self.failover.is_over() {
+            return None;
+        }
+        let mut notes = Vec::new();
+        while let Some(event) = self.failover.poll_event() {
+            match event {
+                HopEvent::Note(note) => notes.push(note),
+                HopEvent::Failed(error) => {
+                    let error = self.placed(error);
+                    return Some(Refused { error, notes });
+                }
+                _ => {}
+            }
+        }
+        None
     }
 
     /// Takes a command. Never waits; frames come only within the credit that the hop gave, else the hop fails.
     pub fn send(&mut self, now: Timestamp, command: HopCommand) {
-        if matches!(command, HopCommand::Interrupt) && self.exchange.may_discard() {
-            // What waits is older than the interrupt, which is to overtake it.
-            let discarded = self.link.discard_frames();
-            self.exchange.discarded(&discarded);
-        }
-        if let Some((message, frame)) = self.exchange.command(now, command)
-            && let Err(error) = self.link.send(message, frame, now)
-        {
-            self.exchange.failed(error);
-        }
+        self.failover.command(now, command);
+        self.act(now);
     }
 
     /// The next event. After [`HopEvent::Failed`], or after the last output's end, it stays pending.
     pub fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<HopEvent> {
         loop {
-            self.transmit(now);
-            if let Some(event) = self.exchange.poll_event() {
-                return Poll::Ready(self.placed(event));
+            if let Some(event) = self.failover.poll_event() {
+                return Poll::Ready(match event {
+                    HopEvent::Failed(error) => HopEvent::Failed(self.placed(error)),
+                    other => other,
+                });
             }
-            if self.exchange.is_over() {
-                if !self.deaf {
-                    self.deaf = true;
-                    self.link.close();
-                }
+            if !self.drive(cx, now) && !self.failover.has_events() {
                 return Poll::Pending;
-            }
-            let taken = self.link.take_sent();
-            self.exchange.taken(&taken);
-            match self.link.poll_receive(cx, now) {
-                Poll::Ready(Some(Ok(message))) => self.exchange.receive(now, message),
-                Poll::Ready(Some(Err(error))) => self.exchange.failed(error),
-                Poll::Ready(None) => self.exchange.closed(),
-                Poll::Pending => {
-                    // Only now: what had come in time but was not yet read is not late.
-                    self.exchange.handle_timeout(now);
-                    if let Some(event) = self.exchange.poll_event() {
-                        return Poll::Ready(self.placed(event));
-                    }
-                    if self.exchange.waits_for_transport() {
-                        self.link.wake_when_taken(cx);
-                    }
-                    return Poll::Pending;
-                }
             }
         }
     }
@@ -121,40 +166,131 @@ impl RemoteHop {
     /// When [`RemoteHop::poll_event`] must be called again even if nothing comes.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.exchange.poll_timeout()
+        self.failover.poll_timeout()
     }
 
-    /// The endpoint as configured.
+    /// The endpoint of the newest stream, as configured.
     #[must_use]
     pub fn endpoint(&self) -> &str {
-        &self.endpoint
+        self.failover.endpoint()
     }
 
-    fn transmit(&mut self, now: Timestamp) {
-        while let Some(message) = self.exchange.poll_transmit() {
-            if let Err(error) = self.link.send(message, None, now) {
-                self.exchange.failed(error);
-                return;
+    /// Moves one thing on; false if there is nothing to do before something comes.
+    fn drive(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
+        self.act(now);
+        if self.failover.is_over() {
+            self.links.clear();
+            self.opening = None;
+            return false;
+        }
+        if let Some((id, opening)) = &mut self.opening
+            && let Poll::Ready(opened) = opening.as_mut().poll(cx)
+        {
+            let id = *id;
+            self.opening = None;
+            match opened {
+                Ok((link, opened)) => {
+                    self.links.push((id, link));
+                    self.failover.opened(now, id, Ok(&opened));
+                }
+                Err(error) => self.failover.opened(now, id, Err(error)),
+            }
+            return true;
+        }
+        for (id, link) in &mut self.links {
+            let taken = link.take_sent();
+            if !taken.is_empty() {
+                self.failover.taken(now, *id, &taken);
+            }
+            match link.poll_receive(cx, now) {
+                Poll::Ready(Some(Ok(message))) => self.failover.message(now, *id, message),
+                Poll::Ready(Some(Err(error))) => self.failover.broken(now, *id, Some(error)),
+                Poll::Ready(None) => self.failover.broken(now, *id, None),
+                Poll::Pending => continue,
+            }
+            return true;
+        }
+        // Only now: what had come in time but was not yet read is not late.
+        self.failover.handle_timeout(now);
+        if self.failover.has_actions() {
+            return true;
+        }
+        for (id, link) in &mut self.links {
+            if self.failover.waits_for_transport(*id) {
+                link.wake_when_taken(cx);
+            }
+        }
+        false
+    }
+
+    /// Does what the failover asks for.
+    fn act(&mut self, now: Timestamp) {
+        while let Some(action) = self.failover.poll_action() {
+            match action {
+                Action::Open {
+                    stream,
+                    tier,
+                    member,
+                } => {
+                    self.opening = self
+                        .opener
+                        .open(now, tier, member)
+                        .map(|opening| (stream, opening))
+                }
+                Action::Send {
+                    stream,
+                    message,
+                    place,
+                } => {
+                    if let Some((_, link)) = self.links.iter_mut().find(|(id, _)| *id == stream)
+                        && let Err(error) = link.send(message, place, now)
+                    {
+                        self.failover.broken(now, stream, Some(error));
+                    }
+                }
+                Action::Discard { stream } => {
+                    if let Some((_, link)) = self.links.iter_mut().find(|(id, _)| *id == stream) {
+                        let counts = link.discard_frames();
+                        self.failover.discarded(stream, &counts);
+                    }
+                }
+                Action::Close { stream } => {
+                    self.links.retain(|(id, _)| *id != stream);
+                    self.opening.take_if(|(id, _)| *id == stream);
+                }
             }
         }
     }
 
     /// Adds where an error happened.
-    fn placed(&self, event: HopEvent) -> HopEvent {
-        match event {
-            HopEvent::Failed(error) => {
-                HopEvent::Failed(error.at_hop(&self.hop).at_endpoint(&self.endpoint))
-            }
-            other => other,
+    fn placed(&self, error: Error) -> Error {
+        let error = error.at_hop(&self.opener.ports.hop);
+        if error.endpoint.is_some() || self.endpoint().is_empty() {
+            return error;
         }
+        error.at_endpoint(self.endpoint())
+    }
+}
+
+impl Opener {
+    fn open(&self, now: Timestamp, tier: usize, member: Option<Member>) -> Option<Opening> {
+        let Tier::Remote(tier) = self.tiers.get(tier)?;
+        let (config, ports) = (Arc::clone(&tier.config), Arc::clone(&self.ports));
+        let (connector, member) = (self.connector.clone(), member?);
+        let context = OpenContext {
+            now,
+            ..self.context
+        };
+        Some(Box::pin(async move {
+            transport::open(&connector, member, &config, &ports, context).await
+        }))
     }
 }
 
 impl std::fmt::Debug for RemoteHop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RemoteHop")
-            .field("hop", &self.hop)
-            .field("endpoint", &self.endpoint)
+            .field("failover", &self.failover)
             .finish_non_exhaustive()
     }
 }

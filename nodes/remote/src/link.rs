@@ -69,6 +69,10 @@ impl Counts {
         *bytes += place.bytes as u64;
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Ports that have any, with their frames and bytes.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, u64, u64)> {
         let all = self.0.iter().enumerate();

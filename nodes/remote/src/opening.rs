@@ -19,7 +19,7 @@ pub(crate) fn message(
         source: source(&config.target),
         parameters: config.parameters.clone(),
         mode: context.mode,
-        features: vec![feature::CREDITS.to_owned()],
+        features: vec![feature::CREDITS.to_owned(), feature::ACKS.to_owned()],
         session: None,
         as_ports: Vec::new(),
         inputs: specs(&ports.inputs)?,

@@ -1,9 +1,13 @@
 //! How long the worker may take, as arithmetic on instants.
 //!
 //! A wait runs while something that was sent is neither answered (an output's `caused_by`) nor acknowledged. It is a wait for
-//! the first output until the hop, or the utterance of the newest input, has had one; afterwards it is a gap. Each output and each
+//! the first output until the stream, or the utterance of the newest input, has had one; afterwards it is a gap. Each output and each
 //! acknowledgement of something new starts it again; more input does not.
+//!
+//! The call is the time from an utterance's last input to its final output, or to the acknowledgement of that input. A worker that
+//! does not acknowledge cannot say that an utterance came to nothing, so it is held to the call only until its first output.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tidegate_media::Timestamp;
@@ -11,11 +15,15 @@ use tidegate_nodes::Phase;
 
 use crate::config::Timeouts;
 
-/// The waits of one open hop.
+/// Utterances whose end is awaited at once; of more, the oldest are.
+const CALLS_MAX: usize = 64;
+
+/// The waits of one stream.
 #[derive(Debug)]
 pub(crate) struct Watch {
     timeouts: Timeouts,
-    call_until: Option<Timestamp>,
+    /// The worker acknowledges.
+    acks: bool,
     /// Newest number sent and newest number answered or acknowledged, per input port.
     ports: Vec<(u64, u64)>,
     /// Since when something is awaited.
@@ -23,37 +31,65 @@ pub(crate) struct Watch {
     /// The utterance of the newest input, and whether an output came since it began.
     utterance: u64,
     had_output: bool,
+    ever_had_output: bool,
+    /// Last inputs of utterances, and when they were sent.
+    calls: VecDeque<(usize, u64, Timestamp)>,
+}
+
+/// A frame that went to the worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SentFrame {
+    pub(crate) port: usize,
+    pub(crate) seq: u64,
+    pub(crate) utterance: u64,
+    pub(crate) is_final: bool,
 }
 
 impl Watch {
-    pub(crate) fn new(timeouts: Timeouts, opened: Timestamp, ports: usize) -> Self {
+    pub(crate) fn new(timeouts: Timeouts, ports: usize, acks: bool) -> Self {
         Self {
             timeouts,
-            call_until: timeouts.call.map(|limit| opened + limit),
+            acks,
             ports: vec![(0, 0); ports],
             since: None,
             utterance: 0,
             had_output: false,
+            ever_had_output: false,
+            calls: VecDeque::new(),
         }
     }
 
     /// A frame went to the worker.
-    pub(crate) fn sent(&mut self, now: Timestamp, port: usize, seq: u64, utterance: u64) {
-        if utterance != self.utterance {
-            self.utterance = utterance;
+    pub(crate) fn sent(&mut self, now: Timestamp, frame: SentFrame) {
+        if frame.utterance != self.utterance {
+            self.utterance = frame.utterance;
             self.had_output = false;
         }
-        if let Some((sent, _)) = self.ports.get_mut(port) {
-            *sent = (*sent).max(seq);
+        if let Some((sent, _)) = self.ports.get_mut(frame.port) {
+            *sent = (*sent).max(frame.seq);
         }
         self.since.get_or_insert(now);
+        if frame.is_final && frame.utterance > 0 && self.calls.len() < CALLS_MAX {
+            self.calls.push_back((frame.port, frame.seq, now));
+        }
     }
 
-    /// An output came. `caused_by` may be meant for any of the ports; 0 says nothing of what it answers.
-    pub(crate) fn output(&mut self, now: Timestamp, caused_by: u64) {
+    /// An output came, caused by this input; `None`: it does not say. Where the worker does not acknowledge, the other ports count as
+    /// answered too, since nothing else would ever say so.
+    pub(crate) fn output(&mut self, now: Timestamp, cause: Option<(usize, u64)>, is_final: bool) {
         self.had_output = true;
+        self.ever_had_output = true;
         for port in 0..self.ports.len() {
-            self.settle(port, caused_by);
+            match cause {
+                Some((caused, seq)) if caused == port => self.settle(port, seq),
+                Some(_) if !self.acks => self.settle(port, u64::MAX),
+                _ => false,
+            };
+        }
+        if let Some(cause) = cause
+            && (is_final || !self.acks)
+        {
+            self.called(cause);
         }
         self.restart(now);
     }
@@ -61,6 +97,7 @@ impl Watch {
     /// The worker has consumed a port up to a number.
     pub(crate) fn acknowledged(&mut self, now: Timestamp, port: usize, seq: u64) {
         if self.settle(port, seq) {
+            self.called((port, seq));
             self.restart(now);
         }
     }
@@ -71,29 +108,44 @@ impl Watch {
             *settled = *sent;
         }
         self.since = None;
+        self.calls.clear();
     }
 
     /// Nothing more is awaited but the end.
     pub(crate) fn ended(&mut self) {
         self.interrupted();
-        self.call_until = None;
     }
 
     /// When [`Watch::expired`] has something to say.
     pub(crate) fn next(&self) -> Option<Timestamp> {
         let wait = self.wait().map(|(at, _)| at);
-        wait.into_iter().chain(self.call_until).min()
+        wait.into_iter().chain(self.call()).min()
     }
 
     /// The wait that has run out, with its limit.
     pub(crate) fn expired(&self, now: Timestamp) -> Option<(Phase, Duration)> {
-        if let (Some(until), Some(limit)) = (self.call_until, self.timeouts.call)
-            && until <= now
-        {
-            return Some((Phase::Call, limit));
-        }
-        let (until, phase) = self.wait()?;
+        let call = self.call().map(|at| (at, Phase::Call));
+        let (until, phase) = self
+            .wait()
+            .into_iter()
+            .chain(call)
+            .min_by_key(|(at, _)| *at)?;
         (until <= now).then(|| (phase, self.limit(phase).unwrap_or_default()))
+    }
+
+    /// Until when the oldest utterance must be done.
+    fn call(&self) -> Option<Timestamp> {
+        let (.., since) = self.calls.front()?;
+        (self.acks || !self.ever_had_output)
+            .then_some(*since)
+            .zip(self.timeouts.call)
+            .map(|(since, limit)| since + limit)
+    }
+
+    /// Utterances of a port that end at or before a number are done.
+    fn called(&mut self, (port, seq): (usize, u64)) {
+        self.calls
+            .retain(|(at, last, _)| *at != port || *last > seq);
     }
 
     fn wait(&self) -> Option<(Timestamp, Phase)> {
@@ -146,25 +198,30 @@ mod tests {
             call: Some(Duration::from_secs(10)),
             ..Timeouts::default()
         };
-        Watch::new(timeouts, at(0), 1)
+        Watch::new(timeouts, 1, true)
+    }
+
+    const fn frame(seq: u64, utterance: u64) -> SentFrame {
+        SentFrame {
+            port: 0,
+            seq,
+            utterance,
+            is_final: false,
+        }
     }
 
     #[test]
     fn nothing_is_awaited_before_something_was_sent() {
         let watch = watch();
-        assert_eq!(watch.next(), Some(at(10_000)));
-        assert_eq!(watch.expired(at(9_999)), None);
-        assert_eq!(
-            watch.expired(at(10_000)),
-            Some((Phase::Call, Duration::from_secs(10)))
-        );
+        assert_eq!(watch.next(), None);
+        assert_eq!(watch.expired(at(1_000_000)), None);
     }
 
     #[test]
     fn the_first_output_is_awaited_from_the_first_input() {
         let mut watch = watch();
-        watch.sent(at(10), 0, 1, 0);
-        watch.sent(at(90), 0, 2, 0);
+        watch.sent(at(10), frame(1, 0));
+        watch.sent(at(90), frame(2, 0));
         assert_eq!(watch.next(), Some(at(110)));
         assert_eq!(watch.expired(at(109)), None);
         assert_eq!(
@@ -176,25 +233,25 @@ mod tests {
     #[test]
     fn later_outputs_are_awaited_from_the_last_one() {
         let mut watch = watch();
-        watch.sent(at(0), 0, 1, 0);
-        watch.sent(at(0), 0, 2, 0);
-        watch.output(at(20), 1);
+        watch.sent(at(0), frame(1, 0));
+        watch.sent(at(0), frame(2, 0));
+        watch.output(at(20), Some((0, 1)), false);
         assert_eq!(
             watch.expired(at(50)).map(|(phase, _)| phase),
             Some(Phase::Gap)
         );
-        watch.output(at(40), 2);
-        assert_eq!(watch.next(), Some(at(10_000)));
-        watch.sent(at(60), 0, 3, 0);
+        watch.output(at(40), Some((0, 2)), false);
+        assert_eq!(watch.next(), None);
+        watch.sent(at(60), frame(3, 0));
         assert_eq!(watch.next(), Some(at(90)));
     }
 
     #[test]
     fn a_new_utterance_has_a_first_output_again() {
         let mut watch = watch();
-        watch.sent(at(0), 0, 1, 1);
-        watch.output(at(5), 1);
-        watch.sent(at(10), 0, 2, 2);
+        watch.sent(at(0), frame(1, 1));
+        watch.output(at(5), Some((0, 1)), false);
+        watch.sent(at(10), frame(2, 2));
         assert_eq!(
             watch.expired(at(110)).map(|(phase, _)| phase),
             Some(Phase::FirstOutput)
@@ -204,23 +261,43 @@ mod tests {
     #[test]
     fn acknowledgements_count_as_answers_only_if_they_are_new() {
         let mut watch = watch();
-        watch.sent(at(0), 0, 1, 0);
-        watch.sent(at(0), 0, 2, 0);
+        watch.sent(at(0), frame(1, 0));
+        watch.sent(at(0), frame(2, 0));
         watch.acknowledged(at(50), 0, 1);
         assert_eq!(watch.next(), Some(at(150)));
         watch.acknowledged(at(99), 0, 1);
         assert_eq!(watch.next(), Some(at(150)));
         watch.acknowledged(at(99), 0, 2);
-        assert_eq!(watch.next(), Some(at(10_000)));
+        assert_eq!(watch.next(), None);
     }
 
     #[test]
-    fn an_interrupt_ends_every_wait_but_the_call() {
+    fn an_utterance_is_awaited_from_its_last_input_to_its_final_output() {
         let mut watch = watch();
-        watch.sent(at(0), 0, 1, 0);
+        watch.timeouts.first_output = None;
+        watch.timeouts.gap = None;
+        watch.sent(at(0), frame(1, 7));
+        assert_eq!(watch.next(), None);
+        let last = SentFrame {
+            is_final: true,
+            ..frame(2, 7)
+        };
+        watch.sent(at(10), last);
+        watch.output(at(20), Some((0, 2)), false);
+        assert_eq!(watch.next(), Some(at(10_010)));
+        assert_eq!(
+            watch.expired(at(10_010)),
+            Some((Phase::Call, Duration::from_secs(10)))
+        );
+        watch.output(at(30), Some((0, 2)), true);
+        assert_eq!(watch.next(), None);
+    }
+
+    #[test]
+    fn an_interrupt_ends_every_wait() {
+        let mut watch = watch();
+        watch.sent(at(0), frame(1, 0));
         watch.interrupted();
-        assert_eq!(watch.next(), Some(at(10_000)));
-        watch.ended();
         assert_eq!(watch.next(), None);
     }
 }

@@ -7,6 +7,7 @@
 
 mod remote {
     mod driver;
+    mod failover;
     mod failures;
     mod http;
     mod opening;

@@ -121,6 +121,7 @@ impl Graph {
                     self.end_hop(hop);
                 }
             }
+            HopEvent::Note(_) => {}
             HopEvent::Failed(mut error) => {
                 let id = &self.stats[slot.index].id;
                 error.hop.get_or_insert_with(|| id.to_string());

@@ -157,6 +157,8 @@ pub fn decode_error(error: v1::Error) -> Result<WireError> {
         endpoint: validate::optional("error.endpoint", error.endpoint)?,
         phase: validate::optional("error.phase", error.phase)?,
         retry_after: validate::optional_micros(error.retry_after),
+        attempt: (error.attempt > 0).then_some(error.attempt),
+        elapsed: validate::optional_micros(error.elapsed),
     })
 }
 
@@ -172,6 +174,8 @@ pub fn encode_error(error: WireError) -> v1::Error {
         endpoint: error.endpoint.unwrap_or_default(),
         phase: error.phase.unwrap_or_default(),
         retry_after: validate::some_micros(error.retry_after),
+        attempt: error.attempt.unwrap_or_default(),
+        elapsed: validate::some_micros(error.elapsed),
     }
 }
 

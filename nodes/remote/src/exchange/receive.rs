@@ -1,10 +1,10 @@
-//! What comes from the worker: checked against what was agreed, then an event.
+//! What comes from the worker: checked against what was agreed, and put into the graph's numbering.
 
 use tidegate_media::{Frame, Timestamp};
-use tidegate_nodes::{DropReason, HopEvent};
+use tidegate_nodes::hop::port_number;
 use tidegate_proto::{PortName, ServerMessage};
 
-use super::{Exchange, Input};
+use super::{Cause, Exchange, Input, Said};
 use crate::compat;
 use crate::error::RemoteError;
 
@@ -21,41 +21,45 @@ impl Exchange {
 
     fn take(&mut self, now: Timestamp, message: ServerMessage) -> Result<(), RemoteError> {
         match message {
-            ServerMessage::Frame { port, frame, .. } => self.output(now, &port, frame)?,
+            ServerMessage::Frame {
+                port,
+                caused_port,
+                frame,
+            } => self.output(now, &port, caused_port.as_ref(), frame)?,
             ServerMessage::Credit(credit) => {
                 let (_, input) = self.input(&credit.port)?;
                 input.window.credited(&credit);
-                self.grant();
             }
             ServerMessage::Ack(ack) => {
                 let (port, input) = self.input(&ack.port)?;
-                let seq = input.numbering.to_graph(ack.seq);
+                let seq = input.numbering.to_graph(ack.seq).unwrap_or(input.newest);
                 self.watch.acknowledged(now, port, seq);
-                let event = HopEvent::Acknowledged { port, seq };
-                self.events.push_back(event);
+                self.said.push_back(Said::Acknowledged { port, seq });
+            }
+            ServerMessage::ReplayFrom(place) => {
+                let (port, input) = self.input(&place.port)?;
+                // A place that is still to come asks for nothing that was sent.
+                let seq = input.numbering.to_graph(place.seq).unwrap_or(0);
+                self.said.push_back(Said::ReplayFrom { port, seq });
             }
             ServerMessage::End { port } => {
                 let output = self.named(&port)?;
-                self.end(output);
+                self.end_output(output);
             }
             ServerMessage::Ended { .. } => {
-                for output in 0..self.outputs.len() {
-                    self.end(output);
-                }
                 self.over = true;
                 self.watch.ended();
+                self.said.push_back(Said::Over);
             }
             ServerMessage::Error(error) => return Err(RemoteError::Worker(error)),
             ServerMessage::Opened(_) => {
                 return Err(RemoteError::Protocol("a second 'opened'".into()));
             }
             ServerMessage::Draining { deadline } => {
-                tracing::info!(?deadline, "worker of a remote hop is draining");
+                self.said.push_back(Said::Draining { deadline });
             }
-            // Its outputs' listeners hear of an interrupt from the graph; figures and replay were not asked for.
-            ServerMessage::Interrupted { .. }
-            | ServerMessage::Stats(_)
-            | ServerMessage::ReplayFrom(_) => {}
+            // Its outputs' listeners hear of an interrupt from the graph; figures were not asked for.
+            ServerMessage::Interrupted { .. } | ServerMessage::Stats(_) => {}
         }
         Ok(())
     }
@@ -64,6 +68,7 @@ impl Exchange {
         &mut self,
         now: Timestamp,
         port: &PortName,
+        caused_port: Option<&PortName>,
         mut frame: Frame,
     ) -> Result<(), RemoteError> {
         let index = self.named(port)?;
@@ -89,20 +94,44 @@ impl Exchange {
         if let Some(frames) = credit {
             self.credit(port.clone(), frames);
         }
-        if let Some(input) = self.only_fed() {
-            frame.meta.caused_by = input.numbering.to_graph(frame.meta.caused_by);
-        }
-        let caused_by = frame.meta.caused_by;
-        self.watch.output(now, caused_by);
-        if (1..=self.void_up_to).contains(&caused_by) {
-            self.drop_frames(DropReason::Interrupted, 1);
-            return Ok(());
-        }
-        // What the manifest joins to nothing is not asked for, so it is no loss.
-        if let Some(port) = place {
-            self.events.push_back(HopEvent::Frame { port, frame });
+        let cause = self.cause(caused_port, frame.meta.caused_by);
+        self.watch.output(
+            now,
+            cause.map(|cause| (cause.port, cause.seq)),
+            frame.meta.is_final,
+        );
+        frame.meta.caused_by = cause.map_or(0, |cause| cause.seq);
+        frame.meta.caused_port = cause.map_or(0, |cause| port_number(cause.port));
+        match place {
+            Some(port) => self.said.push_back(Said::Frame { port, cause, frame }),
+            // What is joined to nothing is no loss.
+            None => {}
         }
         Ok(())
+    }
+
+    /// Which input is meant. Ports are numbered each for itself: where a worker does not say which one it means, of several that were sent
+    /// this number it is the one that was sent most. For a number that was never sent the newest frame stands in.
+    fn cause(&self, port: Option<&PortName>, wire: u64) -> Option<Cause> {
+        if wire == 0 {
+            return None;
+        }
+        let inputs = self.inputs.iter().enumerate();
+        let meant = inputs.filter(|(_, input)| {
+            input.name.is_some() && port.is_none_or(|port| input.name.as_ref() == Some(port))
+        });
+        let known = |(port, input): (usize, &Input)| {
+            // What the end of an input causes has the number behind its last frame.
+            let of_end = input.ended && input.numbering.is_next(wire);
+            let of_end = of_end.then_some(input.newest + 1);
+            let exact = input.numbering.to_graph(wire).or(of_end);
+            let seq = exact.unwrap_or(input.newest);
+            Some((exact.is_some(), input.newest, Cause { port, seq })).filter(|_| seq > 0)
+        };
+        let best = meant
+            .filter_map(known)
+            .max_by_key(|(exact, newest, _)| (*exact, *newest));
+        best.map(|(.., cause)| cause)
     }
 
     fn input(&mut self, name: &PortName) -> Result<(usize, &mut Input), RemoteError> {
@@ -120,12 +149,12 @@ impl Exchange {
         })
     }
 
-    fn end(&mut self, output: usize) {
+    fn end_output(&mut self, output: usize) {
         let output = &mut self.outputs[output];
         if !std::mem::replace(&mut output.ended, true)
             && let Some(port) = output.port
         {
-            self.events.push_back(HopEvent::Ended { port });
+            self.said.push_back(Said::Ended { port });
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidegate_media::{AudioFormat, MediaTime, Payload, Text};
-use tidegate_nodes::{Code, Phase};
+use tidegate_nodes::{Code, Error, Phase};
 use tidegate_proto::ServerMessage;
 use tidegate_proto::message::{Ack, Port, StreamSpec, WireError};
 
@@ -45,15 +45,24 @@ fn exchange(features: &[&str]) -> Exchange {
         first_output: Some(Duration::from_secs(1)),
         ..Timeouts::default()
     };
-    Exchange::begin(&ports, &opened(features), timeouts, NOW).expect("fits")
+    Exchange::begin(&ports, &opened(features), timeouts).expect("fits")
 }
 
-fn audio(seq: u64) -> HopCommand {
+fn audio(seq: u64) -> Frame {
     let format = AudioFormat::pcm_s16(16_000, 1);
     let audio = tidegate_media::Audio::encoded(format, vec![0; 640].into());
     let mut frame = Frame::new(MediaTime::ZERO, Payload::Audio(audio));
     frame.meta.seq = seq;
-    HopCommand::Frame { port: 0, frame }
+    frame
+}
+
+/// The number on the wire of the frame that the graph gives this number.
+fn send(exchange: &mut Exchange, seq: u64) -> u64 {
+    assert!(exchange.can_send(0));
+    match exchange.frame(NOW, 0, audio(seq)) {
+        Some((ClientMessage::Frame { frame, .. }, _)) => frame.meta.seq,
+        other => panic!("{other:?} instead of a frame"),
+    }
 }
 
 fn text(port: &str, caused_by: u64) -> ServerMessage {
@@ -74,17 +83,17 @@ fn credit(frames: u32) -> ServerMessage {
     })
 }
 
-fn events(exchange: &mut Exchange) -> Vec<HopEvent> {
-    std::iter::from_fn(|| exchange.poll_event()).collect()
+fn said(exchange: &mut Exchange) -> Vec<Said> {
+    std::iter::from_fn(|| exchange.poll_said()).collect()
 }
 
 fn failure(exchange: &mut Exchange) -> Error {
-    let mut events = events(exchange);
-    let Some(HopEvent::Failed(error)) = events.pop() else {
-        panic!("no failure at the end of {events:?}")
+    let mut said = said(exchange);
+    let Some(Said::Failed(error)) = said.pop() else {
+        panic!("no failure at the end of {said:?}")
     };
     assert!(exchange.is_over());
-    error
+    error.into()
 }
 
 #[test]
@@ -99,46 +108,16 @@ fn the_worker_gets_credit_for_all_its_outputs_and_the_end_of_what_nobody_feeds()
     assert!(credited("out") && credited("extra"));
     let port = Some(name("unfed"));
     assert!(sent.contains(&ClientMessage::End { port }));
-    assert_eq!(events(&mut exchange), []);
+    assert!(said(&mut exchange).is_empty());
 }
 
 #[test]
-fn the_graph_gets_the_workers_credit_or_where_that_is_not_counted_our_own() {
+fn there_is_room_for_the_workers_credit_or_where_that_is_not_counted_for_our_own() {
     let mut counted = exchange(&["credits"]);
+    assert!(!counted.can_send(0));
     counted.receive(NOW, credit(3));
-    let given = events(&mut counted);
-    assert!(
-        matches!(
-            given[..],
-            [HopEvent::Credit {
-                port: 0,
-                frames: 3,
-                ..
-            }]
-        ),
-        "{given:?}"
-    );
-
-    let mut uncounted = exchange(&[]);
-    let given = events(&mut uncounted);
-    assert!(
-        matches!(
-            given[..],
-            [HopEvent::Credit {
-                port: 0,
-                frames: 64,
-                ..
-            }]
-        ),
-        "{given:?}"
-    );
-}
-
-#[test]
-fn frames_beyond_credit_fail_the_hop_rather_than_the_worker() {
-    let mut exchange = exchange(&["credits"]);
-    assert_eq!(exchange.command(NOW, audio(1)), None);
-    assert_eq!(failure(&mut exchange).code, Code::Internal);
+    assert_eq!(counted.room(0).frames, 3);
+    assert_eq!(exchange(&[]).room(0).frames, 64);
 }
 
 #[test]
@@ -156,9 +135,8 @@ fn outputs_come_through_and_those_of_ports_not_joined_are_no_loss() {
             frame,
         },
     );
-    let events = events(&mut exchange);
-    assert!(matches!(events[0], HopEvent::Frame { port: 0, .. }));
-    assert_eq!(events.len(), 1);
+    let said = said(&mut exchange);
+    assert!(matches!(said[..], [Said::Frame { port: 0, .. }]));
 }
 
 #[test]
@@ -181,7 +159,7 @@ fn what_the_protocol_does_not_allow_is_invalid_remote_data_and_says_what() {
         assert_eq!(error.code, Code::InvalidRemoteData);
         assert!(error.message.ends_with(expected), "{}", error.message);
         exchange.receive(NOW, text("out", 0));
-        assert_eq!(events(&mut exchange), []);
+        assert!(said(&mut exchange).is_empty());
     }
 }
 
@@ -198,45 +176,21 @@ fn a_worker_beyond_its_credit_is_refused() {
 }
 
 #[test]
-fn an_interrupt_voids_what_older_input_caused() {
-    let mut exchange = exchange(&[]);
-    events(&mut exchange);
-    for seq in 1..=2 {
-        assert!(exchange.command(NOW, audio(seq)).is_some());
-    }
-    let sent = exchange.command(NOW, HopCommand::Interrupt);
-    assert_eq!(sent, Some((ClientMessage::Interrupt, None)));
-    assert!(exchange.command(NOW, audio(3)).is_some());
-    for caused_by in [2, 3] {
-        exchange.receive(NOW, text("out", caused_by));
-    }
-    let events = events(&mut exchange);
-    let reason = DropReason::Interrupted;
-    assert_eq!(events[0], HopEvent::Dropped { reason, frames: 1 });
-    assert!(matches!(&events[1], HopEvent::Frame { frame, .. } if frame.meta.caused_by == 3));
-}
-
-#[test]
 fn what_an_interrupt_takes_back_leaves_no_gap_in_the_numbers_on_the_wire() {
     let mut exchange = exchange(&[]);
-    events(&mut exchange);
     for seq in 1..=3 {
-        assert!(exchange.command(NOW, audio(seq)).is_some());
+        assert_eq!(send(&mut exchange, seq), seq);
     }
     let mut unsent = Counts::default();
     let (port, bytes) = (0, 640);
     unsent.add(FramePlace { port, bytes });
     exchange.discarded(&unsent);
-    assert!(exchange.command(NOW, HopCommand::Interrupt).is_some());
-    let sent = exchange.command(NOW, audio(4));
-    let Some((ClientMessage::Frame { frame, .. }, _)) = sent else {
-        panic!("{sent:?}")
-    };
-    assert_eq!(frame.meta.seq, 3);
+    assert_eq!(exchange.interrupt(), ClientMessage::Interrupt);
+    assert_eq!(send(&mut exchange, 4), 3);
     exchange.receive(NOW, text("out", 3));
-    let last = events(&mut exchange).pop();
+    let last = said(&mut exchange).pop();
     assert!(
-        matches!(&last, Some(HopEvent::Frame { frame, .. }) if frame.meta.caused_by == 4),
+        matches!(&last, Some(Said::Frame { cause: Some(cause), .. }) if cause.seq == 4),
         "{last:?}"
     );
 }
@@ -244,10 +198,8 @@ fn what_an_interrupt_takes_back_leaves_no_gap_in_the_numbers_on_the_wire() {
 #[test]
 fn ends_pass_both_ways_once() {
     let mut exchange = exchange(&[]);
-    events(&mut exchange);
-    let end = HopCommand::End { port: 0 };
-    assert!(exchange.command(NOW, end.clone()).is_some());
-    assert_eq!(exchange.command(NOW, end), None);
+    assert!(exchange.end(0).is_some());
+    assert_eq!(exchange.end(0), None);
     exchange.receive(NOW, ServerMessage::End { port: name("out") });
     exchange.receive(
         NOW,
@@ -255,10 +207,14 @@ fn ends_pass_both_ways_once() {
             reason: String::new(),
         },
     );
-    assert_eq!(events(&mut exchange), [HopEvent::Ended { port: 0 }]);
+    let said_all = said(&mut exchange);
+    assert!(
+        matches!(said_all[..], [Said::Ended { port: 0 }, Said::Over]),
+        "{said_all:?}"
+    );
     assert!(exchange.is_over());
     exchange.closed();
-    assert_eq!(events(&mut exchange), []);
+    assert!(said(&mut exchange).is_empty());
 }
 
 #[test]
@@ -271,19 +227,25 @@ fn a_stream_that_closes_before_the_end_is_a_broken_connection() {
 
 #[test]
 fn acknowledgements_and_errors_of_the_worker_are_passed_on() {
-    let mut exchange = exchange(&[]);
-    events(&mut exchange);
-    assert!(exchange.command(NOW, audio(1)).is_some());
-    exchange.receive(
-        NOW,
-        ServerMessage::Ack(Ack {
-            port: name("in"),
-            seq: 1,
-        }),
-    );
-    assert_eq!(
-        events(&mut exchange),
-        [HopEvent::Acknowledged { port: 0, seq: 1 }]
+    let mut exchange = exchange(&["acks"]);
+    assert!(exchange.acks());
+    send(&mut exchange, 41);
+    let place = || Ack {
+        port: name("in"),
+        seq: 1,
+    };
+    exchange.receive(NOW, ServerMessage::Ack(place()));
+    exchange.receive(NOW, ServerMessage::ReplayFrom(place()));
+    let said_all = said(&mut exchange);
+    assert!(
+        matches!(
+            said_all[..],
+            [
+                Said::Acknowledged { port: 0, seq: 41 },
+                Said::ReplayFrom { port: 0, seq: 41 }
+            ]
+        ),
+        "{said_all:?}"
     );
     assert_eq!(exchange.poll_timeout(), None);
     let error = WireError {
@@ -298,11 +260,10 @@ fn acknowledgements_and_errors_of_the_worker_are_passed_on() {
 #[test]
 fn a_worker_that_never_answers_times_out_in_the_phase_of_the_first_output() {
     let mut exchange = exchange(&[]);
-    events(&mut exchange);
-    assert!(exchange.command(NOW, audio(1)).is_some());
+    send(&mut exchange, 1);
     let due = exchange.poll_timeout().expect("something is awaited");
     exchange.handle_timeout(due.saturating_sub(Duration::from_nanos(1)));
-    assert_eq!(events(&mut exchange), []);
+    assert!(said(&mut exchange).is_empty());
     exchange.handle_timeout(due);
     let error = failure(&mut exchange);
     assert_eq!(
@@ -322,7 +283,7 @@ fn audio_in_another_format_than_agreed_is_refused() {
     let mut opened = opened(&[]);
     opened.ports[2].kind = Kind::Audio;
     opened.ports[2].format = Some(StreamSpec::Audio(pcm));
-    let mut exchange = Exchange::begin(&ports, &opened, Timeouts::default(), NOW).expect("fits");
+    let mut exchange = Exchange::begin(&ports, &opened, Timeouts::default()).expect("fits");
     let other = tidegate_media::Audio::from_f32(48_000, 1, vec![0.0]);
     let frame = Frame::new(MediaTime::ZERO, Payload::Audio(other));
     let port = name("out");

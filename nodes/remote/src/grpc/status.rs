@@ -50,6 +50,8 @@ fn native(status: &Status) -> Option<WireError> {
         retry_after: status
             .get_details_retry_info()
             .and_then(|info| info.retry_delay),
+        attempt: None,
+        elapsed: None,
     })
 }
 

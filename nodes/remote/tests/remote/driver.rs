@@ -6,11 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_media::{Frame, MediaTime, Payload, Timestamp};
 use tidegate_nodes::compile::remote::HopMode;
-use tidegate_nodes::{Error, HopCommand, HopEvent, StreamFormat};
+use tidegate_nodes::{Error, HopCommand, HopEvent, HopNote, StreamFormat};
 use tidegate_proto::message::Mode;
 use tidegate_remote::{
-    Auth, Connector, ConnectorConfig, HopPorts, OpenContext, RemoteConfig, RemoteHop, Target,
-    Timeouts, Transport,
+    Auth, Connector, ConnectorConfig, HopConfig, HopPorts, OpenContext, RemoteConfig, RemoteHop,
+    Target, Timeouts, Transport,
 };
 
 pub(crate) const NOW: Timestamp = Timestamp::from_nanos(7_000_000_000);
@@ -54,7 +54,28 @@ pub(crate) fn connector() -> Connector {
 }
 
 pub(crate) async fn open(config: &RemoteConfig) -> Result<RemoteHop, Error> {
-    RemoteHop::open(&connector(), config, &ports(), context()).await
+    open_with(&connector(), config, &ports(), context()).await
+}
+
+/// Opens with one attempt an endpoint, as hops did before they had retries.
+pub(crate) async fn open_with(
+    connector: &Connector,
+    config: &RemoteConfig,
+    ports: &HopPorts,
+    context: OpenContext,
+) -> Result<RemoteHop, Error> {
+    let attempts = u32::try_from(config.endpoints.len()).unwrap_or(u32::MAX);
+    let hop = HopConfig {
+        attempts,
+        ..HopConfig::new(config.clone())
+    };
+    Ok(RemoteHop::open(connector, &hop, ports, context, clock()).await?)
+}
+
+/// A clock that goes on from [`NOW`].
+pub(crate) fn clock() -> impl Fn() -> Timestamp {
+    let began = tokio::time::Instant::now();
+    move || NOW + began.elapsed()
 }
 
 pub(crate) async fn open_at(endpoint: String) -> Driven {
@@ -67,6 +88,10 @@ pub(crate) struct Driven {
     pub(crate) now: Timestamp,
     pub(crate) credit: u32,
     pub(crate) sent: u64,
+    pub(crate) notes: Vec<HopNote>,
+    /// Acknowledgements count as events.
+    acks: bool,
+    clock: Option<Box<dyn Fn() -> Timestamp>>,
 }
 
 impl Driven {
@@ -76,16 +101,48 @@ impl Driven {
             now: NOW,
             credit: 0,
             sent: 0,
+            notes: Vec::new(),
+            acks: false,
+            clock: None,
         }
+    }
+
+    /// Gives acknowledgements out too.
+    pub(crate) fn with_acks(mut self) -> Self {
+        self.acks = true;
+        self
+    }
+
+    /// Lets the clock go on.
+    pub(crate) fn live(mut self) -> Self {
+        self.clock = Some(Box::new(clock()));
+        self
+    }
+
+    async fn next(&mut self) -> HopEvent {
+        let began = tokio::time::Instant::now();
+        while began.elapsed() < PATIENCE {
+            let mut wait = PATIENCE;
+            if let Some(clock) = &self.clock {
+                self.now = clock();
+                let due = self.hop.poll_timeout();
+                wait = due.map_or(wait, |due| wait.min(due.saturating_since(self.now)));
+            }
+            let next = poll_fn(|cx| self.hop.poll_event(cx, self.now));
+            if let Ok(event) = tokio::time::timeout(wait, next).await {
+                return event;
+            }
+        }
+        panic!("nothing happens");
     }
 
     /// The next event that is not credit.
     pub(crate) async fn event(&mut self) -> HopEvent {
         loop {
-            let next = poll_fn(|cx| self.hop.poll_event(cx, self.now));
-            let event = tokio::time::timeout(PATIENCE, next).await;
-            match event.expect("something happens") {
+            match self.next().await {
                 HopEvent::Credit { frames, .. } => self.credit += frames,
+                HopEvent::Acknowledged { .. } if !self.acks => {}
+                HopEvent::Note(note) => self.notes.push(note),
                 other => return other,
             }
         }
@@ -98,12 +155,10 @@ impl Driven {
 
     pub(crate) async fn wait_for_credit(&mut self) {
         while self.credit == 0 {
-            let next = poll_fn(|cx| self.hop.poll_event(cx, self.now));
-            match tokio::time::timeout(PATIENCE, next)
-                .await
-                .expect("credit comes")
-            {
+            match self.next().await {
+                HopEvent::Acknowledged { .. } if !self.acks => {}
                 HopEvent::Credit { frames, .. } => self.credit += frames,
+                HopEvent::Note(note) => self.notes.push(note),
                 other => panic!("{other:?} instead of credit"),
             }
         }

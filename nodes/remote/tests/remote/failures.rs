@@ -13,7 +13,7 @@ use super::worker::{Manner, Worker, name};
 #[tokio::test]
 async fn a_worker_that_dies_in_mid_stream_is_one_network_error_that_names_it() {
     let mut worker = Worker::start(Manner::Echo);
-    let mut hop = open_at(worker.endpoint()).await;
+    let mut hop = open_at(worker.endpoint()).await.live();
     hop.wait_for_credit().await;
     hop.send(Bytes::new());
     hop.frame().await;

@@ -17,7 +17,7 @@ use tidegate_nodes::compile::remote::HopMode;
 use tidegate_nodes::{Code, Error, HopCommand, HopEvent, Phase, StreamFormat};
 use tidegate_proto::message::{Execute, Source};
 use tidegate_proto::{PortName, ServerMessage, json};
-use tidegate_remote::{HopPorts, RemoteConfig, RemoteHop, Target, Transport};
+use tidegate_remote::{HopPorts, RemoteConfig, Target, Transport};
 
 use super::driver::{self, Driven};
 use super::web::Web;
@@ -93,7 +93,7 @@ fn says(status: u16, kind: &'static str, text: impl Into<Body>) -> axum::respons
 }
 
 async fn open(config: &RemoteConfig) -> Driven {
-    Driven::new(driver::open(config).await.expect("it opens"))
+    Driven::new(driver::open(config).await.expect("it opens")).with_acks()
 }
 
 /// The one failure of a call.
@@ -199,8 +199,8 @@ async fn every_kind_of_frame_travels_both_ways() {
             };
             let config = config(web.endpoint(), mode);
             let connector = driver::connector();
-            let hop = RemoteHop::open(&connector, &config, &ports, driver::context()).await;
-            let mut hop = Driven::new(hop.expect("it opens"));
+            let hop = driver::open_with(&connector, &config, &ports, driver::context()).await;
+            let mut hop = Driven::new(hop.expect("it opens")).with_acks();
             hop.wait_for_credit().await;
             let frame = frame(1, payload.clone());
             hop.hop
@@ -233,8 +233,8 @@ async fn a_service_of_one_purpose_needs_no_names() {
         target: Target::Endpoint,
         ..config(format!("{}/speak", web.endpoint()), HopMode::Stream)
     };
-    let hop = RemoteHop::open(&driver::connector(), &config, &ports, driver::context()).await;
-    let mut hop = Driven::new(hop.expect("it opens"));
+    let hop = driver::open_with(&driver::connector(), &config, &ports, driver::context()).await;
+    let mut hop = Driven::new(hop.expect("it opens")).with_acks();
     hop.wait_for_credit().await;
     let mut frame = frame(1, Payload::Text(Text::from("hello")));
     (frame.meta.utterance, frame.meta.is_final) = (4, true);
@@ -327,7 +327,9 @@ async fn an_answer_that_breaks_off_is_a_network_error_after_what_was_said() {
         let text = format!("{head}transfer-encoding: chunked\r\n\r\n{chunk}");
         stream.write_all(text.as_bytes()).expect("written");
     });
-    let mut hop = open(&config(format!("http://{address}"), HopMode::Stream)).await;
+    let mut hop = open(&config(format!("http://{address}"), HopMode::Stream))
+        .await
+        .live();
     hop.wait_for_credit().await;
     hop.send(Bytes::new());
     hop.frame().await;

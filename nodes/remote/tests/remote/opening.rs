@@ -7,10 +7,10 @@ use bytes::Bytes;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tidegate_media::Kind;
 use tidegate_nodes::{Accepts, Code, Fault, Phase, StreamFormat};
-use tidegate_remote::{Connector, ConnectorConfig, OpenContext, RemoteHop, Target, describe};
+use tidegate_remote::{Connector, ConnectorConfig, OpenContext, Target, describe};
 use tonic::transport::Identity;
 
-use super::driver::{Driven, config, connector, context, open, ports};
+use super::driver::{Driven, config, connector, context, open, open_with, ports};
 use super::worker::{Manner, Worker};
 
 /// An address where nothing listens: it was free a moment ago.
@@ -115,7 +115,7 @@ async fn ports_that_do_not_fit_are_incompatible_and_both_sides_are_named() {
     let mut ports = ports();
     ports.outputs[0].1 = Some(StreamFormat::Text);
     let config = config(&[worker.endpoint()]);
-    let opened = RemoteHop::open(&connector(), &config, &ports, context()).await;
+    let opened = open_with(&connector(), &config, &ports, context()).await;
     let error = opened.expect_err("kinds differ");
     assert_eq!(error.code, Code::Incompatible);
     assert_eq!(
@@ -132,7 +132,7 @@ async fn a_session_that_passed_too_many_gateways_goes_no_further() {
         ..context()
     };
     let config = config(&[worker.endpoint()]);
-    let opened = RemoteHop::open(&connector(), &config, &ports(), context).await;
+    let opened = open_with(&connector(), &config, &ports(), context).await;
     assert_eq!(opened.expect_err("a circle").code, Code::ManifestCycle);
     assert!(worker.seen.try_recv().is_err());
 }
@@ -161,7 +161,7 @@ async fn a_certificate_is_checked_against_those_that_are_trusted() {
         ca_pem: Some(cert.pem().into_bytes()),
         ..ConnectorConfig::default()
     });
-    let opened = RemoteHop::open(&trusting, &config, &ports(), context()).await;
+    let opened = open_with(&trusting, &config, &ports(), context()).await;
     let mut hop = Driven::new(opened.expect("it is trusted"));
     hop.wait_for_credit().await;
     hop.send(Bytes::new());
@@ -172,7 +172,7 @@ async fn a_certificate_is_checked_against_those_that_are_trusted() {
         ca_pem: Some(other.cert.pem().into_bytes()),
         ..ConnectorConfig::default()
     });
-    let opened = RemoteHop::open(&wary, &config, &ports(), context()).await;
+    let opened = open_with(&wary, &config, &ports(), context()).await;
     let error = opened.expect_err("it is not trusted");
     assert_eq!(error.code, Code::Network);
     assert!(error.message.contains("certificate"), "{error}");

@@ -13,7 +13,7 @@ async fn open(worker: &Worker) -> Driven {
         mode: HopMode::Unary,
         ..driver::config(&[worker.endpoint()])
     };
-    let mut hop = Driven::new(driver::open(&config).await.expect("it opens"));
+    let mut hop = Driven::new(driver::open(&config).await.expect("it opens")).with_acks();
     hop.wait_for_credit().await;
     hop
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use futures_util::StreamExt as _;
 use tidegate_media::{Kind, Timestamp};
-use tidegate_proto::message::{Credit, Direction, Open, Opened, Port, WireError};
+use tidegate_proto::message::{Ack, Credit, Direction, Open, Opened, Port, WireError};
 use tidegate_proto::v1::gateway_server::{Gateway, GatewayServer};
 use tidegate_proto::{ClientMessage, PortFormats, PortName, ServerMessage, protobuf, v1};
 use tokio::runtime::Runtime;
@@ -27,6 +27,8 @@ pub(crate) enum Manner {
     Echo,
     /// The same, but leaves bounds to the transport, and reads only when a permit comes.
     SlowEcho,
+    /// The same as [`Manner::Echo`], and acknowledges each frame after its answer; equal input gives equal output.
+    Acks,
     /// Refuses the call with a status.
     Refuse(tonic::Code),
     /// Answers `open` with an error message.
@@ -161,6 +163,7 @@ impl Service {
             saw: self.saw.clone(),
             credit: 0,
             taken: 0,
+            acks: false,
         };
         let manner = self.manner.clone();
         let permitted = self.permitted.lock().expect("not poisoned").take();
@@ -261,6 +264,7 @@ struct Session {
     saw: mpsc::Sender<Seen>,
     credit: u32,
     taken: u32,
+    acks: bool,
 }
 
 impl Session {
@@ -292,8 +296,9 @@ impl Session {
         match manner {
             Manner::Mute => return std::future::pending().await,
             Manner::Error => return self.send(ServerMessage::Error(Box::new(failure()))).await,
-            _ => self.open(!slow).await,
+            _ => self.open(!slow, manner == Manner::Acks).await,
         }
+        self.acks = manner == Manner::Acks;
         match manner {
             Manner::Says(messages) => {
                 for message in messages {
@@ -322,12 +327,15 @@ impl Session {
         }
     }
 
-    async fn open(&mut self, credits: bool) {
+    async fn open(&mut self, credits: bool, acks: bool) {
+        let features = [("credits", credits), ("acks", acks)];
+        let features = features.iter().filter(|(_, has)| *has);
         let opened = Opened {
             session_id: "s1".into(),
             ports: ports(),
-            features: credits.then(|| "credits".to_owned()).into_iter().collect(),
+            features: features.map(|(name, _)| (*name).to_owned()).collect(),
             pipeline: "echo".into(),
+            deterministic: acks,
             ..Opened::default()
         };
         self.send(ServerMessage::Opened(Box::new(opened))).await;
@@ -362,7 +370,8 @@ impl Session {
                         self.give(CREDIT).await;
                     }
                 }
-                frame.meta.caused_by = frame.meta.seq;
+                let seq = frame.meta.seq;
+                frame.meta.caused_by = seq;
                 frame.meta.service = Some(SERVICE);
                 let port = name("out");
                 self.send(ServerMessage::Frame {
@@ -371,6 +380,10 @@ impl Session {
                     frame,
                 })
                 .await;
+                if self.acks {
+                    let port = name("in");
+                    self.send(ServerMessage::Ack(Ack { port, seq })).await;
+                }
             }
             ClientMessage::End { .. } => {
                 let reason = "done".to_owned();

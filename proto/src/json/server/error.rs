@@ -26,6 +26,10 @@ pub(in crate::json) struct ErrorBody<'a> {
     phase: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "is_default")]
     retry_after: u64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    attempt: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
+    elapsed: u64,
 }
 
 impl ErrorBody<'_> {
@@ -39,6 +43,8 @@ impl ErrorBody<'_> {
             endpoint: validate::optional("error.endpoint", self.endpoint.into_owned())?,
             phase: validate::optional("error.phase", self.phase.into_owned())?,
             retry_after: validate::optional_micros(self.retry_after),
+            attempt: (self.attempt > 0).then_some(self.attempt),
+            elapsed: validate::optional_micros(self.elapsed),
         })
     }
 }
@@ -55,6 +61,8 @@ impl<'a> From<&'a WireError> for ErrorBody<'a> {
             endpoint: optional(&error.endpoint),
             phase: optional(&error.phase),
             retry_after: validate::some_micros(error.retry_after),
+            attempt: error.attempt.unwrap_or_default(),
+            elapsed: validate::some_micros(error.elapsed),
         }
     }
 }

@@ -1,0 +1,223 @@
+//! Opening streams: the first one, the next one after a failure, and what replaces one that still stands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_media::Timestamp;
+use tidegate_nodes::{DropReason, HopEvent, HopNote, Phase};
+use tidegate_proto::message::Opened;
+
+use super::episode::Step;
+use super::faults::{fault, outcome};
+use super::stream::{Place, Stream, StreamId};
+use super::{Action, Episode, Failover, Way, lock};
+use crate::error::RemoteError;
+use crate::exchange::Exchange;
+use crate::pool::Outcome;
+
+/// A stream that stood for so long was a good one, even if nothing was asked of it.
+const PROVEN_AFTER: Duration = Duration::from_secs(10);
+
+/// What is to become the active stream.
+#[derive(Debug)]
+pub(super) enum Coming {
+    /// The driver opens it.
+    Opening {
+        id: StreamId,
+        place: Place,
+        since: Timestamp,
+        until: Timestamp,
+    },
+    /// It is open and waits for a good moment.
+    Ready(Stream),
+    /// The next attempt is made then.
+    Waiting(Timestamp),
+}
+
+impl Coming {
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        match self {
+            Self::Waiting(until) | Self::Opening { until, .. } => Some(*until),
+            Self::Ready(_) => None,
+        }
+    }
+
+    pub(super) fn stream(&self) -> Option<StreamId> {
+        match self {
+            Self::Opening { id, .. } => Some(*id),
+            Self::Ready(stream) => Some(stream.id),
+            Self::Waiting(_) => None,
+        }
+    }
+}
+
+impl Failover {
+    /// Makes the next attempt of the episode, or waits for it, or gives up.
+    pub(super) fn attempt(&mut self, now: Timestamp) {
+        match self.episode.next(now, &self.ways, self.setup.attempts) {
+            Step::Try(place) => self.open(now, place),
+            Step::Wait(until) => self.coming = Some(Coming::Waiting(until)),
+            Step::GiveUp => {
+                let (mut error, endpoint) = self.episode.error(now);
+                if let Some(endpoint) = endpoint {
+                    error
+                        .endpoint
+                        .get_or_insert_with(|| endpoint.as_ref().to_owned());
+                }
+                self.end(Some(HopEvent::Failed(error)));
+            }
+        }
+    }
+
+    fn open(&mut self, now: Timestamp, place: Place) {
+        self.streams += 1;
+        let id = StreamId(self.streams);
+        self.actions.push_back(Action::Open {
+            stream: id,
+            tier: place.tier,
+            member: place.permit.as_ref().map(|permit| permit.member().clone()),
+        });
+        self.coming = Some(Coming::Opening {
+            id,
+            place,
+            since: now,
+            until: now + self.setup.timeouts.connect,
+        });
+    }
+
+    /// An attempt's time has come.
+    pub(super) fn coming_due(&mut self, now: Timestamp) {
+        match &self.coming {
+            Some(Coming::Waiting(until)) if *until <= now => {
+                self.coming = None;
+                self.attempt(now);
+            }
+            Some(Coming::Opening { id, until, .. }) if *until <= now => {
+                let (id, phase) = (*id, Phase::Connect);
+                let limit = self.setup.timeouts.connect;
+                self.answered(now, id, Err(RemoteError::Timeout { phase, limit }));
+            }
+            _ => {}
+        }
+    }
+
+    /// What became of an attempt.
+    pub(super) fn answered(
+        &mut self,
+        now: Timestamp,
+        id: StreamId,
+        opened: Result<&Opened, RemoteError>,
+    ) {
+        let (mut place, since) = match self.coming.take() {
+            Some(Coming::Opening {
+                id: ours,
+                place,
+                since,
+                ..
+            }) if ours == id => (place, since),
+            other => {
+                self.coming = other;
+                return;
+            }
+        };
+        let took = now.saturating_since(since);
+        let begun = opened
+            .and_then(|opened| Exchange::begin(&self.setup.ports, opened, self.setup.timeouts));
+        match begun {
+            Ok(exchange) => {
+                if let (Some(permit), Some(Way::Pool(pool))) =
+                    (&mut place.permit, self.ways.get(place.tier))
+                {
+                    lock(pool).opened(now, permit, took);
+                }
+                self.note(HopNote::Attempt {
+                    endpoint: Arc::clone(&place.endpoint),
+                    outcome: None,
+                    took,
+                });
+                let stream = Stream::new(now, id, place, exchange, self.setup.deterministic);
+                self.activate(now, stream);
+            }
+            Err(error) => {
+                self.actions.push_back(Action::Close { stream: id });
+                self.note(HopNote::Attempt {
+                    endpoint: Arc::clone(&place.endpoint),
+                    outcome: Some(error.code()),
+                    took,
+                });
+                let outcome = match &error {
+                    RemoteError::Timeout {
+                        phase: Phase::Connect,
+                        ..
+                    } => Outcome::Silent,
+                    error => outcome(error, true),
+                };
+                self.finished(now, &mut place, outcome);
+                self.episode.failed(&place, error);
+                self.attempt(now);
+            }
+        }
+    }
+
+    /// Lets a stream take over: what the ring still has is sent to it first.
+    fn activate(&mut self, now: Timestamp, mut stream: Stream) {
+        self.ledger.begin(stream.deterministic, &mut self.ring);
+        self.ring.keep_whole_utterances(!stream.deterministic);
+        let gap = self.ring.gap();
+        if gap > 0 {
+            self.ring.gap_reported();
+            let (reason, frames) = (DropReason::Gap, u32::try_from(gap).unwrap_or(u32::MAX));
+            self.events.push_back(HopEvent::Dropped { reason, frames });
+            self.note(HopNote::Gap(gap));
+        }
+        stream.cursor = self.ring.start();
+        let from = std::mem::replace(&mut self.endpoint, Arc::clone(&stream.place.endpoint));
+        if std::mem::replace(&mut self.begun, true) {
+            let replayed = self.ring.sent();
+            let to = Arc::clone(&self.endpoint);
+            tracing::info!(hop = %self.setup.ports.hop, %from, %to, replayed, gap, "remote hop failed over");
+            self.note(HopNote::Failover { from, to, replayed });
+        }
+        if let Some(Way::Pool(_)) = self.ways.get(stream.place.tier) {
+            self.note(HopNote::Tier(stream.place.tier));
+        }
+        let _ = now;
+        self.active = Some(stream);
+    }
+
+    /// The active stream is of no use any more.
+    pub(super) fn broke(&mut self, now: Timestamp, error: RemoteError) {
+        let Some(mut stream) = self.active.take() else {
+            return;
+        };
+        self.actions.push_back(Action::Close { stream: stream.id });
+        self.note(HopNote::Attempt {
+            endpoint: Arc::clone(&stream.place.endpoint),
+            outcome: Some(error.code()),
+            took: now.saturating_since(stream.opened),
+        });
+        let before = outcome(&error, stream.outputs > 0);
+        let lived = now.saturating_since(stream.opened) >= PROVEN_AFTER;
+        if stream.proven || lived {
+            self.episode = Episode::after(now, self.ways.len(), &stream.place);
+        }
+        tracing::warn!(hop = %self.setup.ports.hop, endpoint = %stream.place.endpoint, %error, fault = ?fault(&error), "stream of a remote hop broke");
+        self.finished(now, &mut stream.place, before);
+        self.episode.empties += u32::from(error == RemoteError::Empty);
+        self.episode.failed(&stream.place, error);
+        match self.coming.take() {
+            Some(Coming::Ready(next)) => self.activate(now, next),
+            Some(opening @ Coming::Opening { .. }) => self.coming = Some(opening),
+            _ => self.attempt(now),
+        }
+    }
+
+    /// Tells the pool how an attempt ended.
+    pub(super) fn finished(&mut self, now: Timestamp, place: &mut Place, outcome: Outcome) {
+        if let (Some(permit), Some(Way::Pool(pool))) =
+            (place.permit.take(), self.ways.get(place.tier))
+        {
+            lock(pool).finished(now, permit, outcome);
+        }
+    }
+}

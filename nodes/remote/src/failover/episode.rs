@@ -1,0 +1,201 @@
+//! One run of attempts: from the first need of a stream until one has proved itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_media::Timestamp;
+
+use super::faults::{Fault, fault};
+use super::stream::Place;
+use crate::error::{Attempt, RemoteError};
+use crate::pool::{Permit, Pick, Tried};
+use crate::pools::SharedPool;
+
+/// Failures that are named in the last error; of more, the newest.
+const NAMED_MAX: usize = 8;
+/// A wait for an endpoint whose breaker is open is no longer than this.
+const BREAKER_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Who may be asked, in order.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// Endpoints behind a pool.
+    Pool(SharedPool),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Episode {
+    began: Timestamp,
+    tiers: Vec<TierState>,
+    /// Waits before repeats so far.
+    repeats: u32,
+    attempts: u32,
+    failures: Vec<Attempt>,
+    last: Option<RemoteError>,
+    last_endpoint: Option<Arc<str>>,
+    /// Answers without output, or ends before their time.
+    pub(super) empties: u32,
+}
+
+#[derive(Debug, Default)]
+struct TierState {
+    tried: Tried,
+    attempts: u32,
+    /// It was asked for something that none of its endpoints can do.
+    closed: bool,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Try this one.
+    Try(Place),
+    /// Wait, then ask again.
+    Wait(Timestamp),
+    /// There is nobody left.
+    GiveUp,
+}
+
+impl Episode {
+    pub(super) fn new(now: Timestamp, tiers: usize) -> Self {
+        Self {
+            began: now,
+            tiers: (0..tiers).map(|_| TierState::default()).collect(),
+            repeats: 0,
+            attempts: 0,
+            failures: Vec::new(),
+            last: None,
+            last_endpoint: None,
+            empties: 0,
+        }
+    }
+
+    /// One that begins because a stream that stood and worked has broken: in the pool's terms a new request, which goes elsewhere.
+    pub(super) fn after(now: Timestamp, tiers: usize, broken: &Place) -> Self {
+        let mut this = Self::new(now, tiers);
+        if let (Some(permit), Some(tier)) = (&broken.permit, this.tiers.get_mut(broken.tier)) {
+            tier.tried = Tried::elsewhere(permit);
+        }
+        this
+    }
+
+    /// Attempts so far.
+    pub(super) const fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// An attempt, or the stream before all attempts, failed.
+    pub(super) fn failed(&mut self, place: &Place, error: RemoteError) {
+        if fault(&error) == Fault::Request
+            && let Some(tier) = self.tiers.get_mut(place.tier)
+        {
+            tier.closed = true;
+        }
+        if self.failures.len() == NAMED_MAX {
+            self.failures.remove(0);
+        }
+        self.failures.push(Attempt {
+            endpoint: Arc::clone(&place.endpoint),
+            said: error.to_string(),
+        });
+        self.last_endpoint = Some(Arc::clone(&place.endpoint));
+        self.last = Some(error);
+    }
+
+    /// Who is asked next. An endpoint that was not tried yet, of whichever tier, is asked at once; a repeat waits.
+    pub(super) fn next(&mut self, now: Timestamp, ways: &[Way], limit: u32) -> Step {
+        if self
+            .last
+            .as_ref()
+            .is_some_and(|error| fault(error) == Fault::Ours)
+        {
+            return Step::GiveUp;
+        }
+        let (mut repeatable, mut retry_at) = (None, None::<Timestamp>);
+        for (tier, way) in ways.iter().enumerate() {
+            let Some(state) = self.tiers.get_mut(tier) else {
+                continue;
+            };
+            if state.closed || state.attempts >= limit.max(1) {
+                continue;
+            }
+            let Way::Pool(pool) = way;
+            let mut locked = super::lock(pool);
+            match locked.pick(now, &mut state.tried) {
+                Pick::Endpoint(permit) => {
+                    if self.attempts == 0 || locked.may_retry(now) {
+                        drop(locked);
+                        return Step::Try(self.take(tier, permit));
+                    }
+                    // The budget is spent: what is asked for is counted, or waiting would have no end.
+                    state.attempts += 1;
+                    self.last.get_or_insert(RemoteError::Network(
+                        "too many attempts fail just now, so that no more are made: the retry budget is spent".into(),
+                    ));
+                    repeatable.get_or_insert(pool);
+                }
+                Pick::AllTried => {
+                    repeatable.get_or_insert(pool);
+                }
+                Pick::Exhausted { retry_at: at } => {
+                    retry_at = retry_at.into_iter().chain(at).min();
+                }
+            }
+        }
+        let may_repeat = self
+            .last
+            .as_ref()
+            .is_none_or(|error| fault(error) == Fault::Transient);
+        if let (Some(pool), true) = (repeatable, may_repeat) {
+            let wait = super::lock(pool).backoff(self.repeats);
+            return self.wait(now + wait);
+        }
+        match retry_at {
+            Some(at) if self.repeats < limit && at.saturating_since(now) <= BREAKER_WAIT_MAX => {
+                self.wait(at)
+            }
+            _ => Step::GiveUp,
+        }
+    }
+
+    fn wait(&mut self, until: Timestamp) -> Step {
+        self.repeats += 1;
+        for tier in &mut self.tiers {
+            tier.tried.clear();
+        }
+        Step::Wait(until)
+    }
+
+    fn take(&mut self, tier: usize, permit: Permit) -> Place {
+        self.attempts += 1;
+        self.tiers[tier].attempts += 1;
+        Place {
+            tier,
+            endpoint: Arc::clone(&permit.member().endpoint),
+            permit: Some(permit),
+        }
+    }
+
+    /// Why nobody is left: the one error, or all of them where several endpoints were asked.
+    pub(super) fn error(&mut self, now: Timestamp) -> (tidegate_nodes::Error, Option<Arc<str>>) {
+        let last = self.last.take().unwrap_or(RemoteError::NoEndpoint);
+        let first = self
+            .failures
+            .first()
+            .map(|failure| Arc::clone(&failure.endpoint));
+        let several = self
+            .failures
+            .iter()
+            .any(|failure| Some(&failure.endpoint) != first.as_ref());
+        let error = if several {
+            RemoteError::All(std::mem::take(&mut self.failures))
+        } else {
+            last
+        };
+        let mut error = tidegate_nodes::Error::from(error);
+        error.attempt = Some(self.attempts.max(1));
+        error.elapsed = Some(now.saturating_since(self.began));
+        (error, self.last_endpoint.take())
+    }
+}

@@ -1,0 +1,81 @@
+//! Who serves a hop: tiers in order, and what the hop does when one of them fails.
+
+use std::sync::{Arc, Mutex};
+
+use tidegate_nodes::compile::remote::HopMode;
+
+use crate::config::{RemoteConfig, Timeouts};
+use crate::pool::{Pool, PoolConfig};
+use crate::pools::SharedPool;
+use crate::replay::ReplayLimits;
+
+/// A hop with all its tiers.
+#[derive(Clone, Debug)]
+pub struct HopConfig {
+    /// In the order in which they are used; the first one is the primary.
+    pub tiers: Vec<Tier>,
+    /// A stream for all, or one for each call.
+    pub mode: HopMode,
+    /// Longest waits; `connect` is each tier's own.
+    pub timeouts: Timeouts,
+    /// Attempts that one tier gets before the hop gives it up, the first included; 0 counts as 1.
+    pub attempts: u32,
+    /// Whether equal input gives equal output; `None`: as the worker says.
+    pub deterministic: Option<bool>,
+    /// What becomes of a half-said utterance when its worker is lost; `None`: [`Partial::Supersede`], but of audio outputs
+    /// [`Partial::Hold`], since what was heard cannot be superseded.
+    pub partial: Option<Partial>,
+    /// What is kept for a replay.
+    pub replay: ReplayLimits,
+}
+
+/// One tier.
+#[derive(Clone, Debug)]
+pub enum Tier {
+    /// Workers.
+    Remote(RemoteTier),
+}
+
+/// Workers of one kind behind one pool.
+#[derive(Clone, Debug)]
+pub struct RemoteTier {
+    /// How they are spoken to and what runs there.
+    pub config: Arc<RemoteConfig>,
+    /// Which of them takes an attempt.
+    pub pool: SharedPool,
+}
+
+/// What becomes of a half-said utterance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Partial {
+    /// It is given out at once, and superseded by a higher revision if it must be said again.
+    #[default]
+    Supersede,
+    /// Nothing of it is given out before it is complete.
+    Hold,
+}
+
+impl HopConfig {
+    /// Attempts that one tier gets unless told otherwise.
+    pub const ATTEMPTS: u32 = 4;
+
+    /// One tier with a pool of its own and defaults for the rest.
+    #[must_use]
+    pub fn new(config: RemoteConfig) -> Self {
+        let pool = PoolConfig::new(config.endpoints.iter().cloned());
+        let (mode, timeouts) = (config.mode, config.timeouts);
+        let tier = RemoteTier {
+            config: Arc::new(config),
+            pool: Arc::new(Mutex::new(Pool::new(pool, 0))),
+        };
+        Self {
+            tiers: vec![Tier::Remote(tier)],
+            mode,
+            timeouts,
+            attempts: Self::ATTEMPTS,
+            deterministic: None,
+            partial: None,
+            replay: ReplayLimits::default(),
+        }
+    }
+}
