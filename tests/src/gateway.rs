@@ -55,6 +55,20 @@ impl Gateway {
         Self::spawn(command).await
     }
 
+    /// Starts one where another one listened before, as an operator restarts a server that died.
+    ///
+    /// # Panics
+    /// As [`Gateway::start`].
+    pub async fn start_at(address: SocketAddr, arguments: &[&str]) -> Self {
+        let mut command = Command::new(binary());
+        command
+            .args(["serve", "--media", "127.0.0.1:0", "--listen"])
+            .arg(address.to_string())
+            .args(arguments)
+            .current_dir(fixtures::root());
+        Self::spawn(command).await
+    }
+
     /// Starts one that serves TLS, by settings that say with what; it is taken for ready once it
     /// listens, since [`Gateway::request`] and all that stands on it speak no TLS.
     ///

@@ -1,5 +1,7 @@
 //! A WebSocket client that can misbehave: for tests of what a gateway survives.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -141,6 +143,43 @@ impl Ws {
             }
         }
         panic!("the connection ended without '{kind}', after {before:?}");
+    }
+
+    /// Sends these messages, one each `pace`, while it reads; gives every message that came until the connection ended.
+    ///
+    /// # Panics
+    /// If the deadline passes first, or what comes is no message.
+    pub async fn converse(
+        self,
+        messages: Vec<(&'static str, Value)>,
+        pace: Duration,
+        by: Deadline,
+    ) -> Vec<(String, Value)> {
+        let (mut out, mut back) = self.socket.split();
+        let sending = async {
+            let mut turn = tokio::time::interval(pace);
+            for (kind, body) in messages {
+                turn.tick().await;
+                let text = json!({ kind: body }).to_string();
+                if out.send(Message::Text(text.into())).await.is_err() {
+                    // Whoever reads learns why.
+                    return;
+                }
+            }
+        };
+        let mut came = Vec::new();
+        let reading = async {
+            while let Some(Ok(message)) = back.next().await {
+                if let Message::Text(text) = message {
+                    let value: Value = serde_json::from_str(&text).expect("messages are JSON");
+                    let object = value.as_object().expect("a message is an object");
+                    came.extend(object.iter().map(|(k, v)| (k.clone(), v.clone())));
+                }
+            }
+        };
+        let done = by.wait(futures_util::future::join(sending, reading)).await;
+        assert!(done.is_some(), "no end; last came {:?}", came.last());
+        came
     }
 
     /// Ends like a crash: the socket is closed without a word.

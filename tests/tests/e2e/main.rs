@@ -5,6 +5,7 @@
 
 mod access;
 mod browser;
+mod chaos;
 mod churn;
 mod clients;
 mod grpc;
