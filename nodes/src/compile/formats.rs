@@ -16,8 +16,8 @@ use crate::plan::{PlanEdge, PlanHop, PlanPort, Source, Target};
 use crate::registry::{Port, Registry};
 use crate::stream::{Accepts, StreamFormat};
 
-/// What a remote hop gives where nobody says otherwise.
-pub(super) const REMOTE_AUDIO: AudioFormat = AudioFormat::pcm_f32(48_000, 1);
+/// What a remote hop gives where nobody says otherwise and no client sends audio.
+const REMOTE_AUDIO: AudioFormat = AudioFormat::pcm_f32(48_000, 1);
 
 /// The format that clients send of each kind where nobody says otherwise: what WebRTC carries.
 pub(super) const fn usual(kind: Kind) -> StreamFormat {
@@ -36,6 +36,16 @@ pub(super) const fn usual(kind: Kind) -> StreamFormat {
     }
 }
 
+/// The PCM that is nearest to a format.
+const fn uncompressed(format: AudioFormat) -> AudioFormat {
+    if format.codec.is_pcm() {
+        format
+    } else {
+        // Opus says two channels whatever it carries (RFC 7587 §4.1), which is one almost always.
+        AudioFormat::pcm_f32(format.sample_rate, 1)
+    }
+}
+
 /// The plan's hops and edges, with what flows where.
 pub(super) struct Flow<'a> {
     pub(super) manifest: &'a Manifest,
@@ -47,6 +57,9 @@ pub(super) struct Flow<'a> {
     /// For each plan edge, the edge of the manifest that it belongs to.
     pub(super) decls: Vec<usize>,
     pub(super) formats: HashMap<Source, StreamFormat>,
+    /// What remote hops give of audio where nobody says otherwise: what the first client to send audio sends, which is what it hears
+    /// too, so that nothing is resampled there and back. Never compressed, or the nodes behind would have to decode it.
+    pub(super) remote_audio: AudioFormat,
 }
 
 impl<'a> Flow<'a> {
@@ -90,6 +103,7 @@ impl<'a> Flow<'a> {
             edges: Vec::new(),
             decls: Vec::new(),
             formats: HashMap::new(),
+            remote_audio: REMOTE_AUDIO,
         }
     }
 
@@ -97,6 +111,12 @@ impl<'a> Flow<'a> {
     pub(super) fn input(&mut self, index: usize, sent: Option<StreamFormat>) -> StreamFormat {
         let decl = &self.manifest.inputs[index];
         let sent = sent.unwrap_or_else(|| usual(decl.kind));
+        let first = self.manifest.inputs[..index]
+            .iter()
+            .all(|input| input.kind != Kind::Audio);
+        if let (Some(audio), true) = (sent.audio_format(), first) {
+            self.remote_audio = uncompressed(audio);
+        }
         let format = decl.format.unwrap_or_else(|| self.interior(index, sent));
         self.formats.insert(Source::Input(index), format);
         format
@@ -154,7 +174,7 @@ impl<'a> Flow<'a> {
             .and_then(|edge| self.formats.get(&edge.from).copied())
             .or(decl.format)
             .unwrap_or_else(|| match decl.kind {
-                Kind::Audio => StreamFormat::audio(REMOTE_AUDIO),
+                Kind::Audio => StreamFormat::audio(self.remote_audio),
                 kind => usual(kind),
             })
     }

@@ -3,7 +3,7 @@
 use tidegate_media::{AudioFormat, Kind};
 
 use super::draft::Body;
-use super::formats::{Flow, REMOTE_AUDIO, usual};
+use super::formats::{Flow, usual};
 use super::params::report_error;
 use crate::manifest::Report;
 use crate::plan::{Placement, Source, Target};
@@ -75,12 +75,16 @@ impl Flow<'_> {
         let decl = &self.manifest.nodes[node];
         let given: Vec<Option<StreamFormat>> = match &draft.body {
             Body::Broken => return,
-            Body::Remote(remote) => (0..draft.ports.outputs.len())
-                .map(|port| {
-                    let declared = remote.formats.get(port).copied().flatten();
-                    declared.or_else(|| remote_output(&draft.ports.outputs[port].accepts))
-                })
-                .collect(),
+            Body::Remote(remote) => {
+                let usual = self.remote_audio;
+                (0..draft.ports.outputs.len())
+                    .map(|port| {
+                        let declared = remote.formats.get(port).copied().flatten();
+                        let accepts = &draft.ports.outputs[port].accepts;
+                        declared.or_else(|| remote_output(accepts, usual))
+                    })
+                    .collect()
+            }
             Body::Local(node_type) => {
                 let inputs: Vec<_> = self.hops[node].inputs.iter().map(|p| p.format).collect();
                 if self.lacks_source(node, visited) {
@@ -126,19 +130,19 @@ impl Flow<'_> {
     }
 }
 
-/// What a remote hop gives on a port that is described so.
-fn remote_output(accepts: &Accepts) -> Option<StreamFormat> {
+/// What a remote hop gives on a port that is described so; `usual_audio` is what it gives of audio where nobody says otherwise.
+fn remote_output(accepts: &Accepts, usual_audio: AudioFormat) -> Option<StreamFormat> {
     match accepts {
         Accepts::Anything => None,
-        Accepts::Kind(Kind::Audio) => Some(StreamFormat::audio(REMOTE_AUDIO)),
+        Accepts::Kind(Kind::Audio) => Some(StreamFormat::audio(usual_audio)),
         Accepts::Kind(kind) => Some(usual(*kind)),
         Accepts::Audio(pattern) => Some(StreamFormat::audio(AudioFormat {
-            codec: *pattern.codecs.first().unwrap_or(&REMOTE_AUDIO.codec),
+            codec: *pattern.codecs.first().unwrap_or(&usual_audio.codec),
             sample_rate: *pattern
                 .sample_rates
                 .first()
-                .unwrap_or(&REMOTE_AUDIO.sample_rate),
-            channels: *pattern.channels.first().unwrap_or(&REMOTE_AUDIO.channels),
+                .unwrap_or(&usual_audio.sample_rate),
+            channels: *pattern.channels.first().unwrap_or(&usual_audio.channels),
         })),
     }
 }

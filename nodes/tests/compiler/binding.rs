@@ -276,6 +276,36 @@ fn what_a_worker_says_of_its_ports_is_used_and_held_against_what_is_declared() {
 }
 
 #[test]
+fn a_remote_node_gives_audio_as_the_client_sends_it_unless_something_else_is_declared() {
+    let echo = |outputs: &str| {
+        compile(&format!(
+            "{{version: tidegate/v1, name: r, inputs: [{{name: mic, kind: audio}}], \
+             outputs: [{{name: speaker, kind: audio}}], \
+             nodes: [{{id: r, type: remote, params: {{endpoints: ['http://w:1'], pipeline: p{outputs}}}}}], \
+             edges: [{{from: mic, to: r, queue: {{when_full: drop_oldest}}}}, r -> speaker]}}"
+        ))
+    };
+    let pcm = StreamFormat::audio(AudioFormat::pcm_s16(16_000, 2));
+    let plan = echo("").bind(&live(&[pcm])).unwrap();
+    assert_eq!(hops(&plan), ["r pcm_s16/16000/2 -> pcm_s16/16000/2"]);
+    let plan = echo("").bind(&live(&[OPUS_PACKETS])).unwrap();
+    assert_eq!(plan.outputs[0].format.to_string(), "pcm_f32/48000/1");
+    let phone = StreamFormat::Audio {
+        format: AudioFormat {
+            codec: Codec::Pcmu,
+            sample_rate: 8_000,
+            channels: 1,
+        },
+        packets: true,
+    };
+    let plan = echo("").bind(&live(&[phone])).unwrap();
+    assert_eq!(plan.outputs[0].format.to_string(), "pcm_f32/8000/1");
+    let declared = ", outputs: [{name: speaker, kind: audio, format: pcm_f32/24000/1}]";
+    let plan = echo(declared).bind(&live(&[pcm])).unwrap();
+    assert_eq!(plan.outputs[0].format.to_string(), "pcm_f32/24000/1");
+}
+
+#[test]
 fn secrets_are_in_no_text() {
     let text = INTERPRETER.replace("timeout: 30s", "timeout: \"${env:STT_TOKEN}\"");
     let grants = Grants::operator([("STT_TOKEN".to_owned(), "secret-token".to_owned())]);
