@@ -124,12 +124,17 @@ def main() -> None:
     arguments = parser.parse_args()
     # One more than the streams, so that a description is answered while all are taken.
     threads = concurrent.futures.ThreadPoolExecutor(arguments.streams + 1)
-    server = grpc.server(threads, maximum_concurrent_rpcs=arguments.streams + 1)
+    # Without the option two workers would share a port unnoticed.
+    options = [("grpc.so_reuseport", 0)]
+    server = grpc.server(threads, maximum_concurrent_rpcs=arguments.streams + 1, options=options)
     services.add_GatewayServicer_to_server(Worker(), server)
-    if server.add_insecure_port(arguments.listen) == 0:
-        sys.exit(f"{arguments.listen} cannot be listened on")
+    host, _, _ = arguments.listen.rpartition(":")
+    try:
+        port = server.add_insecure_port(arguments.listen)  # 0 lets the system choose
+    except RuntimeError:
+        sys.exit(f"{arguments.listen} cannot be listened on: is another worker there?")
     server.start()
-    print(f"worker of pipeline '{PIPELINE}' on {arguments.listen}", flush=True)
+    print(f"worker of pipeline '{PIPELINE}' on {host}:{port}", flush=True)
     try:
         server.wait_for_termination()
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ mod browser;
 mod chaos;
 mod churn;
 mod clients;
+mod examples;
 mod grpc;
 mod http;
 mod lifecycle;
