@@ -25,12 +25,25 @@ impl Clock {
         }
     }
 
+    /// A clock that goes only when a test moves it: see [`standing::set`]. Its epoch lies ahead, so that no real timer that is set by
+    /// it ever fires.
+    #[cfg(test)]
+    pub(crate) fn standing() -> Self {
+        Self {
+            epoch: Self::start().epoch + Duration::from_secs(24 * 3600),
+        }
+    }
+
     /// The instant it is.
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the one file that reads a clock"
     )]
     pub(crate) fn now(&self) -> Timestamp {
+        #[cfg(test)]
+        if let Some(now) = standing::now() {
+            return now;
+        }
         self.timestamp(Instant::now())
     }
 
@@ -44,6 +57,27 @@ impl Clock {
     pub(crate) fn instant(&self, at: Timestamp) -> Instant {
         const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
         self.epoch + Duration::from_nanos(at.as_nanos()).min(YEAR)
+    }
+}
+
+/// Virtual time of the tests that run on one thread.
+#[cfg(test)]
+pub(crate) mod standing {
+    use std::cell::Cell;
+
+    use tidegate_media::Timestamp;
+
+    thread_local! {
+        static NOW: Cell<Option<Timestamp>> = const { Cell::new(None) };
+    }
+
+    /// Every clock of this thread shows this from now on; `None`: the time that it is.
+    pub(crate) fn set(now: Option<Timestamp>) {
+        NOW.set(now);
+    }
+
+    pub(super) fn now() -> Option<Timestamp> {
+        NOW.get()
     }
 }
 

@@ -97,23 +97,26 @@ impl Slot {
         self.inputs.iter_mut().find(|slot| slot.input == input)
     }
 
-    /// How much more each output may get from the graph now.
+    /// How much more each output may get from the graph now: its share of what the link takes, less what was granted before and
+    /// has not come.
     pub(super) fn grants(&mut self) -> impl Iterator<Item = (EgressId, u32)> {
         let window = self.link.window();
-        let open = u32::try_from(self.outputs.iter().filter(|o| !o.ended).count()).unwrap_or(1);
-        let share = window / open.max(1);
-        // A window smaller than the number of outputs goes to the first that wants it.
-        let mut left = window;
+        let open = || self.outputs.iter().filter(|output| !output.ended);
+        let count = u32::try_from(open().count()).unwrap_or(u32::MAX).max(1);
+        let granted = open().map(|output| output.granted).sum();
+        let mut left = window.saturating_sub(granted);
+        let share = window / count;
+        if share == 0 && window > 0 {
+            // Less than there are outputs: each may have one all the same, or the silent ones would keep it from the others.
+            left = count;
+        }
         self.outputs
             .iter_mut()
             .filter(|output| !output.ended)
             .filter_map(move |output| {
-                let wanted = share
-                    .max(1)
-                    .min(left)
-                    .min(output.client_frames.unwrap_or(u32::MAX));
-                left = left.saturating_sub(wanted.max(output.granted));
-                let more = wanted.saturating_sub(output.granted);
+                let wanted = share.max(1).min(output.client_frames.unwrap_or(u32::MAX));
+                let more = wanted.saturating_sub(output.granted).min(left);
+                left -= more;
                 output.granted += more;
                 (more > 0).then_some((output.egress, more))
             })

@@ -33,8 +33,6 @@ pub(super) struct Tracking {
     newest: (u16, u64),
     /// What was last computed, until something happens.
     cuts: Option<Cuts>,
-    /// From where on frames were needed when it was last computed.
-    needed: u64,
 }
 
 /// Places before which nothing is under way, and nothing needed.
@@ -94,38 +92,46 @@ impl Graph {
         if let Some(cuts) = self.tracking.as_ref()?.cuts {
             return Some(cuts);
         }
+        let tracking = self.tracking.as_ref()?;
         let mut under_way = u64::MAX;
-        let mut answering = false;
-        for input in self
-            .hops
-            .iter()
-            .filter(|hop| !hop.ended)
-            .flat_map(|hop| &hop.inputs)
-        {
-            let places = [input.gate.since(), input.ring.since(input.flushed)];
-            under_way = places.into_iter().flatten().fold(under_way, u64::min);
-            answering |= input.ring.is_answering(input.flushed, input.gate.front());
+        // What was made already with a cause of which more may come: who replays counts what it was given of each cause, so all of it must
+        // be made again.
+        let mut begun = u64::MAX;
+        let latest = |cause: (u16, u64)| {
+            let egresses = self.egresses.iter().flatten();
+            egresses
+                .filter(move |egress| egress.newest == cause)
+                .map(|egress| egress.since)
+                .min()
+        };
+        for (cause, since) in self.under_way() {
+            under_way = under_way.min(since);
+            begun = begun.min(latest(cause).unwrap_or(u64::MAX));
+        }
+        if !self.inputs.iter().all(|input| input.ended) {
+            // The end of the input may make more of the newest frame.
+            let since = latest(tracking.newest).filter(|since| *since < tracking.arrived);
+            begun = begun.min(since.unwrap_or(u64::MAX));
         }
         for egress in self.egresses.iter().flatten() {
-            under_way = under_way.min(egress.gate.since().unwrap_or(u64::MAX));
+            let waiting = egress.gate.iter().map(|meta| meta.since);
+            under_way = waiting.fold(under_way, u64::min);
         }
-        // The end of the input may make more of the newest frame: then all that was made of it must be made again.
-        let tracking = self.tracking.as_ref()?;
-        let over = self.inputs.iter().all(|input| input.ended);
-        let latest = self.egresses.iter().flatten();
-        let latest = latest.filter(|egress| !over && egress.newest == tracking.newest);
-        let latest = latest.map(|egress| egress.since);
-        let latest = latest.filter(|since| *since < tracking.arrived);
-        let mut needed = self.needed(latest.fold(under_way, u64::min));
-        let tracking = self.tracking.as_mut()?;
-        if answering {
-            // A node behind the hop may keep nothing of the first half of an answer, and need it once it has got the second.
-            needed = needed.min(tracking.needed);
-        }
+        let needed = self.needed(under_way.min(begun));
         let cuts = Cuts { under_way, needed };
-        tracking.needed = cuts.needed;
-        tracking.cuts = Some(cuts);
+        self.tracking.as_mut()?.cuts = Some(cuts);
         Some(cuts)
+    }
+
+    /// Cause and need of everything that waits for a hop or is with it.
+    fn under_way(&self) -> impl Iterator<Item = ((u16, u64), u64)> {
+        let hops = self.hops.iter().filter(|hop| !hop.ended);
+        hops.flat_map(|hop| &hop.inputs).flat_map(|input| {
+            let waiting = input.gate.iter();
+            let waiting = waiting.map(|m| ((m.caused_port, m.caused_by), m.since));
+            let sent = input.ring.under_way(input.flushed);
+            waiting.chain(sent.map(|s| ((s.caused_port, s.caused_by), s.since)))
+        })
     }
 
     /// Where a replay begins that is to begin no later than at `place`, with all that nodes and hops need.

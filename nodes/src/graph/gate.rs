@@ -152,19 +152,10 @@ impl Gate {
         self.queue.bytes() as u64 + self.overrun_bytes
     }
 
-    /// The oldest frame.
-    pub(super) fn front(&self) -> Option<&Meta> {
-        self.queue.front().map(|frame| &frame.meta)
-    }
-
-    /// The oldest input that something in here needs to be made again.
-    pub(super) fn since(&self) -> Option<u64> {
+    /// What it and the place behind it hold.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Meta> {
         let behind = self.overrun.iter().map(|(_, _, frame)| frame);
-        self.queue
-            .iter()
-            .chain(behind)
-            .map(|frame| frame.meta.since)
-            .min()
+        self.queue.iter().chain(behind).map(|frame| &frame.meta)
     }
 
     pub(super) fn next_due(&self) -> Option<Timestamp> {

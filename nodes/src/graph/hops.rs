@@ -315,8 +315,10 @@ impl Hop {
 
     /// The oldest input that an answer needs: what caused it, what the hop keeps, and what it has not done with yet.
     fn since(&self, cause: &Sent) -> u64 {
-        let waiting = self.inputs.iter().filter_map(|i| i.ring.since(i.flushed));
-        self.hold.begin(waiting.fold(cause.since, u64::min))
+        let waiting = self.inputs.iter();
+        let waiting = waiting.flat_map(|input| input.ring.under_way(input.flushed));
+        let oldest = waiting.map(|sent| sent.since);
+        self.hold.begin(oldest.fold(cause.since, u64::min))
     }
 
     /// Whether an answer is one to the end of its input, which has the number behind the last frame.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tidegate_media::{Meta, Timestamp};
+use tidegate_media::Timestamp;
 
 use super::state::Newest;
 
@@ -104,33 +104,13 @@ impl SentRing {
         }
     }
 
-    /// More may come of an input of which something has come: the hop answered what it has not acknowledged yet, or something else
-    /// that came of the same input is still to be answered. `next` waits to be sent.
-    pub(super) fn is_answering(&self, flushed: u64, next: Option<&Meta>) -> bool {
+    /// What the hop has not acknowledged, frames up to `flushed` left out. What is forgotten counts as consumed, since no more than that
+    /// is kept for anybody.
+    pub(super) fn under_way(&self, flushed: u64) -> impl Iterator<Item = &Sent> {
         let done = self.acknowledged.max(flushed);
-        let Some(last) = self.get(done) else {
-            return self.settled > done;
-        };
-        let next = match self.get(done + 1) {
-            Some(sent) => Some((sent.caused_port, sent.caused_by, sent.since)),
-            None => next.map(|meta| (meta.caused_port, meta.caused_by, meta.since)),
-        };
-        let same = |(port, cause, since): (u16, u64, u64)| {
-            (port, cause) == (last.caused_port, last.caused_by) || since <= last.since
-        };
-        self.settled > done || next.is_some_and(same)
-    }
-
-    /// The oldest input that something needs that the hop has not acknowledged, frames up to `flushed` left out. What is forgotten
-    /// counts as consumed, since no more than that is kept for anybody.
-    pub(super) fn since(&self, flushed: u64) -> Option<u64> {
-        let done = self.acknowledged.max(flushed);
-        let skipped = usize::try_from((done + 1).saturating_sub(self.first())).ok()?;
-        self.entries
-            .iter()
-            .skip(skipped)
-            .map(|sent| sent.since)
-            .min()
+        let skipped = (done + 1).saturating_sub(self.first());
+        let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
+        self.entries.iter().skip(skipped)
     }
 
     fn first(&self) -> u64 {
@@ -176,12 +156,13 @@ mod tests {
         assert_eq!(ring.in_flight(), 100);
         assert_eq!(ring.get(43), None);
         assert_eq!(ring.get(44), Some(&sent(44)));
+        let first = |ring: &SentRing, flushed| ring.under_way(flushed).next().map(|s| s.since);
         assert_eq!(
-            (ring.since(0), ring.since(350)),
+            (first(&ring, 0), first(&ring, 350)),
             (Some(301), Some(351)),
             "what was flushed is not waited for"
         );
         ring.acknowledged(u64::MAX);
-        assert_eq!((ring.in_flight(), ring.since(0)), (0, None));
+        assert_eq!((ring.in_flight(), first(&ring, 0)), (0, None));
     }
 }

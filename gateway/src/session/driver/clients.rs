@@ -34,7 +34,7 @@ impl Driver {
                 Control::End(end) => self.finish(now, end),
                 Control::Drain { grace } => {
                     self.drain_until = Some(now + grace);
-                    for (_, slot) in &mut self.slots {
+                    for (_, slot) in self.slots.iter_mut().filter(|(_, slot)| !slot.closing) {
                         slot.link
                             .send(now, LinkMessage::Draining { deadline: grace });
                     }

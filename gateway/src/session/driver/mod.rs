@@ -6,6 +6,8 @@
 mod clients;
 mod dispatch;
 mod join;
+#[cfg(test)]
+mod simulation;
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -138,13 +140,9 @@ impl Driver {
         for _ in 0..ROUNDS {
             let now = self.parts.clock.now();
             let mut progress = self.poll_control(cx, now);
-            progress |= self.poll_links(cx, now);
-            progress |= self.poll_hops(cx, now);
-            if self.parts.graph.poll_timeout().is_some_and(|at| at <= now) {
-                self.parts.graph.handle_timeout(now);
-                progress = true;
+            if self.end.is_none() {
+                progress |= self.carry(cx, now);
             }
-            progress |= self.dispatch(now);
             progress |= self.flush_links(cx, now);
             if progress {
                 self.last_activity = now;
@@ -160,6 +158,17 @@ impl Driver {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Brings what clients and hops say to the graph, and what that says to them. Not after the end, of which all were told.
+    fn carry(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
+        let mut progress = self.poll_links(cx, now);
+        progress |= self.poll_hops(cx, now);
+        if self.parts.graph.poll_timeout().is_some_and(|at| at <= now) {
+            self.parts.graph.handle_timeout(now);
+            progress = true;
+        }
+        progress | self.dispatch(now)
     }
 
     fn poll_hops(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
@@ -183,39 +192,11 @@ impl Driver {
 
     /// Sets the timer for the earliest thing that is due; true if that is now.
     fn wait(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
-        let limits = &self.parts.limits;
-        let links = self
-            .slots
-            .iter()
-            .filter_map(|(_, slot)| slot.link.timeout());
-        let stats = self
-            .slots
-            .iter()
-            .filter(|(_, s)| s.features.stats)
-            .map(|(_, s)| s.stats_at);
-        let stalls = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.link.window() == 0)
-            .map(|(_, slot)| slot.last_progress + limits.stalled);
-        let hops = self.parts.hops.iter().filter_map(|(_, hop)| hop.timeout());
-        let due = [
-            self.parts.graph.poll_timeout(),
-            self.flush_at,
-            self.drain_until,
-            self.end.as_ref().map(|(_, until)| *until),
-            limits.session.map(|limit| self.opened_at + limit),
-            limits.idle.map(|limit| self.last_activity + limit),
-            self.vacant_since.map(|since| since + limits.vacant),
-        ];
-        let due = due
-            .into_iter()
-            .flatten()
-            .chain(links)
-            .chain(stats)
-            .chain(stalls)
-            .chain(hops);
-        let Some(due) = due.min() else { return false };
+        let due = match &self.end {
+            Some((_, until)) => Some(self.flush_at.map_or(*until, |at| at.min(*until))),
+            None => self.next_due(),
+        };
+        let Some(due) = due else { return false };
         if due <= now {
             return true;
         }
@@ -231,6 +212,43 @@ impl Driver {
             self.sleep_at = Timestamp::ZERO;
         }
         fired
+    }
+
+    /// The earliest thing that is due while the session runs.
+    fn next_due(&self) -> Option<Timestamp> {
+        let limits = &self.parts.limits;
+        // Nothing but taking its last messages is expected of a client that was told to leave.
+        let staying = || self.slots.iter().filter(|(_, slot)| !slot.closing);
+        let links = staying().filter_map(|(_, slot)| slot.link.timeout());
+        let stats = staying()
+            .filter(|(_, slot)| slot.features.stats)
+            .map(|(_, slot)| slot.stats_at);
+        let stalls = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.link.window() == 0)
+            .map(|(_, slot)| slot.last_progress + limits.stalled);
+        // One whose events do not fit is not asked for them before there is room.
+        let graph = &self.parts.graph;
+        let hops = self.parts.hops.iter();
+        let hops = hops.filter(|(index, _)| graph.hop_ready(*index));
+        let hops = hops.filter_map(|(_, hop)| hop.timeout());
+        let due = [
+            self.parts.graph.poll_timeout(),
+            self.flush_at,
+            self.drain_until,
+            limits.session.map(|limit| self.opened_at + limit),
+            limits.idle.map(|limit| self.last_activity + limit),
+            self.vacant_since.map(|since| since + limits.vacant),
+        ];
+        let due = due
+            .into_iter()
+            .flatten()
+            .chain(links)
+            .chain(stats)
+            .chain(stalls)
+            .chain(hops);
+        due.min()
     }
 
     /// Ends what has lived, idled or stalled for too long, and brings counters up to date.
