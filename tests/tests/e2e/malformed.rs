@@ -226,9 +226,10 @@ async fn a_broken_protobuf_message_in_mid_stream_is_an_error_message_and_the_end
             matches!(&ended, Ok(Got::Ended(end)) if end.reason == "bad_request"),
             "{ended:?}"
         );
+        let over = stream.next().await;
         assert!(
-            matches!(stream.next().await, Err(None)),
-            "the stream is over"
+            matches!(&over, Err(Some(status)) if status.code() == tonic::Code::InvalidArgument),
+            "the call ends with the error's status: {over:?}"
         );
     };
     neighbour.during(trouble).await;
