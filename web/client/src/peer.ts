@@ -14,6 +14,8 @@ import { Whip } from "./whip.js";
 export const EVENTS_CHANNEL = "events";
 /** Its subprotocol. */
 export const EVENTS_PROTOCOL = "tidegate.v1.json";
+/** How long the connection stays open for the request that ends the session, in milliseconds. */
+const DELETE_PATIENCE_MS = 1000;
 
 /** What a peer connection is opened with. */
 export interface PeerOptions {
@@ -118,9 +120,15 @@ export class Peer {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    void this.#whip?.delete();
-    this.channel.close();
-    this.connection.close();
+    const leave = (): void => {
+      this.channel.close();
+      this.connection.close();
+    };
+    if (this.#whip === null) return leave();
+    // First the request: to another origin it takes a preflight, and a gateway that hears the connection close has forgotten the
+    // session by the time the request itself comes.
+    const patience = new Promise((resolve) => setTimeout(resolve, DELETE_PATIENCE_MS));
+    void Promise.race([this.#whip.delete(), patience]).then(leave);
   }
 
   #gathered(candidate: RTCIceCandidate | null): void {
