@@ -126,6 +126,11 @@ impl SendWindow {
         }
     }
 
+    /// Whether the worker counts.
+    pub(crate) const fn is_counted(&self) -> bool {
+        self.peer_frames.is_some()
+    }
+
     /// Whether frames wait for the transport.
     pub(crate) const fn is_queued(&self) -> bool {
         self.queued_frames > 0

@@ -172,6 +172,11 @@ impl Exchange {
         self.acks
     }
 
+    /// Whether the worker says how much it takes.
+    pub(crate) fn counts(&self) -> bool {
+        self.inputs.iter().any(|input| input.window.is_counted())
+    }
+
     /// Whether the worker says that equal input gives equal output.
     pub(crate) const fn is_deterministic(&self) -> bool {
         self.deterministic
@@ -245,12 +250,16 @@ impl Exchange {
     }
 
     /// A port's end as it is sent, once.
-    pub(crate) fn end(&mut self, port: usize) -> Option<ClientMessage> {
+    pub(crate) fn end(&mut self, now: Timestamp, port: usize) -> Option<ClientMessage> {
         let input = self.inputs.get_mut(port)?;
         if std::mem::replace(&mut input.ended, true) {
             return None;
         }
         let port = Some(input.name.clone()?);
+        let mut fed = self.inputs.iter().filter(|input| input.name.is_some());
+        if fed.all(|input| input.ended) {
+            self.watch.ending(now);
+        }
         Some(ClientMessage::End { port })
     }
 

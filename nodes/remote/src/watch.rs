@@ -5,7 +5,8 @@
 //! acknowledgement of something new starts it again; more input does not.
 //!
 //! The call is the time from an utterance's last input to its final output, or to the acknowledgement of that input. A worker that
-//! does not acknowledge cannot say that an utterance came to nothing, so it is held to the call only until its first output.
+//! does not acknowledge cannot say that an utterance came to nothing, so it is held to the call only until its first output. Once all
+//! input has ended, the end is awaited like an output.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub(crate) struct Watch {
     utterance: u64,
     had_output: bool,
     ever_had_output: bool,
+    /// All input has ended, so that the end is awaited.
+    ending: bool,
     /// Last inputs of utterances, and when they were sent.
     calls: VecDeque<(usize, u64, Timestamp)>,
 }
@@ -55,6 +58,7 @@ impl Watch {
             utterance: 0,
             had_output: false,
             ever_had_output: false,
+            ending: false,
             calls: VecDeque::new(),
         }
     }
@@ -102,17 +106,26 @@ impl Watch {
         }
     }
 
+    /// All input has ended.
+    pub(crate) fn ending(&mut self, now: Timestamp) {
+        self.ending = true;
+        self.since.get_or_insert(now);
+    }
+
     /// What was sent is void, so nothing of it is awaited.
     pub(crate) fn interrupted(&mut self) {
         for (sent, settled) in &mut self.ports {
             *settled = *sent;
         }
-        self.since = None;
+        if !self.ending {
+            self.since = None;
+        }
         self.calls.clear();
     }
 
     /// Nothing more is awaited but the end.
     pub(crate) fn ended(&mut self) {
+        self.ending = false;
         self.interrupted();
     }
 
@@ -135,11 +148,10 @@ impl Watch {
 
     /// Until when the oldest utterance must be done.
     fn call(&self) -> Option<Timestamp> {
-        let (.., since) = self.calls.front()?;
-        (self.acks || !self.ever_had_output)
-            .then_some(*since)
-            .zip(self.timeouts.call)
-            .map(|(since, limit)| since + limit)
+        let oldest = self.calls.front().map(|(.., since)| *since);
+        let call = oldest.filter(|_| self.acks || !self.ever_had_output);
+        let end = self.since.filter(|_| self.ending);
+        Some(call.or(end)? + self.timeouts.call?)
     }
 
     /// Utterances of a port that end at or before a number are done.
@@ -179,7 +191,7 @@ impl Watch {
 
     fn restart(&mut self, now: Timestamp) {
         let awaited = self.ports.iter().any(|(sent, settled)| sent > settled);
-        self.since = awaited.then_some(now);
+        self.since = (awaited || self.ending).then_some(now);
     }
 }
 

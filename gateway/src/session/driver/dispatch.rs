@@ -105,7 +105,7 @@ impl Driver {
 
     /// Tells clients how far their inputs are consumed, at most once a round each, and gives those that use credits new ones for
     /// inputs that have room. `polled`: the graph has given out all that it had, so that what is consumed has been sent.
-    fn answer_inputs(&mut self, now: Timestamp, polled: bool) {
+    pub(super) fn answer_inputs(&mut self, now: Timestamp, polled: bool) {
         let graph = &mut self.parts.graph;
         for (_, slot) in &mut self.slots {
             let Features { acks, credits, .. } = slot.features;

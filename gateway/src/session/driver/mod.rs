@@ -293,6 +293,10 @@ impl Driver {
             return;
         }
         self.send_last_stats(now);
+        if matches!(end, End::Finished) {
+            // A session that ends with unanswered input looks like one that was lost.
+            self.answer_inputs(now, true);
+        }
         for (_, slot) in &mut self.slots {
             slot.farewell(now, &end);
         }

@@ -39,7 +39,7 @@ impl Exchange {
             ServerMessage::ReplayFrom(place) => {
                 let (port, input) = self.input(&place.port)?;
                 // A place that is still to come asks for nothing that was sent.
-                let seq = input.numbering.to_graph(place.seq).unwrap_or(0);
+                let seq = input.numbering.to_graph(place.seq).unwrap_or(u64::MAX);
                 self.said.push_back(Said::ReplayFrom { port, seq });
             }
             ServerMessage::End { port } => {

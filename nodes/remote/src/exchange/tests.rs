@@ -198,8 +198,8 @@ fn what_an_interrupt_takes_back_leaves_no_gap_in_the_numbers_on_the_wire() {
 #[test]
 fn ends_pass_both_ways_once() {
     let mut exchange = exchange(&[]);
-    assert!(exchange.end(0).is_some());
-    assert_eq!(exchange.end(0), None);
+    assert!(exchange.end(NOW, 0).is_some());
+    assert_eq!(exchange.end(NOW, 0), None);
     exchange.receive(NOW, ServerMessage::End { port: name("out") });
     exchange.receive(
         NOW,

@@ -190,6 +190,7 @@ impl Failover {
         let Some(mut stream) = self.active.take() else {
             return;
         };
+        self.full_since = None;
         self.actions.push_back(Action::Close { stream: stream.id });
         self.note(HopNote::Attempt {
             endpoint: Arc::clone(&stream.place.endpoint),

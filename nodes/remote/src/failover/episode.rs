@@ -32,6 +32,8 @@ pub(super) struct Episode {
     repeats: u32,
     attempts: u32,
     failures: Vec<Attempt>,
+    /// Somebody may do better at the second time.
+    may_repeat: bool,
     last: Option<RemoteError>,
     last_endpoint: Option<Arc<str>>,
     /// Answers without output, or ends before their time.
@@ -65,6 +67,7 @@ impl Episode {
             repeats: 0,
             attempts: 0,
             failures: Vec::new(),
+            may_repeat: false,
             last: None,
             last_endpoint: None,
             empties: 0,
@@ -74,6 +77,8 @@ impl Episode {
     /// One that begins because a stream that stood and worked has broken: in the pool's terms a new request, which goes elsewhere.
     pub(super) fn after(now: Timestamp, tiers: usize, broken: &Place) -> Self {
         let mut this = Self::new(now, tiers);
+        // It did well once.
+        this.may_repeat = true;
         if let (Some(permit), Some(tier)) = (&broken.permit, this.tiers.get_mut(broken.tier)) {
             tier.tried = Tried::elsewhere(permit);
         }
@@ -87,10 +92,10 @@ impl Episode {
 
     /// An attempt, or the stream before all attempts, failed.
     pub(super) fn failed(&mut self, place: &Place, error: RemoteError) {
-        if fault(&error) == Fault::Request
-            && let Some(tier) = self.tiers.get_mut(place.tier)
-        {
-            tier.closed = true;
+        match (fault(&error), self.tiers.get_mut(place.tier)) {
+            (Fault::Transient, _) => self.may_repeat = true,
+            (Fault::Request, Some(tier)) => tier.closed = true,
+            _ => {}
         }
         if self.failures.len() == NAMED_MAX {
             self.failures.remove(0);
@@ -143,11 +148,7 @@ impl Episode {
                 }
             }
         }
-        let may_repeat = self
-            .last
-            .as_ref()
-            .is_none_or(|error| fault(error) == Fault::Transient);
-        if let (Some(pool), true) = (repeatable, may_repeat) {
+        if let (Some(pool), true) = (repeatable, self.may_repeat) {
             let wait = super::lock(pool).backoff(self.repeats);
             return self.wait(now + wait);
         }

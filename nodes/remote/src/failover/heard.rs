@@ -123,7 +123,15 @@ impl Failover {
     /// The worker ended the session in order.
     fn worker_ended(&mut self, now: Timestamp) {
         let joined = (0..self.allowances.len()).filter(|&port| self.is_joined(port));
-        if !self.ring.all_ended(joined) {
+        let all_sent = self.ring.all_ended(joined);
+        let answered = self.active.as_ref().is_some_and(|active| {
+            if active.exchange.acks() {
+                self.ring.is_settled()
+            } else {
+                active.outputs > 0 || active.sent == 0
+            }
+        });
+        if !all_sent || !answered {
             // What two of them do alike is no failure.
             if self.episode.empties == 0 {
                 self.broke(now, RemoteError::Empty);

@@ -36,6 +36,8 @@ mod attempts;
 mod episode;
 mod faults;
 mod heard;
+#[cfg(test)]
+mod simulation;
 mod stream;
 
 use attempts::Coming;
@@ -379,7 +381,10 @@ impl Failover {
                     }
                     Next::End(port) => {
                         active.cursor.end_sent(port);
-                        active.exchange.end(port).map(|message| (message, None))
+                        active
+                            .exchange
+                            .end(now, port)
+                            .map(|message| (message, None))
                     }
                 };
                 if let Some((message, place)) = sent {
@@ -401,7 +406,7 @@ impl Failover {
             self.gives_way = false;
         }
         let bounded = !self.forgets() || self.ring.is_replaying(&active.cursor);
-        if bounded {
+        if bounded && self.ring.is_settled() {
             self.ring.make_room();
         }
         let (mut frames, mut bytes) = self.ring.room();
@@ -412,6 +417,12 @@ impl Failover {
             .sum();
         frames = frames.saturating_sub(usize::try_from(given).unwrap_or(usize::MAX));
         let share = (self.setup.replay.frames / self.allowances.len().max(1)).max(1);
+        // A worker that gives credit shows that it waits for more. Of any other that is only guessed where nothing would tell that it
+        // is lost.
+        let Timeouts {
+            first_output, gap, ..
+        } = self.setup.timeouts;
+        let wants = active.exchange.counts() || first_output.or(gap).is_none();
         let mut full = false;
         for port in 0..self.allowances.len() {
             if self.ring.has_ended(port) || !active.exchange.is_joined(port) {
@@ -426,7 +437,8 @@ impl Failover {
                     frames: most.min(share as u64),
                     bytes: bytes as i128,
                 };
-                full |= allowance.is_spent()
+                full |= wants
+                    && allowance.is_spent()
                     && room.frames > 0
                     && room.bytes > 0
                     && (kept.frames == 0 || kept.bytes <= 0);

@@ -59,8 +59,10 @@ struct Lane {
     answered: u64,
     /// Not needed any more up to here.
     released: u64,
-    /// A replay begins here at the latest; 0: the worker named no place.
+    /// A replay begins here at the latest; 0: wherever it likes.
     from: u64,
+    /// The next one, from the next acknowledgement on.
+    coming: Option<u64>,
     /// It was named on an earlier stream.
     from_before: bool,
     /// Newest number that any stream was sent.
@@ -174,11 +176,7 @@ impl Ring {
         if newer {
             lane.acked = seq;
             lane.answered = lane.answered.max(seq);
-            if lane.from > seq || lane.from_before {
-                // A place behind what is consumed takes an earlier one back; and a new worker would have named its own by now.
-                lane.from = 0;
-                lane.from_before = false;
-            }
+            lane.place(seq);
             self.release(port);
         }
         newer
@@ -213,11 +211,14 @@ impl Ring {
         }
     }
 
-    /// A replay of a port must begin at this number at the latest; 0: wherever it likes.
+    /// A replay of a port must begin at this number at the latest.
     pub(crate) fn replay_from(&mut self, port: usize, seq: u64) {
         if let Some(lane) = self.lanes.get_mut(port) {
-            lane.from = seq;
-            lane.from_before = false;
+            // What it was made of is needed until what made it superfluous is consumed.
+            lane.coming = Some(seq);
+            if seq <= lane.acked {
+                lane.place(lane.acked);
+            }
             self.release(port);
         }
     }
@@ -410,6 +411,7 @@ impl Ring {
     pub(crate) fn rewind(&mut self) {
         for lane in &mut self.lanes {
             lane.from_before = true;
+            lane.coming = None;
             lane.end_tally.rewind();
             lane.entries
                 .iter_mut()
@@ -487,6 +489,17 @@ impl Lane {
         usize::try_from(seq.checked_sub(self.first())?).ok()
     }
 
+    /// Everything up to this number is consumed: a place that was named for then holds. One behind it takes an earlier one back.
+    fn place(&mut self, seq: u64) {
+        if let Some(from) = self.coming.take() {
+            self.from = if from > seq { 0 } else { from };
+        } else if self.from_before {
+            // A new worker would have named its own by now.
+            self.from = 0;
+        }
+        self.from_before = false;
+    }
+
     /// Where it ended, if this is the number behind its last frame.
     fn ended_at(&self, seq: u64) -> Option<u64> {
         self.ended.filter(|_| seq == self.newest + 1)
@@ -506,6 +519,7 @@ impl Lane {
         }
         self.sent = self.sent.max(seq);
         self.from = 0;
+        self.coming = None;
     }
 
     /// Up to which number what is kept belongs to utterances that are closed, or to none.
