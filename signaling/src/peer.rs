@@ -135,6 +135,12 @@ impl Peer {
         self.core.ice().remote_ufrag().unwrap_or_default()
     }
 
+    /// Where packets go, once a path was found.
+    #[must_use]
+    pub fn path(&self) -> Option<SocketAddr> {
+        self.core.ice().selected()
+    }
+
     /// Whether media and data flow.
     #[must_use]
     pub fn is_connected(&self) -> bool {

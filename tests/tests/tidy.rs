@@ -24,7 +24,12 @@ const MAY_DEPEND: &[(&str, &[&str])] = &[
     ("tidegate-proto", &["tidegate-media"]),
     (
         "tidegate-remote",
-        &["tidegate-media", "tidegate-nodes", "tidegate-proto"],
+        &[
+            "tidegate-media",
+            "tidegate-nodes",
+            "tidegate-proto",
+            "tidegate-signaling",
+        ],
     ),
     (
         "tidegate-gateway",

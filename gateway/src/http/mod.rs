@@ -55,6 +55,7 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
         )
         .route("/v1/pipelines/{name}/ws", get(ws::upgrade))
         .route("/v1/ws", get(ws::upgrade_any))
+        .route("/v1/whip", post(whip::whip_any))
         .route(
             "/v1/pipelines/{name}/whip",
             post(whip::whip).options(whip::options),

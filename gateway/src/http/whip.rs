@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tidegate_media::Kind;
 use tidegate_nodes::{Code, Error};
-use tidegate_proto::message::{Mode, Open, Source};
+use tidegate_proto::message::{Open, Source};
 use tidegate_signaling::whip::{FRAGMENT_TYPE, Fragment, PatchRefusal, etag};
 use tidegate_signaling::{Capabilities, Peer, Role, SignalingError};
 use tokio::sync::{mpsc, oneshot};
@@ -64,7 +64,17 @@ pub(crate) async fn whip(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, HttpError> {
-    open(&gateway, name, &query, &headers, &body, Role::Whip).await
+    open(&gateway, Some(name), &query, &headers, &body, Role::Whip).await
+}
+
+/// `POST /v1/whip?manifest=`.
+pub(crate) async fn whip_any(
+    State(gateway): Shared,
+    Query(query): Query<JoinQuery>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, HttpError> {
+    open(&gateway, None, &query, &headers, &body, Role::Whip).await
 }
 
 /// `POST …/whep`.
@@ -75,12 +85,12 @@ pub(crate) async fn whep(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, HttpError> {
-    open(&gateway, name, &query, &headers, &body, Role::Whep).await
+    open(&gateway, Some(name), &query, &headers, &body, Role::Whep).await
 }
 
 async fn open(
     gateway: &Arc<Gateway>,
-    name: String,
+    name: Option<String>,
     query: &JoinQuery,
     headers: &HeaderMap,
     body: &Bytes,
@@ -90,7 +100,8 @@ async fn open(
     require_type(headers, SDP)?;
     let offer = std::str::from_utf8(body)
         .map_err(|_| Error::new(Code::BadRequest, "the offer is not UTF-8 text"))?;
-    let capabilities = capabilities(gateway, &name, role)?;
+    let source = source(&name, query)?;
+    let capabilities = capabilities(gateway, &source, role)?;
     let at = gateway.clock.instant(gateway.clock.now());
     let (peer, answer) =
         Peer::accept(&webrtc.peers, offer, role, &capabilities, at).map_err(signaling)?;
@@ -103,24 +114,24 @@ async fn open(
     let tag = etag(peer.local_ufrag());
     let (commands, receiver) = mpsc::channel(COMMANDS);
     let open = Open {
-        source: Source::Pipeline(name.clone()),
+        source,
         parameters: query.parameters()?,
-        mode: Mode::Live,
-        features: Vec::new(),
+        mode: query.mode()?,
+        features: query.features(),
         session: query.session.clone(),
         as_ports: query.ports()?,
         inputs: Vec::new(),
         outputs: Vec::new(),
         raw: None,
-        hop_count: 0,
-        deadline: None,
+        hop_count: query.hop_count,
+        deadline: query.deadline(),
     };
     let request = Request {
         source: open.source.clone(),
         parameters: open.parameters.clone(),
         key: open.session.clone(),
-        hop_count: 0,
-        deadline: None,
+        hop_count: open.hop_count,
+        deadline: open.deadline,
         link: Box::new(WebrtcLink::new(peer, route, gateway.clock, receiver, open)),
     };
     let handle = gateway.open(request).await.map_err(|error| {
@@ -131,6 +142,8 @@ async fn open(
     })?;
     let resource = new_id();
     let kind = if role == Role::Whip { "whip" } else { "whep" };
+    // The resource's name says all; what stands before it is for people.
+    let name = name.as_deref().unwrap_or("inline");
     let location = format!("/v1/pipelines/{name}/{kind}/{resource}");
     webrtc.resources.insert(resource, commands);
     let mut response = (StatusCode::CREATED, answer).into_response();
@@ -150,9 +163,26 @@ async fn open(
     Ok(response)
 }
 
+/// What runs: what the path names, or the manifest in the query.
+fn source(name: &Option<String>, query: &JoinQuery) -> Result<Source, Error> {
+    match (name, &query.manifest) {
+        (Some(name), None) => Ok(Source::Pipeline(name.clone())),
+        (None, Some(manifest)) => Ok(Source::Manifest(manifest.clone())),
+        (Some(name), Some(_)) => {
+            let text = format!("?manifest= on the path of '{name}': post it to /v1/whip");
+            Err(Error::new(Code::BadRequest, text))
+        }
+        (None, None) => {
+            let text =
+                "it is not said what to run: add ?manifest=, or post to /v1/pipelines/<name>/whip";
+            Err(Error::new(Code::BadRequest, text))
+        }
+    }
+}
+
 /// What the pipeline can take from this client and give it.
-fn capabilities(gateway: &Gateway, name: &str, role: Role) -> Result<Capabilities, Error> {
-    let pipeline = gateway.pipelines.get(name)?;
+fn capabilities(gateway: &Gateway, source: &Source, role: Role) -> Result<Capabilities, Error> {
+    let (pipeline, _) = gateway.pipeline(source)?;
     let plan = pipeline.outline();
     let takes = |kind: Kind| plan.inputs.iter().any(|input| input.kind == kind);
     let gives = |kind: Kind| plan.outputs.iter().any(|output| output.kind == kind);

@@ -12,7 +12,8 @@ use axum::response::Response;
 use serde::Deserialize;
 use tidegate_nodes::{Code, Error};
 use tidegate_proto::PortName;
-use tidegate_proto::message::{ClientMessage, Open, PortFormats, ServerMessage, Source};
+use tidegate_proto::limits;
+use tidegate_proto::message::{ClientMessage, Mode, Open, PortFormats, ServerMessage, Source};
 
 use super::Shared;
 use crate::errors::{HttpError, mapping};
@@ -35,6 +36,21 @@ pub(crate) struct JoinQuery {
     /// Values of the pipeline's parameters, as a JSON object; WHIP has no other place for them.
     #[serde(default)]
     parameters: Option<String>,
+    /// A manifest's text, on a path that names no pipeline; WHIP only, as all that follows: elsewhere `open` says it.
+    #[serde(default)]
+    pub(crate) manifest: Option<String>,
+    /// Protocol features that the client understands, separated by commas.
+    #[serde(default)]
+    features: Option<String>,
+    /// `waits` for a client that can be told to wait.
+    #[serde(default)]
+    mode: Option<String>,
+    /// How many gateways stand before this one.
+    #[serde(default)]
+    pub(crate) hop_count: u32,
+    /// The session's time limit from now, in microseconds.
+    #[serde(default)]
+    deadline: u64,
 }
 
 impl JoinQuery {
@@ -50,6 +66,33 @@ impl JoinQuery {
             let text = format!("?parameters= is not a JSON object: {error}");
             Error::new(Code::BadRequest, text)
         })
+    }
+
+    /// Protocol features that the client understands.
+    pub(crate) fn features(&self) -> Vec<String> {
+        let names = self.features.as_deref().unwrap_or_default().split(',');
+        let names = names.map(str::trim).filter(|name| !name.is_empty());
+        names.take(limits::FEATURES).map(str::to_owned).collect()
+    }
+
+    /// Whether the client can be told to wait.
+    ///
+    /// # Errors
+    /// Another word than `live` or `waits`.
+    pub(crate) fn mode(&self) -> Result<Mode, Error> {
+        match self.mode.as_deref() {
+            None | Some("live") => Ok(Mode::Live),
+            Some("waits") => Ok(Mode::Waits),
+            Some(_) => {
+                let text = "?mode= is neither 'live' nor 'waits'";
+                Err(Error::new(Code::BadRequest, text))
+            }
+        }
+    }
+
+    /// The session's time limit from now.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        (self.deadline > 0).then(|| Duration::from_micros(self.deadline))
     }
 
     /// The ports by name.

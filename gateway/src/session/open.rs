@@ -101,7 +101,11 @@ impl Gateway {
         Ok(handle)
     }
 
-    fn pipeline(&self, source: &Source) -> Result<(Arc<Pipeline>, bool), Error> {
+    /// What runs for a source, and whether it is a client's own.
+    ///
+    /// # Errors
+    /// It is unknown, not served here, or cannot be compiled.
+    pub(crate) fn pipeline(&self, source: &Source) -> Result<(Arc<Pipeline>, bool), Error> {
         match source {
             Source::Pipeline(name) if name.is_empty() => Err(Error::new(
                 Code::BadRequest,

@@ -14,6 +14,7 @@ use crate::error::{RemoteError, chain};
 use crate::http::{Client, Clients};
 use crate::pool::Member;
 use crate::tls::TlsClients;
+use crate::webrtc::Known;
 
 /// How this program calls itself.
 pub(crate) const USER_AGENT: &str = concat!("tidegate/", env!("CARGO_PKG_VERSION"));
@@ -63,6 +64,7 @@ pub struct Connector {
     files: Files,
     tls: Arc<TlsClients>,
     http: Arc<Clients>,
+    webrtc: Arc<Known>,
     endpoints: Arc<Mutex<HashMap<Peer, Connections>>>,
 }
 
@@ -95,6 +97,7 @@ impl Connector {
             files: Files::default(),
             tls: Arc::default(),
             http: Arc::default(),
+            webrtc: Arc::default(),
             endpoints: Arc::default(),
         }
     }
@@ -124,6 +127,11 @@ impl Connector {
         connect: Duration,
     ) -> Result<Client, RemoteError> {
         self.http.get(self, member, tls, connect)
+    }
+
+    /// How hops by WebRTC are known.
+    pub(crate) fn webrtc(&self) -> &Known {
+        &self.webrtc
     }
 
     /// A connection for one more stream. Does no I/O: the connection is made by the first call on it.

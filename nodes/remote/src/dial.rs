@@ -111,6 +111,23 @@ impl Place {
     }
 }
 
+impl Place {
+    /// An address of the place.
+    pub(crate) async fn resolve(&self) -> Result<SocketAddr, RemoteError> {
+        if let Some(address) = self.address {
+            return Ok(address);
+        }
+        let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
+        let found = found.map_err(|error| unreachable(self, &error))?.next();
+        found.ok_or_else(|| {
+            RemoteError::Network(format!(
+                "worker cannot be reached: '{}' has no address",
+                self.host
+            ))
+        })
+    }
+}
+
 /// A text as one segment of a path or one value of a query (RFC 3986 §2.1).
 pub(crate) fn escaped(text: &str) -> String {
     use std::fmt::Write as _;

@@ -7,6 +7,8 @@
 mod caller;
 mod client;
 
+pub(crate) use caller::failed;
+
 use tidegate_nodes::compile::remote::HopMode;
 use tidegate_proto::message::Opened;
 

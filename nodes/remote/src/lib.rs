@@ -30,6 +30,7 @@ pub mod pools;
 pub mod resolve;
 pub mod tiers;
 pub mod transport;
+pub mod webrtc;
 
 mod calls;
 mod clock;

@@ -73,6 +73,17 @@ impl Counts {
         self.0.is_empty()
     }
 
+    /// Adds others.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), (0, 0));
+        }
+        for ((frames, bytes), (more, larger)) in self.0.iter_mut().zip(&other.0) {
+            *frames += more;
+            *bytes += larger;
+        }
+    }
+
     /// Ports that have any, with their frames and bytes.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, u64, u64)> {
         let all = self.0.iter().enumerate();

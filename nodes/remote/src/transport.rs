@@ -15,6 +15,7 @@ use crate::grpc;
 use crate::http;
 use crate::link::Link;
 use crate::pool::Member;
+use crate::webrtc;
 use crate::websocket;
 
 /// Opens a hop's pipeline at one endpoint, or at one address of its name. Waits at most `config.timeouts.connect`. Cancel safe.
@@ -40,10 +41,7 @@ pub(crate) async fn open(
                 grpc::open_unary(connector, &member, config, ports, context)
             }
             Transport::Grpc => grpc::open(connector, &member, config, ports, context).await,
-            Transport::Webrtc => {
-                let text = "transport 'webrtc' is not served by this version";
-                Err(RemoteError::Incompatible(text.into()))
-            }
+            Transport::Webrtc => webrtc::open(connector, &member, config, ports, context).await,
             Transport::Websocket => {
                 websocket::open(connector, &member, config, ports, context).await
             }

@@ -9,7 +9,7 @@ use super::draft::{self, DraftEdge};
 use super::formats::Flow;
 use super::grants::Grants;
 use super::values::{Scope, Values};
-use super::{cycles, infer, live, resolve};
+use super::{cycles, infer, live, resolve, webrtc};
 use crate::manifest::{Manifest, Report};
 use crate::plan::{Mode, Placement, Plan, PlanInput, PlanInterrupt, PlanOutput, Queue, Target};
 use crate::registry::{Ports, Registry};
@@ -66,6 +66,7 @@ pub(super) fn plan(
         (edges, interrupt, resolver.seats(report))
     };
     infer::infer_kinds(manifest, &mut nodes, &edges, report);
+    webrtc::settle(manifest, &mut nodes, report);
     let on = interrupt.as_ref().and_then(|interrupt| interrupt.on);
     resolve::completeness(manifest, &nodes, &edges, on, report);
     let open = cycles::check(manifest, &nodes, &edges, report);

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::grants::Grants;
 use super::params::report_error;
-use super::remote::{RemoteParams, Tier};
+use super::remote::{RemoteParams, Tier, Transport};
 use super::values::{Resolved, Scope};
 use crate::manifest::diagnostic::nearest;
 use crate::manifest::{Located, Manifest, NodeDecl, Report};
@@ -106,6 +106,8 @@ pub(super) struct Remote {
     pub(super) infer_inputs: bool,
     /// Outputs come from the edges.
     pub(super) infer_outputs: bool,
+    /// A WebRTC peer may serve it.
+    pub(super) webrtc: bool,
     /// Formats of the outputs, where they are said.
     pub(super) formats: Vec<Option<StreamFormat>>,
 }
@@ -229,6 +231,7 @@ fn remote(
     let mut body = Remote {
         infer_inputs: params.inputs.is_none() && learnt.is_none(),
         infer_outputs: params.outputs.is_none() && learnt.is_none(),
+        webrtc: params.may_use(Transport::Webrtc),
         formats: Vec::new(),
     };
     let ports = remote_ports(decl, &params, learnt, &mut body, report);

@@ -22,6 +22,7 @@ mod pipeline;
 pub mod remote;
 mod resolve;
 mod values;
+mod webrtc;
 
 pub use bind::Binding;
 pub use conversions::{Conversion, conversions};

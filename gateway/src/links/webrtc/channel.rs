@@ -1,7 +1,7 @@
 //! The data channel `events`: the native stream's messages of a peer, in the subprotocol that the channel names.
 
-use bytes::Bytes;
 use tidegate_media::Timestamp;
+use tidegate_nodes::graph::Mode;
 use tidegate_nodes::{Code, Error};
 use tidegate_proto::{json, protobuf};
 use tidegate_signaling::{ChannelId, ChannelMessage};
@@ -9,7 +9,7 @@ use tidegate_signaling::{ChannelId, ChannelMessage};
 use super::WebrtcLink;
 use crate::links::websocket::Subprotocol;
 use crate::links::wire::malformed;
-use crate::session::link::{LinkEvent, LinkMessage};
+use crate::session::link::{LinkEvent, LinkMessage, Wishes as _};
 
 impl WebrtcLink {
     /// The client has opened the channel: it gets what was kept for it.
@@ -19,16 +19,14 @@ impl WebrtcLink {
         } else {
             Subprotocol::Json
         };
-        self.events = Some((id, subprotocol));
+        self.backlog.open(id, subprotocol);
         if let Some(opened) = self.opened.take() {
             self.send_event(now, opened);
         }
     }
 
     pub(super) fn channel_closed(&mut self, id: ChannelId) {
-        if self.events.is_some_and(|(events, _)| events == id) {
-            self.events = None;
-        }
+        self.backlog.closed(id);
     }
 
     pub(super) fn channel_message(
@@ -37,7 +35,7 @@ impl WebrtcLink {
         id: ChannelId,
         message: &ChannelMessage,
     ) -> Option<LinkEvent> {
-        let (_, subprotocol) = self.events.filter(|(events, _)| *events == id)?;
+        let subprotocol = self.backlog.subprotocol(id)?;
         let bytes = message.payload().clone();
         let decoded = match subprotocol {
             Subprotocol::Json => match std::str::from_utf8(&bytes) {
@@ -52,28 +50,44 @@ impl WebrtcLink {
         let event = decoded
             .map_err(|error| malformed(&error))
             .and_then(|message| self.native.decode(message));
-        Some(event.unwrap_or_else(LinkEvent::Failed))
+        if let Ok(LinkEvent::End { input }) = &event {
+            // Media that comes later was overtaken by its end.
+            for track in &mut self.receives {
+                track
+                    .port
+                    .take_if(|port| input.is_none_or(|input| input == *port));
+            }
+        }
+        match event.unwrap_or_else(LinkEvent::Failed) {
+            frame @ LinkEvent::Frame { .. } if !self.reading => {
+                self.unread.push_back(frame);
+                None
+            }
+            event => Some(event),
+        }
+    }
+
+    /// Takes messages from the client, or leaves them with its transport, which feels it.
+    pub(super) fn read(&mut self, now: Timestamp, read: bool) {
+        if self.reading != read {
+            self.reading = read;
+            let at = self.clock.instant(now);
+            self.peer.set_channel_reading(at, read);
+        }
     }
 
     pub(super) fn send_event(&mut self, now: Timestamp, message: LinkMessage) {
-        let Some((channel, subprotocol)) = self.events else {
-            self.lost += u64::from(matches!(message, LinkMessage::Frame { .. }));
-            return;
-        };
         let Some(message) = self.native.encode(message) else {
             return;
         };
-        let payload = match subprotocol {
-            Subprotocol::Json => {
-                ChannelMessage::Text(Bytes::from(json::encode_server(&message, now)))
-            }
-            Subprotocol::Proto => {
-                ChannelMessage::Binary(protobuf::encode_server_bytes(message, now))
-            }
-        };
+        let live = self.native.mode() == Mode::Live;
+        self.lost += u64::from(!self.backlog.push(message, live, now));
+        self.pump(now);
+    }
+
+    /// Hands over what the channel takes.
+    pub(super) fn pump(&mut self, now: Timestamp) {
         let at = self.clock.instant(now);
-        if self.peer.send_channel(at, channel, &payload).is_err() {
-            self.lost += 1;
-        }
+        self.lost += self.backlog.pump(&mut self.peer, at);
     }
 }

@@ -1,10 +1,10 @@
 //! A peer's audio and video: what its tracks bring, and what goes out on them.
 
 use tidegate_media::{Frame, Timestamp};
+use tidegate_remote::webrtc::tracks::{Arrived, Outgoing};
 use tidegate_signaling::MediaPacket;
 
 use super::WebrtcLink;
-use super::tracks::{Arrived, Outgoing};
 use crate::session::link::LinkEvent;
 
 impl WebrtcLink {

@@ -3,10 +3,11 @@
 //! The peer's state machine lives in the session's task. Datagrams come from the shared socket's reader and leave at once; what the
 //! kernel has no room for is lost, as on any network.
 
+mod backlog;
 mod channel;
 mod media;
-mod tracks;
 
+use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,15 +16,17 @@ use tidegate_nodes::graph::Mode;
 use tidegate_nodes::stream::AudioPattern;
 use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
 use tidegate_proto::message::{Open, PortFormats};
+use tidegate_remote::webrtc::tracks::{Inbound, Outbound};
 use tidegate_signaling::whip::{Fragment, IceParameters};
-use tidegate_signaling::{ChannelId, Peer, PeerEvent};
+use tidegate_signaling::{Peer, PeerEvent};
 use tokio::sync::{mpsc, oneshot};
 
-use self::tracks::{Inbound, Outbound};
+use self::backlog::Backlog;
 use super::native::Native;
-use super::websocket::Subprotocol;
 use crate::clock::Clock;
-use crate::session::link::{Link, LinkEvent, LinkMessage, Transport, WebrtcStats, Wishes};
+use crate::session::link::{
+    Features, Link, LinkEvent, LinkMessage, Transport, WebrtcStats, Wishes,
+};
 use crate::session::ports::PortFacts;
 use crate::udp::Route;
 
@@ -57,7 +60,10 @@ pub(crate) struct WebrtcLink {
     sends: Vec<Outbound>,
     native: Native,
     formats: PortFormats,
-    events: Option<(ChannelId, Subprotocol)>,
+    backlog: Backlog,
+    /// Frames of the channel that had come before it was left unread.
+    unread: VecDeque<LinkEvent>,
+    reading: bool,
     /// The `opened` message, kept until the client has opened the channel.
     opened: Option<LinkMessage>,
     lost: u64,
@@ -95,7 +101,9 @@ impl WebrtcLink {
             route,
             clock,
             commands,
-            events: None,
+            backlog: Backlog::default(),
+            unread: VecDeque::new(),
+            reading: true,
             opened: None,
             lost: 0,
             over: false,
@@ -123,6 +131,7 @@ impl WebrtcLink {
         if self.peer.poll_timeout().is_some_and(|due| due <= at) {
             self.peer.handle_timeout(at);
         }
+        self.pump(now);
         self.transmit();
     }
 
@@ -233,7 +242,15 @@ impl Wishes for WebrtcLink {
     }
 
     fn mode(&self) -> Mode {
-        Mode::Live
+        self.native.mode()
+    }
+
+    fn features(&self) -> Features {
+        // Media cannot be counted in credit: what is lost would be lost for good. The channel has flow control of its own.
+        Features {
+            credits: false,
+            ..self.native.features()
+        }
     }
 }
 
@@ -246,11 +263,15 @@ impl Link for WebrtcLink {
         self
     }
 
-    fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp, _read: bool) -> Poll<LinkEvent> {
+    fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp, read: bool) -> Poll<LinkEvent> {
         if self.over {
             return Poll::Ready(LinkEvent::Closed);
         }
+        self.read(now, read);
         self.drive(cx, now);
+        if read && let Some(frame) = self.unread.pop_front() {
+            return Poll::Ready(frame);
+        }
         while let Some(event) = self.peer.poll_event() {
             if let Some(event) = self.event(now, event) {
                 return Poll::Ready(event);
@@ -310,18 +331,20 @@ impl Link for WebrtcLink {
     }
 
     fn window(&self) -> u32 {
-        u32::MAX
+        match self.native.mode() {
+            Mode::Live => u32::MAX,
+            Mode::Waits => self.backlog.window(),
+        }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<()> {
+        self.pump(now);
         self.transmit();
         let Some(until) = self.closing else {
             return Poll::Ready(());
         };
         self.drive(cx, now);
-        let waits = self
-            .events
-            .is_some_and(|(id, _)| self.peer.channel_buffered(id) > 0);
+        let waits = !self.backlog.is_drained(&mut self.peer);
         if waits && now < until && !self.peer.has_ended() {
             return Poll::Pending;
         }

@@ -249,7 +249,7 @@ fn utf8(bytes: &[u8]) -> Result<&str, RemoteError> {
 }
 
 /// Why there is no answer.
-fn failed(error: &ClientError) -> RemoteError {
+pub(crate) fn failed(error: &ClientError) -> RemoteError {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
         if let Some(ours) = error.downcast_ref::<RemoteError>() {

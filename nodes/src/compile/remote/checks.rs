@@ -128,11 +128,6 @@ pub(super) fn check_transport(
     problems: &mut Problems,
 ) {
     match (transport, mode) {
-        (Transport::Http, HopMode::Stream) => {
-            let what = "an HTTP call ends with its answer, so transport 'http' has no open streams";
-            let mend = "choose 'mode: unary', or transport grpc, websocket or webrtc";
-            problems.add(path, what, mend);
-        }
         (Transport::Webrtc, HopMode::Unary) => {
             let what = "a WebRTC connection for each utterance would cost more than the call";
             let mend = "choose 'mode: stream', or transport grpc, websocket or http";

@@ -174,14 +174,17 @@ impl RemoteParams {
         self.manifest.is_some() || self.manifest_url.is_some()
     }
 
+    /// Whether the hop or one of those that it falls back to uses a transport.
+    #[must_use]
+    pub fn may_use(&self, transport: Transport) -> bool {
+        let mut tiers = self.fallback.iter();
+        self.transport == transport || tiers.any(|tier| tier.transport == Some(transport))
+    }
+
     /// What is written but not served by this version: path and name of each.
     #[must_use]
     pub fn unsupported(&self) -> Vec<(&'static str, Cow<'static, str>)> {
         let mut found = Vec::new();
-        if self.transport == Transport::Webrtc {
-            let name = format!("transport '{}'", self.transport.as_str());
-            found.push(("transport", name.into()));
-        }
         if self.manifest_url.is_some() {
             found.push(("manifest_url", "'manifest_url'".into()));
         }

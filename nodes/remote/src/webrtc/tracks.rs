@@ -1,4 +1,6 @@
 //! A peer's tracks as ports: audio packets pass as they are, video is put together into pictures and cut up again.
+//!
+//! A gateway's clients and its hops by WebRTC share this.
 
 use std::time::Instant;
 
@@ -15,15 +17,18 @@ use tidegate_signaling::{AudioCodec, Codec, MediaPacket, TrackId, TrackInfo, Vid
 const VIDEO_CLOCK: u32 = 90_000;
 
 /// What the peer sends on a track.
-pub(super) struct Inbound {
-    pub(super) id: TrackId,
-    /// The pipeline's input that it feeds.
-    pub(super) port: Option<usize>,
+#[derive(Debug)]
+pub struct Inbound {
+    /// The track.
+    pub id: TrackId,
+    /// The port that it feeds.
+    pub port: Option<usize>,
     /// RTP time of the first packet, which is media time zero; then how far the clock has come, unwrapped.
     clock: Option<(u32, u64)>,
     form: InForm,
 }
 
+#[derive(Debug)]
 enum InForm {
     Audio(AudioFormat),
     Video {
@@ -33,7 +38,8 @@ enum InForm {
 }
 
 /// What came of a track's packets.
-pub(super) enum Arrived {
+#[derive(Debug)]
+pub enum Arrived {
     /// A frame for the track's port.
     Frame(Frame),
     /// A picture is gone; the next key frame mends it.
@@ -41,15 +47,18 @@ pub(super) enum Arrived {
 }
 
 /// What we send on a track.
-pub(super) struct Outbound {
-    pub(super) id: TrackId,
-    /// The pipeline's output that it carries.
-    pub(super) port: Option<usize>,
+#[derive(Debug)]
+pub struct Outbound {
+    /// The track.
+    pub id: TrackId,
+    /// The port whose frames it carries.
+    pub port: Option<usize>,
     /// RTP time of media time zero.
     base: u32,
     form: OutForm,
 }
 
+#[derive(Debug)]
 enum OutForm {
     Audio(AudioFormat),
     Video {
@@ -59,15 +68,20 @@ enum OutForm {
 }
 
 /// One RTP packet to send.
-pub(super) struct Outgoing {
-    pub(super) timestamp: u32,
-    pub(super) marker: bool,
-    pub(super) payload: Bytes,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// RTP time (RFC 3550 §5.1).
+    pub timestamp: u32,
+    /// The last packet of a picture, or the first of a talk spurt.
+    pub marker: bool,
+    /// What is in it.
+    pub payload: Bytes,
 }
 
 impl Inbound {
     /// The receiving side of a track.
-    pub(super) fn new(track: &TrackInfo) -> Self {
+    #[must_use]
+    pub fn new(track: &TrackInfo) -> Self {
         let form = match track.codec {
             Codec::Audio(codec) => InForm::Audio(audio_format(codec)),
             Codec::Video(codec) => InForm::Video {
@@ -84,7 +98,8 @@ impl Inbound {
     }
 
     /// What flows from it into the pipeline.
-    pub(super) const fn format(&self) -> StreamFormat {
+    #[must_use]
+    pub const fn format(&self) -> StreamFormat {
         match &self.form {
             InForm::Audio(format) => StreamFormat::Audio {
                 format: *format,
@@ -94,12 +109,14 @@ impl Inbound {
         }
     }
 
-    pub(super) const fn kind(&self) -> Kind {
+    /// Audio or video.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
         self.format().kind()
     }
 
     /// Takes a packet. Audio is a frame at once; pictures come by [`Inbound::poll`].
-    pub(super) fn push(&mut self, now: Instant, packet: MediaPacket) -> Option<Arrived> {
+    pub fn push(&mut self, now: Instant, packet: MediaPacket) -> Option<Arrived> {
         match &mut self.form {
             InForm::Video { pictures, .. } => {
                 pictures.push(now, &packet);
@@ -128,7 +145,7 @@ impl Inbound {
     }
 
     /// The next picture or loss of a video track.
-    pub(super) fn poll(&mut self, now: Instant) -> Option<Arrived> {
+    pub fn poll(&mut self, now: Instant) -> Option<Arrived> {
         let InForm::Video { format, pictures } = &mut self.form else {
             return None;
         };
@@ -148,7 +165,8 @@ impl Inbound {
     }
 
     /// When [`Inbound::poll`] must be called again.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.form {
             InForm::Audio(_) => None,
             InForm::Video { pictures, .. } => pictures.poll_timeout(),
@@ -173,7 +191,8 @@ impl Inbound {
 
 impl Outbound {
     /// The sending side of a track.
-    pub(super) fn new(track: &TrackInfo) -> Self {
+    #[must_use]
+    pub fn new(track: &TrackInfo) -> Self {
         let form = match track.codec {
             Codec::Audio(codec) => OutForm::Audio(audio_format(codec)),
             Codec::Video(codec) => OutForm::Video {
@@ -189,7 +208,9 @@ impl Outbound {
         }
     }
 
-    pub(super) const fn kind(&self) -> Kind {
+    /// Audio or video.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
         match &self.form {
             OutForm::Audio(_) => Kind::Audio,
             OutForm::Video { .. } => Kind::Video,
@@ -197,7 +218,8 @@ impl Outbound {
     }
 
     /// The audio format that it carries, if it is audio.
-    pub(super) const fn audio_format(&self) -> Option<AudioFormat> {
+    #[must_use]
+    pub const fn audio_format(&self) -> Option<AudioFormat> {
         match &self.form {
             OutForm::Audio(format) => Some(*format),
             OutForm::Video { .. } => None,
@@ -205,7 +227,7 @@ impl Outbound {
     }
 
     /// The packets of a frame; `None` for a frame that the track cannot carry.
-    pub(super) fn packets(&mut self, frame: &Frame) -> Option<Vec<Outgoing>> {
+    pub fn packets(&mut self, frame: &Frame) -> Option<Vec<Outgoing>> {
         match (&mut self.form, &frame.payload) {
             (OutForm::Audio(format), Payload::Audio(audio)) => {
                 let rate = format.sample_rate;

@@ -1,0 +1,97 @@
+//! Messages that wait until the data channel `events` has room.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tidegate_media::Timestamp;
+use tidegate_proto::message::ServerMessage;
+use tidegate_proto::{json, protobuf};
+use tidegate_signaling::{ChannelId, ChannelMessage, Peer, SignalingError};
+
+use crate::links::websocket::Subprotocol;
+
+/// Frames that may wait for a client that can be told to wait; the session holds the others.
+const WINDOW: u32 = 16;
+/// Frames, and bytes of all messages, that may wait for one that cannot: some large tensors. More are lost, and counted.
+const LIVE_FRAMES: u32 = 256;
+const LIVE_BYTES: usize = 8 << 20;
+
+/// The client's channel, and what waits for it.
+#[derive(Default)]
+pub(super) struct Backlog {
+    open: Option<(ChannelId, Subprotocol)>,
+    waiting: VecDeque<(bool, ChannelMessage)>,
+    frames: u32,
+    bytes: usize,
+}
+
+impl Backlog {
+    /// The client has opened it.
+    pub(super) const fn open(&mut self, id: ChannelId, subprotocol: Subprotocol) {
+        self.open = Some((id, subprotocol));
+    }
+
+    /// A channel was closed; what waits for this one goes nowhere.
+    pub(super) fn closed(&mut self, id: ChannelId) {
+        if self.open.is_some_and(|(ours, _)| ours == id) {
+            *self = Self::default();
+        }
+    }
+
+    /// How messages are written on it, if it is this one.
+    pub(super) fn subprotocol(&self, id: ChannelId) -> Option<Subprotocol> {
+        let (_, subprotocol) = self.open.filter(|(ours, _)| *ours == id)?;
+        Some(subprotocol)
+    }
+
+    /// Frames that a client that waits takes now.
+    pub(super) const fn window(&self) -> u32 {
+        WINDOW.saturating_sub(self.frames)
+    }
+
+    /// Queues a message; false if it is lost: the channel is not open, or too much waits for a live client.
+    pub(super) fn push(&mut self, message: ServerMessage, live: bool, now: Timestamp) -> bool {
+        let frame = matches!(message, ServerMessage::Frame { .. });
+        let full = self.frames >= LIVE_FRAMES || self.bytes >= LIVE_BYTES;
+        let Some((_, subprotocol)) = self.open.filter(|_| !(frame && live && full)) else {
+            return !frame;
+        };
+        let message = match subprotocol {
+            Subprotocol::Json => {
+                ChannelMessage::Text(Bytes::from(json::encode_server(&message, now)))
+            }
+            Subprotocol::Proto => {
+                ChannelMessage::Binary(protobuf::encode_server_bytes(message, now))
+            }
+        };
+        self.frames += u32::from(frame);
+        self.bytes += message.payload().len();
+        self.waiting.push_back((frame, message));
+        true
+    }
+
+    /// Hands over what the channel takes; gives how many messages were lost because no channel takes them.
+    pub(super) fn pump(&mut self, peer: &mut Peer, at: Instant) -> u64 {
+        let mut lost = 0;
+        while let (Some((id, _)), Some((frame, message))) = (self.open, self.waiting.front()) {
+            match peer.send_channel(at, id, message) {
+                // The client's acknowledgements make room.
+                Err(SignalingError::Full { .. }) => break,
+                sent => lost += u64::from(sent.is_err()),
+            }
+            self.frames -= u32::from(*frame);
+            self.bytes -= message.payload().len();
+            self.waiting.pop_front();
+        }
+        lost
+    }
+
+    /// Whether the client has everything.
+    pub(super) fn is_drained(&self, peer: &mut Peer) -> bool {
+        let Some((id, _)) = self.open else {
+            return true;
+        };
+        self.waiting.is_empty() && peer.channel_buffered(id) == 0
+    }
+}
