@@ -35,15 +35,14 @@ pub(crate) fn open(
 ) -> Result<(Box<dyn Link>, Opened), RemoteError> {
     let credential = config.auth.read(connector.files(), context.now)?;
     let url = Place::of(member)?.url(&config.target, "execute", "")?;
-    let whole = config.mode == HopMode::Unary;
-    let gather = Gather::new(ports, whole, connector.config().message_bytes)?;
+    let gather = Gather::new(ports, config.mode, connector.config().message_bytes)?;
     let terms = opening::terms(config, context);
     let client = connector.http(member, credential.tls(), config.timeouts.connect)?;
     let caller = HttpCaller::new(
         client,
         url,
         credential.headers().clone(),
-        !whole,
+        config.mode == HopMode::Stream,
         connector.config().message_bytes,
     );
     let opened = opened(&gather, &terms.source);

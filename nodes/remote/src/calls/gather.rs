@@ -2,6 +2,7 @@
 
 use tidegate_media::Frame;
 use tidegate_nodes::StreamFormat;
+use tidegate_nodes::compile::remote::HopMode;
 use tidegate_proto::message::{Ack, Direction, Port, StreamSpec};
 use tidegate_proto::{PortName, ServerMessage};
 
@@ -66,13 +67,14 @@ pub(super) enum Due {
 }
 
 impl Gather {
-    /// Gathers for these ports. With `whole`, until all inputs end; else until an utterance ends, or a frame that belongs to none.
+    /// Gathers for these ports: until an utterance ends, or a frame that belongs to none. A unary hop with several inputs makes one
+    /// call of all of them, once they have ended.
     ///
     /// # Errors
     /// A port has a name that no port can have.
     pub(crate) fn new(
         ports: &HopPorts,
-        whole: bool,
+        mode: HopMode,
         bytes_max: usize,
     ) -> Result<Self, RemoteError> {
         let joined = |side: &[(String, Option<StreamFormat>)]| {
@@ -106,10 +108,11 @@ impl Gather {
         };
         let inputs = joined(&ports.inputs).into_iter().map(input);
         let outputs = joined(&ports.outputs).into_iter().map(output);
+        let inputs: Vec<_> = inputs.collect::<Result<_, _>>()?;
         Ok(Self {
-            inputs: inputs.collect::<Result<_, _>>()?,
+            whole: mode == HopMode::Unary && inputs.len() > 1,
+            inputs,
             outputs: outputs.collect::<Result<_, _>>()?,
-            whole,
             bytes_max,
         })
     }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::task::noop_waker;
 use tidegate_media::{MediaTime, Payload, Text};
 use tidegate_nodes::StreamFormat;
+use tidegate_nodes::compile::remote::HopMode;
 use tidegate_proto::message::{Ack, Source};
 use tidegate_proto::{ClientMessage, ServerMessage};
 
@@ -96,10 +97,10 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(inputs: &[&str], whole: bool, answers: Vec<Vec<Answer>>) -> Self {
+    fn new(inputs: &[&str], mode: HopMode, answers: Vec<Vec<Answer>>) -> Self {
         let script = Script::default();
         script.0.lock().expect("not poisoned").answers = answers.into();
-        let gather = Gather::new(&ports(inputs), whole, 100).expect("names");
+        let gather = Gather::new(&ports(inputs), mode, 100).expect("names");
         let credential = Auth::default().read(&Files::default(), Timestamp::ZERO);
         let terms = Terms {
             source: Source::Pipeline("p".into()),
@@ -167,7 +168,7 @@ fn an_utterance_is_a_call_and_a_frame_of_none_is_one_too() {
         vec![answer(0), Answer::Done],
         vec![answer(7), Answer::Done],
     ];
-    let mut bench = Bench::new(&["in"], false, answers);
+    let mut bench = Bench::new(&["in"], HopMode::Stream, answers);
     for (seq, utterance, is_final) in [(1, 5, false), (2, 5, true), (3, 0, false), (4, 6, false)] {
         bench.send("in", frame(seq, utterance, is_final));
     }
@@ -199,7 +200,7 @@ fn an_utterance_is_a_call_and_a_frame_of_none_is_one_too() {
 #[test]
 fn an_utterance_that_is_never_closed_ends_where_the_next_begins() {
     let done = || vec![Answer::Done];
-    let mut bench = Bench::new(&["in"], false, vec![done(), done()]);
+    let mut bench = Bench::new(&["in"], HopMode::Stream, vec![done(), done()]);
     bench.send("in", frame(1, 1, false));
     bench.send("in", frame(2, 2, true));
     assert_eq!(bench.poll(), ["ack in 1", "ack in 2"]);
@@ -209,7 +210,7 @@ fn an_utterance_that_is_never_closed_ends_where_the_next_begins() {
 #[test]
 fn utterances_of_two_inputs_are_calls_of_their_own() {
     let done = || vec![Answer::Done];
-    let mut bench = Bench::new(&["a", "b"], false, vec![done(), done()]);
+    let mut bench = Bench::new(&["a", "b"], HopMode::Stream, vec![done(), done()]);
     bench.send("a", frame(1, 1, false));
     bench.send("b", frame(1, 1, true));
     assert_eq!(bench.poll(), ["ack b 1"]);
@@ -219,8 +220,12 @@ fn utterances_of_two_inputs_are_calls_of_their_own() {
 }
 
 #[test]
-fn a_unary_stream_is_one_call_of_all_its_inputs() {
-    let mut bench = Bench::new(&["a", "b"], true, vec![vec![answer(0), Answer::Done]]);
+fn a_unary_hop_with_several_inputs_makes_one_call_of_them() {
+    let mut bench = Bench::new(
+        &["a", "b"],
+        HopMode::Unary,
+        vec![vec![answer(0), Answer::Done]],
+    );
     bench.send("a", frame(1, 1, true));
     bench.send("b", frame(1, 0, false));
     bench.end("a");
@@ -232,7 +237,7 @@ fn a_unary_stream_is_one_call_of_all_its_inputs() {
 
 #[test]
 fn a_stream_without_input_ends_without_a_call() {
-    let mut bench = Bench::new(&["in"], true, Vec::new());
+    let mut bench = Bench::new(&["in"], HopMode::Unary, Vec::new());
     bench.end("in");
     assert_eq!(bench.poll(), ["ended"]);
     assert!(bench.asked().is_empty());
@@ -240,7 +245,11 @@ fn a_stream_without_input_ends_without_a_call() {
 
 #[test]
 fn an_interrupt_gives_up_the_call_and_what_waits_and_counts_both_as_consumed() {
-    let mut bench = Bench::new(&["in"], false, vec![vec![answer(1)], vec![Answer::Done]]);
+    let mut bench = Bench::new(
+        &["in"],
+        HopMode::Stream,
+        vec![vec![answer(1)], vec![Answer::Done]],
+    );
     bench.send("in", frame(1, 0, false));
     bench.send("in", frame(2, 0, false));
     assert_eq!(bench.poll(), ["1 of 1 in 0"]);
@@ -257,7 +266,7 @@ fn an_interrupt_gives_up_the_call_and_what_waits_and_counts_both_as_consumed() {
 
 #[test]
 fn what_is_not_gathered_yet_can_be_taken_back() {
-    let mut bench = Bench::new(&["in"], false, vec![Vec::new()]);
+    let mut bench = Bench::new(&["in"], HopMode::Stream, vec![Vec::new()]);
     bench.send("in", frame(1, 0, false));
     assert!(bench.poll().is_empty());
     bench.send("in", frame(2, 0, false));
@@ -273,7 +282,7 @@ fn what_is_not_gathered_yet_can_be_taken_back() {
 
 #[test]
 fn a_call_that_becomes_too_large_says_so() {
-    let mut bench = Bench::new(&["in"], false, Vec::new());
+    let mut bench = Bench::new(&["in"], HopMode::Stream, Vec::new());
     for seq in 1..=101 {
         bench.send("in", frame(seq, 1, false));
     }

@@ -35,7 +35,7 @@ pub(crate) fn open_unary(
     let credential = config.auth.read(connector.files(), context.now)?;
     let lease = connector.lease(member, credential.tls())?;
     let message_bytes = connector.config().message_bytes;
-    let gather = Gather::new(ports, true, message_bytes)?;
+    let gather = Gather::new(ports, config.mode, message_bytes)?;
     let terms = opening::terms(config, context);
     let caller = GrpcCaller {
         lease,

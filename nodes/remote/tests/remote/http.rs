@@ -112,15 +112,17 @@ fn frame(seq: u64, payload: Payload) -> Frame {
 }
 
 #[tokio::test]
-async fn a_unary_hop_makes_one_call_of_all_that_came_and_ends() {
+async fn a_unary_hop_makes_one_call_of_an_utterance() {
     let (web, seen) = echo();
     let mut hop = open(&config(web.endpoint(), HopMode::Unary)).await;
     hop.wait_for_credit().await;
-    for data in ["a", "b", "c"] {
-        hop.send(Bytes::from(data));
+    for seq in 1..=3 {
+        let mut frame = frame(seq, Payload::Binary(Bytes::new()));
+        (frame.meta.utterance, frame.meta.is_final) = (1, seq == 3);
+        assert!(hop.is_quiet().await);
+        hop.hop
+            .send(driver::NOW, HopCommand::Frame { port: 0, frame });
     }
-    assert!(hop.is_quiet().await);
-    hop.hop.send(driver::NOW, HopCommand::End { port: 0 });
     for seq in 1..=3 {
         let frame = hop.frame().await;
         assert_eq!((frame.meta.caused_by, frame.meta.seq), (seq, seq));
@@ -129,6 +131,7 @@ async fn a_unary_hop_makes_one_call_of_all_that_came_and_ends() {
         hop.event().await,
         HopEvent::Acknowledged { port: 0, seq: 3 }
     );
+    hop.hop.send(driver::NOW, HopCommand::End { port: 0 });
     assert_eq!(hop.event().await, HopEvent::Ended { port: 0 });
     let (execute, headers) = seen.recv().expect("one call");
     assert_eq!(execute.source, Source::Pipeline("echo".into()));

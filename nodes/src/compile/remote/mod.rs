@@ -188,9 +188,6 @@ impl RemoteParams {
         if self.manifest_url.is_some() {
             found.push(("manifest_url", "'manifest_url'".into()));
         }
-        if self.mode == Some(HopMode::Unary) {
-            found.push(("mode", "mode 'unary'".into()));
-        }
         if !self.fallback.is_empty() {
             found.push(("fallback", "'fallback'".into()));
         }
