@@ -7,15 +7,18 @@ use std::task::{Context, Poll};
 
 use smallvec::SmallVec;
 use tidegate_media::Timestamp;
+use tidegate_nodes::compile::remote::HopMode;
 use tidegate_nodes::{Error, HopCommand, HopEvent, HopNote};
 use tidegate_proto::message::Opened;
 use tokio::time::timeout;
 
+use crate::cache::CacheLink;
 use crate::config::{HopPorts, OpenContext};
 use crate::connector::Connector;
 use crate::error::RemoteError;
 use crate::failover::{Action, Failover, Setup, StreamId, Way};
 use crate::link::Link;
+use crate::local::LocalLink;
 use crate::pool::Member;
 use crate::tiers::{HopConfig, Tier};
 use crate::transport;
@@ -32,6 +35,8 @@ pub struct RemoteHop {
     /// At most one opens at a time.
     opening: Option<(StreamId, Opening)>,
     links: SmallVec<[(StreamId, Box<dyn Link>); 2]>,
+    /// When a credential is looked at again.
+    look_at: Option<Timestamp>,
 }
 
 /// What it takes to open a stream.
@@ -106,9 +111,17 @@ impl RemoteHop {
             deterministic: config.deterministic,
             partial: config.partial,
             replay: config.replay,
+            unary: config.mode == HopMode::Unary,
+            cache: config.tiers.iter().find_map(|tier| match tier {
+                Tier::Cache(cache) => Some(cache.clone()),
+                _ => None,
+            }),
         };
         let ways = config.tiers.iter().map(|tier| match tier {
             Tier::Remote(tier) => Way::Pool(Arc::clone(&tier.pool)),
+            Tier::Local(_) => Way::Local,
+            Tier::Cache(_) => Way::Cache,
+            Tier::Error(text) => Way::Error(text.clone()),
         });
         Self {
             failover: Failover::new(context.now, setup, ways.collect()),
@@ -120,6 +133,7 @@ impl RemoteHop {
             },
             opening: None,
             links: SmallVec::new(),
+            look_at: None,
         }
     }
 
@@ -166,7 +180,13 @@ impl RemoteHop {
     /// When [`RemoteHop::poll_event`] must be called again even if nothing comes.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.failover.poll_timeout()
+        let links = self
+            .links
+            .iter()
+            .filter_map(|(_, link)| link.poll_timeout());
+        let failover = self.failover.poll_timeout();
+        let due = failover.into_iter().chain(links).chain(self.look_at);
+        due.min()
     }
 
     /// The endpoint of the newest stream, as configured.
@@ -209,6 +229,16 @@ impl RemoteHop {
                 Poll::Pending => continue,
             }
             return true;
+        }
+        self.look_at = None;
+        for (id, link) in &mut self.links {
+            if let Some(credential) = link.credential() {
+                if credential.is_due(now) {
+                    self.failover.expiring(now, *id);
+                }
+                let next = credential.poll_timeout();
+                self.look_at = self.look_at.into_iter().chain(next).min();
+            }
         }
         // Only now: what had come in time but was not yet read is not late.
         self.failover.handle_timeout(now);
@@ -274,7 +304,18 @@ impl RemoteHop {
 
 impl Opener {
     fn open(&self, now: Timestamp, tier: usize, member: Option<Member>) -> Option<Opening> {
-        let Tier::Remote(tier) = self.tiers.get(tier)?;
+        let tier = match self.tiers.get(tier)? {
+            Tier::Remote(tier) => tier,
+            Tier::Local(local) => {
+                let opened = LocalLink::open(local, &self.ports);
+                return Some(at_once(opened));
+            }
+            Tier::Cache(cache) => {
+                let opened = CacheLink::open(cache.clone(), &self.ports);
+                return Some(at_once(opened));
+            }
+            Tier::Error(_) => return None,
+        };
         let (config, ports) = (Arc::clone(&tier.config), Arc::clone(&self.ports));
         let (connector, member) = (self.connector.clone(), member?);
         let context = OpenContext {
@@ -285,6 +326,12 @@ impl Opener {
             transport::open(&connector, member, &config, &ports, context).await
         }))
     }
+}
+
+/// The opening of a link that is in this process.
+fn at_once<L: Link + 'static>(opened: Result<(L, Opened), RemoteError>) -> Opening {
+    let opened = opened.map(|(link, opened)| (Box::new(link) as Box<dyn Link>, opened));
+    Box::pin(std::future::ready(opened))
 }
 
 impl std::fmt::Debug for RemoteHop {

@@ -21,10 +21,12 @@
 //! neither knows how many endpoints there are beyond the order in which they are tried at opening.
 
 pub mod auth;
+pub mod cache;
 pub mod config;
 pub mod connector;
 pub mod grpc;
 pub mod hop;
+pub mod local;
 pub mod pool;
 pub mod pools;
 pub mod resolve;
@@ -41,6 +43,7 @@ mod error;
 mod exchange;
 mod failover;
 mod http;
+mod inplace;
 mod link;
 mod numbering;
 mod opening;
@@ -54,10 +57,12 @@ mod watch;
 mod websocket;
 
 pub use auth::{Auth, AuthTls, AuthValue};
+pub use cache::{AnswerCache, CacheLimits, CacheTier};
 pub use config::{HopPorts, OpenContext, RemoteConfig, Secret, Target, Timeouts};
 pub use connector::{Connector, ConnectorConfig};
 pub use grpc::{Described, describe};
 pub use hop::{Refused, RemoteHop};
+pub use local::{LocalNode, MakeNode};
 pub use pool::{Pool, PoolConfig};
 pub use pools::{Checks, PoolKey, PoolSpec, PoolState, Pools, SharedPool};
 pub use replay::ReplayLimits;

@@ -40,6 +40,11 @@ pub(crate) trait Link: Send {
     /// Nothing more will be sent.
     fn close(&mut self);
 
+    /// When it must be polled again even if nothing comes.
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// What the stream was opened with, if that can run out: it says when another stream is to take over.
     fn credential(&mut self) -> Option<&mut Credential> {
         None

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use tidegate_nodes::compile::remote::HopMode;
 
+use crate::cache::CacheTier;
 use crate::config::{RemoteConfig, Timeouts};
+use crate::local::LocalNode;
 use crate::pool::{Pool, PoolConfig};
 use crate::pools::SharedPool;
 use crate::replay::ReplayLimits;
@@ -34,6 +36,12 @@ pub struct HopConfig {
 pub enum Tier {
     /// Workers.
     Remote(RemoteTier),
+    /// A node of this process.
+    Local(LocalNode),
+    /// Earlier answers; only of calls.
+    Cache(CacheTier),
+    /// The text of the error that ends the hop.
+    Error(String),
 }
 
 /// Workers of one kind behind one pool.

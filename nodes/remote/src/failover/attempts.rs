@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_media::Timestamp;
-use tidegate_nodes::{DropReason, HopEvent, HopNote, Phase};
+use tidegate_nodes::{Code, DropReason, HopEvent, HopNote, Phase};
 use tidegate_proto::message::Opened;
 
 use super::episode::Step;
@@ -29,7 +29,7 @@ pub(super) enum Coming {
         until: Timestamp,
     },
     /// It is open and waits for a good moment.
-    Ready(Stream),
+    Ready(Stream, Timestamp),
     /// The next attempt is made then.
     Waiting(Timestamp),
 }
@@ -38,14 +38,14 @@ impl Coming {
     pub(super) fn due(&self) -> Option<Timestamp> {
         match self {
             Self::Waiting(until) | Self::Opening { until, .. } => Some(*until),
-            Self::Ready(_) => None,
+            Self::Ready(..) => None,
         }
     }
 
     pub(super) fn stream(&self) -> Option<StreamId> {
         match self {
             Self::Opening { id, .. } => Some(*id),
-            Self::Ready(stream) => Some(stream.id),
+            Self::Ready(stream, _) => Some(stream.id),
             Self::Waiting(_) => None,
         }
     }
@@ -54,22 +54,30 @@ impl Coming {
 impl Failover {
     /// Makes the next attempt of the episode, or waits for it, or gives up.
     pub(super) fn attempt(&mut self, now: Timestamp) {
-        match self.episode.next(now, &self.ways, self.setup.attempts) {
+        let unary = self.setup.unary;
+        match self
+            .episode
+            .next(now, &self.ways, self.setup.attempts, unary)
+        {
             Step::Try(place) => self.open(now, place),
             Step::Wait(until) => self.coming = Some(Coming::Waiting(until)),
-            Step::GiveUp => {
+            Step::GiveUp(text) => {
                 let (mut error, endpoint) = self.episode.error(now);
                 if let Some(endpoint) = endpoint {
                     error
                         .endpoint
                         .get_or_insert_with(|| endpoint.as_ref().to_owned());
                 }
+                if let Some(text) = text {
+                    error.code = Code::AllEndpointsFailed;
+                    error.message = text;
+                }
                 self.end(Some(HopEvent::Failed(error)));
             }
         }
     }
 
-    fn open(&mut self, now: Timestamp, place: Place) {
+    pub(super) fn open(&mut self, now: Timestamp, place: Place) {
         self.streams += 1;
         let id = StreamId(self.streams);
         self.actions.push_back(Action::Open {
@@ -92,12 +100,34 @@ impl Failover {
                 self.coming = None;
                 self.attempt(now);
             }
-            Some(Coming::Opening { id, until, .. }) if *until <= now => {
-                let (id, phase) = (*id, Phase::Connect);
-                let limit = self.setup.timeouts.connect;
-                self.answered(now, id, Err(RemoteError::Timeout { phase, limit }));
+            Some(Coming::Opening { until, .. }) if *until <= now => {
+                let (phase, limit) = (Phase::Connect, self.setup.timeouts.connect);
+                self.abandon(now, RemoteError::Timeout { phase, limit });
             }
             _ => {}
+        }
+    }
+
+    /// Gives the opening up that is under way, or the wait for one.
+    pub(super) fn abandon(&mut self, now: Timestamp, error: RemoteError) {
+        match &self.coming {
+            Some(Coming::Opening { id, .. }) => {
+                let id = *id;
+                self.answered(now, id, Err(error));
+            }
+            Some(Coming::Waiting(_)) => {
+                self.coming = None;
+                self.attempt(now);
+            }
+            _ => {}
+        }
+    }
+
+    /// A call that has taken as long as it may asks no worker again.
+    fn close_late_pools(&mut self) {
+        let late = |call: &super::unary::Call| call.until.is_none();
+        if self.setup.timeouts.call.is_some() && self.call.as_ref().is_some_and(late) {
+            self.episode.close_pools(&self.ways);
         }
     }
 
@@ -136,7 +166,11 @@ impl Failover {
                     took,
                 });
                 let stream = Stream::new(now, id, place, exchange, self.setup.deterministic);
-                self.activate(now, stream);
+                if self.active.is_some() {
+                    self.coming = Some(Coming::Ready(stream, now));
+                } else {
+                    self.activate(now, stream);
+                }
             }
             Err(error) => {
                 self.actions.push_back(Action::Close { stream: id });
@@ -153,16 +187,22 @@ impl Failover {
                     error => outcome(error, true),
                 };
                 self.finished(now, &mut place, outcome);
-                self.episode.failed(&place, error);
-                self.attempt(now);
+                if self.active.is_some() {
+                    self.takeover_failed(now);
+                } else {
+                    self.episode.failed(&place, error);
+                    self.attempt(now);
+                }
             }
         }
     }
 
     /// Lets a stream take over: what the ring still has is sent to it first.
-    fn activate(&mut self, now: Timestamp, mut stream: Stream) {
+    pub(super) fn activate(&mut self, now: Timestamp, mut stream: Stream) {
+        self.forget_answer();
         self.ledger.begin(stream.deterministic, &mut self.ring);
-        self.ring.keep_whole_utterances(!stream.deterministic);
+        let whole = !stream.deterministic && !self.setup.unary;
+        self.ring.keep_whole_utterances(whole);
         let gap = self.ring.gap();
         if gap > 0 {
             self.ring.gap_reported();
@@ -172,16 +212,18 @@ impl Failover {
         }
         stream.cursor = self.ring.start();
         let from = std::mem::replace(&mut self.endpoint, Arc::clone(&stream.place.endpoint));
-        if std::mem::replace(&mut self.begun, true) {
+        let again = self.ring.sent() > 0 || !self.setup.unary;
+        if std::mem::replace(&mut self.begun, true) && again {
             let replayed = self.ring.sent();
             let to = Arc::clone(&self.endpoint);
             tracing::info!(hop = %self.setup.ports.hop, %from, %to, replayed, gap, "remote hop failed over");
             self.note(HopNote::Failover { from, to, replayed });
         }
-        if let Some(Way::Pool(_)) = self.ways.get(stream.place.tier) {
-            self.note(HopNote::Tier(stream.place.tier));
+        let tier = stream.place.tier;
+        if self.tier.replace(tier) != Some(tier) {
+            self.note(HopNote::Tier(tier));
         }
-        let _ = now;
+        self.plan_recovery(now, tier);
         self.active = Some(stream);
     }
 
@@ -200,14 +242,17 @@ impl Failover {
         let before = outcome(&error, stream.outputs > 0);
         let lived = now.saturating_since(stream.opened) >= PROVEN_AFTER;
         if stream.proven || lived {
-            self.episode = Episode::after(now, self.ways.len(), &stream.place);
+            let attempts = self.setup.attempts;
+            self.episode = Episode::after(now, self.ways.len(), &stream.place, attempts);
+            self.close_late_pools();
         }
         tracing::warn!(hop = %self.setup.ports.hop, endpoint = %stream.place.endpoint, %error, fault = ?fault(&error), "stream of a remote hop broke");
         self.finished(now, &mut stream.place, before);
+        self.takeover = None;
         self.episode.empties += u32::from(error == RemoteError::Empty);
         self.episode.failed(&stream.place, error);
         match self.coming.take() {
-            Some(Coming::Ready(next)) => self.activate(now, next),
+            Some(Coming::Ready(next, _)) => self.activate(now, next),
             Some(opening @ Coming::Opening { .. }) => self.coming = Some(opening),
             _ => self.attempt(now),
         }

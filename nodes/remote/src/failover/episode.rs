@@ -16,11 +16,29 @@ const NAMED_MAX: usize = 8;
 /// A wait for an endpoint whose breaker is open is no longer than this.
 const BREAKER_WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// What a place in this process is called where endpoints are.
+const NOWHERE: &str = "local";
+/// Said where nothing else has failed.
+const SPENT: &str =
+    "too many attempts fail just now, so that no more are made: the retry budget is spent";
+
 /// Who may be asked, in order.
 #[derive(Debug)]
 pub(crate) enum Way {
     /// Endpoints behind a pool.
     Pool(SharedPool),
+    /// A node in this process.
+    Local,
+    /// An earlier answer.
+    Cache,
+    /// Nobody: this is what is said then.
+    Error(String),
+}
+
+impl Way {
+    const fn is_pool(&self) -> bool {
+        matches!(self, Self::Pool(_))
+    }
 }
 
 /// See the module.
@@ -55,8 +73,8 @@ pub(super) enum Step {
     Try(Place),
     /// Wait, then ask again.
     Wait(Timestamp),
-    /// There is nobody left.
-    GiveUp,
+    /// There is nobody left, and this is to be said.
+    GiveUp(Option<String>),
 }
 
 impl Episode {
@@ -75,19 +93,23 @@ impl Episode {
     }
 
     /// One that begins because a stream that stood and worked has broken: in the pool's terms a new request, which goes elsewhere.
-    pub(super) fn after(now: Timestamp, tiers: usize, broken: &Place) -> Self {
+    pub(super) fn after(now: Timestamp, tiers: usize, broken: &Place, limit: u32) -> Self {
         let mut this = Self::new(now, tiers);
         // It did well once.
         this.may_repeat = true;
         if let (Some(permit), Some(tier)) = (&broken.permit, this.tiers.get_mut(broken.tier)) {
             tier.tried = Tried::elsewhere(permit);
+            // Who wants no retries wants no second stream either.
+            tier.attempts = u32::from(limit <= 1);
         }
         this
     }
 
-    /// Attempts so far.
-    pub(super) const fn attempts(&self) -> u32 {
-        self.attempts
+    /// No worker is to be asked again.
+    pub(super) fn close_pools(&mut self, ways: &[Way]) {
+        for (tier, way) in self.tiers.iter_mut().zip(ways) {
+            tier.closed |= way.is_pool();
+        }
     }
 
     /// An attempt, or the stream before all attempts, failed.
@@ -108,36 +130,40 @@ impl Episode {
         self.last = Some(error);
     }
 
-    /// Who is asked next. An endpoint that was not tried yet, of whichever tier, is asked at once; a repeat waits.
-    pub(super) fn next(&mut self, now: Timestamp, ways: &[Way], limit: u32) -> Step {
+    /// Who is asked next. An endpoint that was not tried yet, of whichever tier, is asked at once, and in a stream a local node after
+    /// them; a repeat waits. What is left of the chain comes when no repeat is left, or none would find anybody.
+    pub(super) fn next(&mut self, now: Timestamp, ways: &[Way], limit: u32, unary: bool) -> Step {
         if self
             .last
             .as_ref()
             .is_some_and(|error| fault(error) == Fault::Ours)
         {
-            return Step::GiveUp;
+            return Step::GiveUp(None);
         }
+        let limit = limit.max(1);
         let (mut repeatable, mut retry_at) = (None, None::<Timestamp>);
         for (tier, way) in ways.iter().enumerate() {
             let Some(state) = self.tiers.get_mut(tier) else {
                 continue;
             };
-            if state.closed || state.attempts >= limit.max(1) {
+            if state.closed || state.attempts >= limit {
                 continue;
             }
-            let Way::Pool(pool) = way;
+            let pool = match way {
+                Way::Pool(pool) => pool,
+                Way::Local if !unary => return Step::Try(self.take(tier, None)),
+                Way::Local | Way::Cache | Way::Error(_) => continue,
+            };
             let mut locked = super::lock(pool);
             match locked.pick(now, &mut state.tried) {
                 Pick::Endpoint(permit) => {
                     if self.attempts == 0 || locked.may_retry(now) {
                         drop(locked);
-                        return Step::Try(self.take(tier, permit));
+                        return Step::Try(self.take(tier, Some(permit)));
                     }
                     // The budget is spent: what is asked for is counted, or waiting would have no end.
                     state.attempts += 1;
-                    self.last.get_or_insert(RemoteError::Network(
-                        "too many attempts fail just now, so that no more are made: the retry budget is spent".into(),
-                    ));
+                    self.last.get_or_insert(RemoteError::Network(SPENT.into()));
                     repeatable.get_or_insert(pool);
                 }
                 Pick::AllTried => {
@@ -152,12 +178,26 @@ impl Episode {
             let wait = super::lock(pool).backoff(self.repeats);
             return self.wait(now + wait);
         }
-        match retry_at {
+        self.last_resort(ways).unwrap_or_else(|| match retry_at {
             Some(at) if self.repeats < limit && at.saturating_since(now) <= BREAKER_WAIT_MAX => {
                 self.wait(at)
             }
-            _ => Step::GiveUp,
-        }
+            _ => Step::GiveUp(None),
+        })
+    }
+
+    /// What the chain has beside workers.
+    fn last_resort(&mut self, ways: &[Way]) -> Option<Step> {
+        let open = |(tier, _): &(usize, &Way)| {
+            let state = self.tiers.get(*tier);
+            state.is_some_and(|state| !state.closed && state.attempts == 0)
+        };
+        let mut ways = ways.iter().enumerate().filter(|(_, way)| !way.is_pool());
+        let (tier, way) = ways.find(open)?;
+        Some(match way {
+            Way::Error(text) => Step::GiveUp(Some(text.clone())),
+            _ => Step::Try(self.take(tier, None)),
+        })
     }
 
     fn wait(&mut self, until: Timestamp) -> Step {
@@ -168,13 +208,14 @@ impl Episode {
         Step::Wait(until)
     }
 
-    fn take(&mut self, tier: usize, permit: Permit) -> Place {
+    fn take(&mut self, tier: usize, permit: Option<Permit>) -> Place {
         self.attempts += 1;
         self.tiers[tier].attempts += 1;
+        let endpoint = permit.as_ref().map(|permit| &permit.member().endpoint);
         Place {
             tier,
-            endpoint: Arc::clone(&permit.member().endpoint),
-            permit: Some(permit),
+            endpoint: endpoint.map_or_else(|| Arc::from(NOWHERE), Arc::clone),
+            permit,
         }
     }
 

@@ -3,8 +3,10 @@
 use tidegate_media::{Frame, Timestamp};
 use tidegate_nodes::{DropReason, Hold, HopEvent};
 
+use super::attempts::Coming;
+use super::faults::outcome;
 use super::stream::Stream;
-use super::{Failover, Way, lock};
+use super::{Action, Failover, Way, lock};
 use crate::error::RemoteError;
 use crate::exchange::{Cause, Said};
 use crate::pool::Outcome;
@@ -13,6 +15,7 @@ use crate::replay::Verdict;
 impl Failover {
     /// Listens to the active stream until it has said all, or is no longer it.
     pub(super) fn hear(&mut self, now: Timestamp) {
+        self.hear_ready(now);
         while !self.over {
             let Some(said) = self
                 .active
@@ -25,9 +28,32 @@ impl Failover {
         }
     }
 
+    /// A stream that waits to take over has nothing to say, but may break.
+    fn hear_ready(&mut self, now: Timestamp) {
+        while let Some(Coming::Ready(stream, _)) = &mut self.coming {
+            let Some(said) = stream.exchange.poll_said() else {
+                return;
+            };
+            if let Said::Failed(_) | Said::Over | Said::Draining { .. } = said
+                && let Some(Coming::Ready(mut stream, _)) = self.coming.take()
+            {
+                self.actions.push_back(Action::Close { stream: stream.id });
+                let outcome = match said {
+                    Said::Failed(error) => outcome(&error, true),
+                    _ => Outcome::Cancelled,
+                };
+                self.finished(now, &mut stream.place, outcome);
+                self.takeover_failed(now);
+            }
+        }
+    }
+
     fn heard(&mut self, now: Timestamp, said: Said) {
         match said {
             Said::Frame { port, cause, frame } => self.output(now, port, cause, frame),
+            Said::Acknowledged { seq, .. } if self.setup.unary => self.call_consumed(seq),
+            Said::ReplayFrom { .. } | Said::Ended { .. } if self.setup.unary => {}
+            Said::Over if self.setup.unary => self.call_ended(now),
             Said::Acknowledged { port, seq } => {
                 let progress = self.ring.acknowledge(port, seq);
                 self.prove(progress);
@@ -53,6 +79,7 @@ impl Failover {
             }
             Said::Draining { deadline } => {
                 tracing::info!(hop = %self.setup.ports.hop, endpoint = %self.endpoint, ?deadline, "worker of a remote hop is draining");
+                self.draining(now, deadline);
             }
             Said::Over => self.worker_ended(now),
             Said::Failed(error) => self.broke(now, error),
@@ -75,6 +102,9 @@ impl Failover {
                 cause.and_then(|cause| self.ring.sent_at(cause)),
             );
         }
+        if self.call.is_some() {
+            self.remember(port, cause, &frame);
+        }
         match self
             .ledger
             .output(&mut self.ring, port, cause, frame, &mut self.events)
@@ -86,7 +116,10 @@ impl Failover {
                     .push_back(HopEvent::Dropped { reason, frames: 1 });
             }
         }
-        if !acks && let Some(cause) = cause.or(newest) {
+        if !acks
+            && !self.setup.unary
+            && let Some(cause) = cause.or(newest)
+        {
             // Nothing else says what it has consumed.
             self.ring.answered(cause);
             let Cause { port, seq } = cause;
@@ -111,7 +144,7 @@ impl Failover {
         }
     }
 
-    fn end_output(&mut self, port: usize) {
+    pub(super) fn end_output(&mut self, port: usize) {
         self.ledger.release(port, &mut self.events);
         if let Some(ended) = self.ended.get_mut(port)
             && !std::mem::replace(ended, true)

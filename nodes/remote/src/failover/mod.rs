@@ -24,6 +24,7 @@ use tidegate_nodes::{DropReason, HopCommand, HopEvent, HopNote};
 use tidegate_proto::message::{Mode, Opened};
 use tidegate_proto::{ClientMessage, ServerMessage};
 
+use crate::cache::CacheTier;
 use crate::config::{HopPorts, Timeouts};
 use crate::credit::{Allowance, Room};
 use crate::error::RemoteError;
@@ -35,16 +36,21 @@ use crate::tiers::Partial;
 mod attempts;
 mod episode;
 mod faults;
+mod flow;
 mod heard;
 #[cfg(test)]
 mod simulation;
 mod stream;
+mod takeover;
+mod unary;
 
 use attempts::Coming;
 use episode::Episode;
 pub(crate) use episode::Way;
 use stream::Stream;
 pub(crate) use stream::StreamId;
+use takeover::Takeover;
+use unary::Call;
 
 /// A ring that is full while its worker asks for more gives way after this long: what the worker waits for may be in what it has
 /// not been sent.
@@ -61,6 +67,11 @@ pub(crate) struct Failover {
     active: Option<Stream>,
     coming: Option<Coming>,
     episode: Episode,
+    takeover: Option<Takeover>,
+    /// Of a unary hop: the call under way.
+    call: Option<Call>,
+    /// The tier of the newest stream.
+    tier: Option<usize>,
     /// What the graph was last told that the hop holds.
     holds: tidegate_nodes::Hold,
     ended: Vec<bool>,
@@ -84,10 +95,14 @@ pub(crate) struct Setup {
     pub(crate) timeouts: Timeouts,
     /// Whether the session's client can be told to wait: then nothing is forgotten that was not acknowledged.
     pub(crate) mode: Mode,
+    /// A stream for each call.
+    pub(crate) unary: bool,
     pub(crate) attempts: u32,
     pub(crate) deterministic: Option<bool>,
     pub(crate) partial: Option<Partial>,
     pub(crate) replay: ReplayLimits,
+    /// Where answers of calls are kept.
+    pub(crate) cache: Option<CacheTier>,
 }
 
 /// What the driver is to do, in order.
@@ -120,9 +135,11 @@ impl Failover {
         let hold = |(_, format): &(String, Option<tidegate_nodes::StreamFormat>)| {
             let audio = format.is_some_and(|format| format.audio_format().is_some());
             match setup.partial {
+                Some(Partial::Supersede) => Hold::Nothing,
+                _ if setup.unary => Hold::Calls,
                 Some(Partial::Hold) => Hold::Utterances,
                 None if audio => Hold::Utterances,
-                _ => Hold::Nothing,
+                None => Hold::Nothing,
             }
         };
         let holds: Vec<_> = setup.ports.outputs.iter().map(hold).collect();
@@ -133,6 +150,9 @@ impl Failover {
             active: None,
             coming: None,
             episode: Episode::new(now, ways.len()),
+            takeover: None,
+            call: None,
+            tier: None,
             holds: tidegate_nodes::Hold::default(),
             ended: vec![false; setup.ports.outputs.len()],
             full_since: None,
@@ -146,7 +166,13 @@ impl Failover {
             setup,
             ways,
         };
-        this.attempt(now);
+        if this.setup.unary {
+            // The first call opens the first stream.
+            this.begun = true;
+            this.settle(now);
+        } else {
+            this.attempt(now);
+        }
         this
     }
 
@@ -181,6 +207,9 @@ impl Failover {
         }
         self.ring.push(port, frame);
         self.settle(now);
+        if self.setup.unary {
+            return;
+        }
         let replaying = self
             .active
             .as_ref()
@@ -192,6 +221,9 @@ impl Failover {
 
     fn interrupt(&mut self, now: Timestamp) {
         self.ledger.interrupted(&self.ring, &mut self.events);
+        if self.call.take().is_some() {
+            self.give_call_up(now);
+        }
         if let Some(active) = &mut self.active {
             let stream = active.id;
             if active.exchange.may_discard() {
@@ -318,6 +350,8 @@ impl Failover {
         }
         self.hear(now);
         self.coming_due(now);
+        self.call_due(now);
+        self.takeover_due(now);
         if self.full_since.is_some_and(|since| since + FULL_MAX <= now) {
             self.gives_way = true;
             self.full_since = None;
@@ -336,7 +370,9 @@ impl Failover {
             .and_then(|active| active.exchange.poll_timeout());
         let coming = self.coming.as_ref().and_then(Coming::due);
         let full = self.full_since.map(|since| since + FULL_MAX);
-        [active, coming, full].into_iter().flatten().min()
+        let call = self.call.as_ref().and_then(|call| call.until);
+        let due = [active, coming, full, call, self.takeover_at()];
+        due.into_iter().flatten().min()
     }
 
     fn stream(&mut self, id: StreamId) -> Option<&mut Stream> {
@@ -344,128 +380,13 @@ impl Failover {
             return None;
         }
         let ready = match &mut self.coming {
-            Some(Coming::Ready(stream)) => Some(stream),
+            Some(Coming::Ready(stream, _)) => Some(stream),
             _ => None,
         };
         self.active
             .iter_mut()
             .chain(ready)
             .find(|stream| stream.id == id)
-    }
-
-    /// Does what has become possible: control messages, frames, credit.
-    fn settle(&mut self, now: Timestamp) {
-        if self.over {
-            return;
-        }
-        if let Some(active) = &mut self.active {
-            let stream = active.id;
-            while let Some(message) = active.exchange.poll_transmit() {
-                self.actions.push_back(Action::Send {
-                    stream,
-                    message,
-                    place: None,
-                });
-            }
-            while let Some(next) = self
-                .ring
-                .next(&active.cursor, |port| active.exchange.can_send(port))
-            {
-                let sent = match next {
-                    Next::Frame(port) => {
-                        let frame = self.ring.take(&mut active.cursor, port, now);
-                        active.sent += 1;
-                        frame
-                            .and_then(|frame| active.exchange.frame(now, port, frame))
-                            .map(|(message, place)| (message, Some(place)))
-                    }
-                    Next::End(port) => {
-                        active.cursor.end_sent(port);
-                        active
-                            .exchange
-                            .end(now, port)
-                            .map(|message| (message, None))
-                    }
-                };
-                if let Some((message, place)) = sent {
-                    self.actions.push_back(Action::Send {
-                        stream,
-                        message,
-                        place,
-                    });
-                }
-            }
-        }
-        self.grant(now);
-    }
-
-    /// Gives the graph what credit there is.
-    fn grant(&mut self, now: Timestamp) {
-        let Some(active) = &self.active else { return };
-        if self.gives_way && self.ring.is_empty() {
-            self.gives_way = false;
-        }
-        let bounded = !self.forgets() || self.ring.is_replaying(&active.cursor);
-        if bounded && self.ring.is_settled() {
-            self.ring.make_room();
-        }
-        let (mut frames, mut bytes) = self.ring.room();
-        let given: u64 = self
-            .allowances
-            .iter()
-            .map(|allowance| allowance.frames())
-            .sum();
-        frames = frames.saturating_sub(usize::try_from(given).unwrap_or(usize::MAX));
-        let share = (self.setup.replay.frames / self.allowances.len().max(1)).max(1);
-        // A worker that gives credit shows that it waits for more. Of any other that is only guessed where nothing would tell that it
-        // is lost.
-        let Timeouts {
-            first_output, gap, ..
-        } = self.setup.timeouts;
-        let wants = active.exchange.counts() || first_output.or(gap).is_none();
-        let mut full = false;
-        for port in 0..self.allowances.len() {
-            if self.ring.has_ended(port) || !active.exchange.is_joined(port) {
-                continue;
-            }
-            let (unsent, unsent_bytes) = self.ring.unsent(&active.cursor, port);
-            let mut room = active.exchange.room(port).less(unsent, unsent_bytes);
-            let allowance = &mut self.allowances[port];
-            if bounded {
-                let most = allowance.frames() + frames as u64;
-                let kept = Room {
-                    frames: most.min(share as u64),
-                    bytes: bytes as i128,
-                };
-                full |= wants
-                    && allowance.is_spent()
-                    && room.frames > 0
-                    && room.bytes > 0
-                    && (kept.frames == 0 || kept.bytes <= 0);
-                room = room.at_most(kept);
-            }
-            if let Some(grant) = allowance.grant(room) {
-                frames = frames.saturating_sub(grant.frames as usize);
-                bytes = bytes.saturating_sub(usize::try_from(grant.bytes).unwrap_or(usize::MAX));
-                let (frames, bytes) = (grant.frames, grant.bytes);
-                self.events.push_back(HopEvent::Credit {
-                    port,
-                    frames,
-                    bytes,
-                });
-            }
-        }
-        self.full_since = full.then(|| self.full_since.unwrap_or(now));
-    }
-
-    /// Whether the ring forgets rather than stop the graph: the client cannot be told to wait, or the worker never says what it has
-    /// consumed.
-    fn forgets(&self) -> bool {
-        let acks = self
-            .active
-            .as_ref()
-            .is_some_and(|active| active.exchange.acks());
-        self.setup.mode == Mode::Live || self.gives_way || !acks
     }
 
     fn is_joined(&self, port: usize) -> bool {

@@ -1,13 +1,15 @@
 //! A stream to one worker, beside what the hop keeps over several.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_media::Timestamp;
 
+use super::Action;
 use crate::exchange::Exchange;
 use crate::pool::Permit;
-use crate::replay::Cursor;
+use crate::replay::{Cursor, Ring};
 
 /// How often the latency of a stream's outputs is told to its pool, which other sessions use too.
 const OBSERVE_EVERY: Duration = Duration::from_millis(100);
@@ -41,8 +43,8 @@ pub(super) struct Stream {
     pub(super) outputs: u64,
     /// It gave an output or acknowledged something: it is worth as much as one that never failed.
     pub(super) proven: bool,
-    /// Its worker is about to leave.
-    pub(super) draining: bool,
+    /// It acknowledged all that it was sent; of a call.
+    pub(super) consumed: bool,
     observe_at: Timestamp,
 }
 
@@ -64,9 +66,37 @@ impl Stream {
             sent: 0,
             outputs: 0,
             proven: false,
-            draining: false,
+            consumed: false,
             observe_at: Timestamp::ZERO,
         }
+    }
+
+    /// Sends the next frame of a port.
+    pub(super) fn send_frame(
+        &mut self,
+        now: Timestamp,
+        ring: &mut Ring,
+        port: usize,
+        actions: &mut VecDeque<Action>,
+    ) {
+        self.sent += 1;
+        let frame = ring.take(&mut self.cursor, port, now);
+        let sent = frame.and_then(|frame| self.exchange.frame(now, port, frame));
+        actions.extend(sent.map(|(message, place)| Action::Send {
+            stream: self.id,
+            message,
+            place: Some(place),
+        }));
+    }
+
+    /// Sends the end of a port, once.
+    pub(super) fn send_end(&mut self, now: Timestamp, port: usize, actions: &mut VecDeque<Action>) {
+        let sent = self.exchange.end(now, port);
+        actions.extend(sent.map(|message| Action::Send {
+            stream: self.id,
+            message,
+            place: None,
+        }));
     }
 
     /// Whether the latency of the output that came now is to be told.

@@ -219,7 +219,7 @@ impl Ledger {
     pub(crate) fn call_done(&mut self, out: &mut VecDeque<HopEvent>) {
         self.release_all(out);
         for output in &mut self.outputs {
-            output.shift = None;
+            output.utterances.clear();
         }
     }
 }
@@ -244,7 +244,7 @@ impl Output {
         let number = frame.meta.utterance;
         let shift = self.shift.unwrap_or_else(|| {
             let entry = cause.and_then(|cause| ring.get(cause.port, cause.seq));
-            let of_input = entry.is_some_and(|entry| entry.frame.meta.utterance == number);
+            let of_input = entry.is_some_and(|frame| frame.meta.utterance == number);
             let begun = self.utterances.iter().find(|one| !one.closed);
             let begun = begun.filter(|_| !deterministic);
             let place = match begun {

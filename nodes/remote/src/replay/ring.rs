@@ -350,7 +350,24 @@ impl Ring {
 
     /// When the frame was sent, if it is still there.
     pub(crate) fn sent_at(&self, cause: Cause) -> Option<Timestamp> {
-        Some(self.get(cause.port, cause.seq)?.sent)
+        Some(self.entry(cause.port, cause.seq)?.sent)
+    }
+
+    /// The oldest frame in the common order, with its port.
+    pub(crate) fn oldest(&self) -> Option<(usize, &Frame)> {
+        let lanes = self.lanes.iter().enumerate();
+        let fronts = lanes.filter_map(|(port, lane)| Some((port, lane.entries.front()?)));
+        let oldest = fronts.min_by_key(|(_, entry)| entry.position)?;
+        Some((oldest.0, &oldest.1.frame))
+    }
+
+    /// Frames and bytes that a port has here.
+    pub(crate) fn queued(&self, port: usize) -> (u64, usize) {
+        let entries = self.lanes.get(port).map(|lane| &lane.entries);
+        entries.map_or((0, 0), |entries| {
+            let bytes = entries.iter().map(Entry::size).sum();
+            (entries.len() as u64, bytes)
+        })
     }
 
     /// Whether everything that was pushed was acknowledged or answered.
@@ -367,7 +384,11 @@ impl Ring {
     }
 
     /// The frame that the graph gave this number, if it is still there.
-    pub(crate) fn get(&self, port: usize, seq: u64) -> Option<&Entry> {
+    pub(crate) fn get(&self, port: usize, seq: u64) -> Option<&Frame> {
+        self.entry(port, seq).map(|entry| &entry.frame)
+    }
+
+    fn entry(&self, port: usize, seq: u64) -> Option<&Entry> {
         let lane = self.lanes.get(port)?;
         lane.entries.get(lane.index(seq)?)
     }
@@ -384,7 +405,9 @@ impl Ring {
 
     /// Place in the common order of a frame that is still there, or of the end.
     fn position_of(&self, cause: Cause) -> Option<u64> {
-        let frame = self.get(cause.port, cause.seq).map(|entry| entry.position);
+        let frame = self
+            .entry(cause.port, cause.seq)
+            .map(|entry| entry.position);
         frame.or_else(|| self.lanes.get(cause.port)?.ended_at(cause.seq))
     }
 

@@ -1,6 +1,7 @@
 //! What a session's driver does with a hop, step by step. Time on its clock stands still unless a test moves it.
 
 use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -150,7 +151,15 @@ impl Driven {
 
     /// Whether nothing comes without waiting.
     pub(crate) async fn is_quiet(&mut self) -> bool {
-        poll_fn(|cx| std::task::Poll::Ready(self.hop.poll_event(cx, self.now).is_pending())).await
+        poll_fn(|cx| {
+            loop {
+                match self.hop.poll_event(cx, self.now) {
+                    Poll::Ready(HopEvent::Note(note)) => self.notes.push(note),
+                    other => return Poll::Ready(other.is_pending()),
+                }
+            }
+        })
+        .await
     }
 
     pub(crate) async fn wait_for_credit(&mut self) {

@@ -115,6 +115,8 @@ impl World {
             attempts: 1_000,
             deterministic: None,
             partial: None,
+            unary: false,
+            cache: None,
             replay: ReplayLimits {
                 frames: ring,
                 ..ReplayLimits::default()
