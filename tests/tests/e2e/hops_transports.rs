@@ -182,9 +182,20 @@ async fn fr_002_all_but_media_travels_by_webrtc_on_the_data_channel() {
 
 /// A worker that passes a kind, and a front whose hop to it is by WebRTC and whose client is live.
 async fn by_webrtc(kind: &str, format: Option<&str>) -> (Gateway, Gateway, Ws) {
-    let worker_folder = folder([pass("far", kind, format)]);
-    let worker = start(worker_folder.path(), &[]).await;
-    let params = json!({"transport": "webrtc", "endpoints": [worker.url("")], "pipeline": "far"});
+    let worker = passing(kind, format).await;
+    let (front, client) = front_by_webrtc(kind, format, json!([worker.url("")])).await;
+    (worker, front, client)
+}
+
+/// A worker that passes a kind, as the pipeline `far`.
+async fn passing(kind: &str, format: Option<&str>) -> Gateway {
+    let folder = folder([pass("far", kind, format)]);
+    start(folder.path(), &[]).await
+}
+
+async fn front_by_webrtc(kind: &str, format: Option<&str>, endpoints: Value) -> (Gateway, Ws) {
+    let timeout = json!({"gap": "1s"});
+    let params = json!({"transport": "webrtc", "endpoints": endpoints, "pipeline": "far", "timeout": timeout});
     let relay = json!({
         "version": "tidegate/v1",
         "name": "near",
@@ -203,7 +214,7 @@ async fn by_webrtc(kind: &str, format: Option<&str>) -> (Gateway, Gateway, Ws) {
         open["inputs"] = json!([{"port": "in", "video": {"codec": format}}]);
     }
     let (client, _) = Ws::open(&front, "near", open).await;
-    (worker, front, client)
+    (front, client)
 }
 
 /// 20 ms of a tone of 440 Hz at 16 kHz.
@@ -218,6 +229,84 @@ fn tone(seq: u64) -> Vec<u8> {
     samples.flat_map(i16::to_le_bytes).collect()
 }
 
+async fn send_tone(client: &mut Ws, seq: u64) {
+    let data = base64::engine::general_purpose::STANDARD.encode(tone(seq));
+    let format = json!({"codec": "pcm_s16", "sample_rate": 16000, "channels": 1});
+    let audio = json!({"format": format, "data": data});
+    let media_time = (seq - 1) * 20_000;
+    let frame = json!({"port": "in", "seq": seq, "media_time": media_time, "audio": audio});
+    client.send("frame", frame).await;
+}
+
+/// Talks until so much was heard; gives the longest silence between two frames.
+async fn talk(client: &mut Ws, seq: &mut u64, frames: usize) -> Duration {
+    let mut clock = tokio::time::interval(Duration::from_millis(20));
+    let (mut heard, mut longest) = (0, Duration::ZERO);
+    let mut last = tokio::time::Instant::now();
+    while heard < frames {
+        tokio::select! {
+            _ = clock.tick() => {
+                *seq += 1;
+                send_tone(client, *seq).await;
+            }
+            message = client.next() => {
+                let (kind, body) = message.expect("the session lives");
+                assert_ne!(kind, "error", "{body}");
+                if kind == "frame" {
+                    heard += 1;
+                    longest = longest.max(last.elapsed());
+                    last = tokio::time::Instant::now();
+                }
+            }
+        }
+    }
+    longest
+}
+
+#[tokio::test]
+async fn fr_016_webrtc_workers_that_die_or_fall_silent_are_replaced_in_mid_call() {
+    let mut workers = Vec::new();
+    for _ in 0..3 {
+        workers.push(passing("audio", None).await);
+    }
+    let endpoints: Vec<_> = workers.iter().map(|worker| worker.url("")).collect();
+    let (front, mut client) = front_by_webrtc("audio", None, json!(endpoints)).await;
+    let mut seq = 0;
+    talk(&mut client, &mut seq, 30).await;
+    // Its port answers that nobody is there.
+    let mut serving = workers.remove(serving(&workers).await);
+    serving.kill().await;
+    let silence = talk(&mut client, &mut seq, 50).await;
+    assert!(
+        silence < Duration::from_secs(2),
+        "{silence:?}\n{}",
+        front.logs.text()
+    );
+    // Its port says nothing: the silence is borne for as long as the hop's gap.
+    let serving = workers.remove(self::serving(&workers).await);
+    serving.signal("STOP").await;
+    // What is heard meanwhile is what the jitter buffer conceals.
+    let mut rounds = 0;
+    while workers[0].sessions().await == 0 {
+        rounds += 1;
+        assert!(rounds < 20, "nobody took over\n{}", front.logs.text());
+        talk(&mut client, &mut seq, 10).await;
+    }
+    talk(&mut client, &mut seq, 50).await;
+    let failovers = front.metric("tidegate_hop_failovers_total", &[]).await;
+    assert_eq!(failovers, Some(2.0));
+}
+
+/// Which of some workers has a session.
+async fn serving(workers: &[Gateway]) -> usize {
+    for (index, worker) in workers.iter().enumerate() {
+        if worker.sessions().await > 0 {
+            return index;
+        }
+    }
+    panic!("nobody serves");
+}
+
 #[tokio::test]
 async fn fr_002_audio_travels_by_webrtc_as_media() {
     let (worker, front, mut client) = by_webrtc("audio", None).await;
@@ -229,11 +318,7 @@ async fn fr_002_audio_travels_by_webrtc_as_media() {
             _ = clock.tick() => {
                 seq += 1;
                 assert!(seq < 500, "heard {} samples\n{}\n{}", heard.len(), front.logs.text(), worker.logs.text());
-                let data = base64::engine::general_purpose::STANDARD.encode(tone(seq));
-                let format = json!({"codec": "pcm_s16", "sample_rate": 16000, "channels": 1});
-                let audio = json!({"format": format, "data": data});
-                let media_time = (seq - 1) * 20_000;
-                client.send("frame", json!({"port": "in", "seq": seq, "media_time": media_time, "audio": audio})).await;
+                send_tone(&mut client, seq).await;
             }
             message = client.next() => {
                 let (kind, body) = message.expect("the session lives");

@@ -14,13 +14,16 @@ use crate::auth::{Auth, Files};
 use crate::config::HopPorts;
 use crate::link::{FramePlace, Link};
 
+/// Numbers and texts of a call's frames, by input.
+type Asked = Vec<(String, Vec<(u64, String)>)>;
+
 /// What a scripted caller was asked, and what it is to answer: one list for each call.
 #[derive(Clone, Default)]
 struct Script(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
-    asked: Vec<Vec<(String, Vec<(u64, String)>)>>,
+    asked: Vec<Asked>,
     answers: VecDeque<Vec<Answer>>,
     now: VecDeque<Answer>,
     cancelled: usize,
@@ -151,12 +154,12 @@ impl Bench {
         came
     }
 
-    fn asked(&self) -> Vec<Vec<(String, Vec<(u64, String)>)>> {
+    fn asked(&self) -> Vec<Asked> {
         self.script.0.lock().expect("not poisoned").asked.clone()
     }
 }
 
-fn call(port: &str, frames: &[&str]) -> Vec<(String, Vec<(u64, String)>)> {
+fn call(port: &str, frames: &[&str]) -> Asked {
     let frames = (1..).zip(frames.iter().map(|text| (*text).to_owned()));
     vec![(port.to_owned(), frames.collect())]
 }

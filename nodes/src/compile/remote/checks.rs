@@ -127,13 +127,10 @@ pub(super) fn check_transport(
     mode: HopMode,
     problems: &mut Problems,
 ) {
-    match (transport, mode) {
-        (Transport::Webrtc, HopMode::Unary) => {
-            let what = "a WebRTC connection for each utterance would cost more than the call";
-            let mend = "choose 'mode: stream', or transport grpc, websocket or http";
-            problems.add(path, what, mend);
-        }
-        _ => {}
+    if (transport, mode) == (Transport::Webrtc, HopMode::Unary) {
+        let what = "a WebRTC connection for each utterance would cost more than the call";
+        let mend = "choose 'mode: stream', or transport grpc, websocket or http";
+        problems.add(path, what, mend);
     }
 }
 
