@@ -16,6 +16,7 @@ mod remote {
     mod tls;
     mod unary;
     mod web;
+    mod webrtc;
     mod websocket;
     mod worker;
 }
