@@ -83,7 +83,9 @@ impl RemoteHop {
             let begun = poll_fn(|cx| {
                 while !hop.failover.has_begun() {
                     if !hop.drive(cx, clock()) {
-                        return Poll::Pending;
+                        // An attempt that failed is followed by a backoff, which ends before the attempt's time would have.
+                        let moved = hop.failover.poll_timeout() != due;
+                        return if moved { Poll::Ready(()) } else { Poll::Pending };
                     }
                 }
                 Poll::Ready(())

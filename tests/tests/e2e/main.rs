@@ -10,6 +10,7 @@ mod churn;
 mod clients;
 mod examples;
 mod grpc;
+mod hops;
 mod hops_transports;
 mod http;
 mod lifecycle;

@@ -1,0 +1,84 @@
+//! The edge cases of issue 3, a test each.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tidegate_tests::Deadline;
+
+use super::Server;
+use super::fake::{Fake, Manner};
+
+/// A call through a hop whose first endpoint is a faulty one and whose second serves.
+async fn served_by_the_second(first: &Fake) -> Duration {
+    let worker = Server::saying("second").await;
+    let endpoints = [first.url(), worker.url()];
+    let timeout =
+        json!({"connect": "500ms", "first_output": "500ms", "gap": "500ms", "call": "5s"});
+    let front =
+        Server::hop(json!({"endpoints": endpoints, "timeout": timeout, "health": "off"})).await;
+    let began = Deadline::secs(20);
+    let said = front.call(&["one", "two"]).await;
+    let expected = ["second one", "second two"].map(str::to_owned).to_vec();
+    assert_eq!(said, Ok(expected), "{}", front.gateway.logs.text());
+    began.elapsed()
+}
+
+#[tokio::test]
+async fn edge_a_remote_that_answers_garbage_loses_the_call_to_another() {
+    for bytes in [
+        &b"\x00\xffgarbage\r\n\r\n"[..],
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+    ] {
+        served_by_the_second(&Fake::answering(bytes).await).await;
+    }
+    served_by_the_second(&Fake::worker(Manner::Garbage).await).await;
+}
+
+#[tokio::test]
+async fn edge_an_endpoint_that_accepts_and_never_answers_costs_one_connect_timeout() {
+    let took = served_by_the_second(&Fake::answering(b"").await).await;
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[tokio::test]
+async fn edge_an_endpoint_that_opens_and_never_answers_costs_one_wait_for_the_first_output() {
+    let took = served_by_the_second(&Fake::worker(Manner::Mute).await).await;
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[tokio::test]
+async fn edge_success_without_output_is_no_success() {
+    served_by_the_second(&Fake::worker(Manner::Empty).await).await;
+}
+
+#[tokio::test]
+async fn edge_a_partial_failure_in_a_chain_is_mended_where_it_happens() {
+    let (mut one, two) = (Server::saying("one").await, Server::saying("two").await);
+    let middle = json!({"endpoints": [one.url(), two.url()], "health": "off"});
+    let middle = Server::hop(middle).await;
+    let front = json!({"endpoints": [middle.url()], "pipeline": "hop"});
+    let front = Server::hop(front).await;
+    let mut client = front.open().await;
+    client.send("frame", super::utterance(1, "word")).await;
+    assert_eq!(client.until("frame").await["text"]["text"], "one word");
+    one.gateway.kill().await;
+    client.send("frame", super::utterance(2, "word")).await;
+    assert_eq!(client.until("frame").await["text"]["text"], "two word");
+    let left = front
+        .metric("tidegate_hop_failovers_total", &middle.url(), "")
+        .await;
+    assert!(left == 0.0, "the first gateway had nothing to mend");
+}
+
+#[tokio::test]
+async fn edge_a_name_with_several_addresses_is_served_by_the_one_that_listens() {
+    let worker = Server::saying("named").await;
+    let endpoint = format!("http://localhost:{}", worker.gateway.address.port());
+    let front = Server::hop(json!({"endpoints": [endpoint]})).await;
+    assert_eq!(front.call(&["one"]).await, Ok(vec!["named one".to_owned()]));
+    assert_eq!(
+        front.attempts(&endpoint, "ok").await,
+        1.0,
+        "told by the name as configured"
+    );
+}

@@ -1,0 +1,63 @@
+//! FR-013: network, timeout, remote execution and invalid data are told apart, each with its endpoint, attempt and time.
+
+use serde_json::{Value, json};
+
+use super::Server;
+use super::fake::{Fake, Manner, nobody};
+
+/// The problem that a hop to this endpoint ends with, after one attempt.
+async fn problem(endpoint: &str, code: &str) -> Value {
+    let params = json!({
+        "endpoints": [endpoint], "retry": {"attempts": 1}, "health": "off",
+        "timeout": {"connect": "2s", "first_output": "300ms"},
+    });
+    let front = Server::hop(params).await;
+    let problem = front.call(&["one"]).await.expect_err("a problem");
+    let shown = format!("{problem:#}\n{}", front.gateway.logs.text());
+    assert_eq!(problem["code"], code, "{shown}");
+    assert_eq!(problem["endpoint"], endpoint, "{shown}");
+    assert_eq!(problem["hop"], "far", "{shown}");
+    assert_eq!(problem["fault"], "worker", "{shown}");
+    assert_eq!(problem["attempt"], 1, "{shown}");
+    let elapsed = problem["elapsed"].as_f64();
+    assert!(
+        elapsed.is_some_and(|seconds| (0.0..10.0).contains(&seconds)),
+        "{shown}"
+    );
+    problem
+}
+
+#[tokio::test]
+async fn fr_013_a_failure_of_the_worker_says_so_in_the_workers_words() {
+    let fails = Fake::worker(Manner::Fails).await;
+    let problem = problem(&fails.url(), "remote_execution").await;
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    assert!(
+        detail.contains("the model ran out of memory"),
+        "{problem:#}"
+    );
+}
+
+#[tokio::test]
+async fn fr_013_data_that_the_protocol_does_not_allow_says_so() {
+    let garbage = Fake::worker(Manner::Garbage).await;
+    let problem = problem(&garbage.url(), "invalid_remote_data").await;
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    assert!(
+        detail.contains("nowhere"),
+        "it names what came: {problem:#}"
+    );
+}
+
+#[tokio::test]
+async fn fr_013_where_several_failed_each_is_named_with_its_own_error() {
+    let (dead, garbage) = (nobody().await, Fake::worker(Manner::Garbage).await);
+    let params = json!({"endpoints": [dead, garbage.url()], "retry": {"attempts": 2, "backoff": "10ms"}, "health": "off"});
+    let front = Server::hop(params).await;
+    let problem = front.call(&["one"]).await.expect_err("a problem");
+    assert_eq!(problem["code"], "all_endpoints_failed", "{problem:#}");
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    for words in [dead.as_str(), "refused", &garbage.url(), "nowhere"] {
+        assert!(detail.contains(words), "no {words}: {problem:#}");
+    }
+}
