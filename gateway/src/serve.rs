@@ -36,8 +36,10 @@ const STREAMS: u32 = 1000;
 const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How often histogram samples are folded into buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// Changes of one save arrive as several events; they become one reload.
+/// Changes of one save arrive as several events; they become one reload once nothing has changed for this long.
 const SETTLE: Duration = Duration::from_millis(200);
+/// Times that a change puts the reload off; a folder that is written to for ever is read now and then all the same.
+const SETTLE_MAX: u32 = 25;
 /// How long connections get after the last session.
 const LAST_RESPONSES: Duration = Duration::from_secs(2);
 
@@ -47,7 +49,7 @@ const LAST_RESPONSES: Duration = Duration::from_secs(2);
 pub(crate) enum ServeError {
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("address {address} cannot be listened on")]
+    #[error("address {address} cannot be listened on{}", taken(source, "--listen"))]
     Listen {
         address: SocketAddr,
         source: io::Error,
@@ -128,10 +130,7 @@ impl Server {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = hangup.recv() => reload(&gateway),
-                () = changed.notified() => {
-                    tokio::time::sleep(SETTLE).await;
-                    reload(&gateway);
-                }
+                () = settled(&changed) => reload(&gateway),
             }
         }
         drop(watcher);
@@ -183,6 +182,29 @@ fn background(gateway: &Arc<Gateway>) -> Vec<tokio::task::JoinHandle<()>> {
         tasks.push(gateway.tasks.spawn(async move { media.run().await }));
     }
     tasks
+}
+
+/// Waits for a change and until it is over. Cancel safe: what is cut off begins anew with the next change.
+async fn settled(changed: &Notify) {
+    changed.notified().await;
+    for _ in 0..SETTLE_MAX {
+        if tokio::time::timeout(SETTLE, changed.notified()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What to do about an address that another program has.
+pub(crate) fn taken(source: &io::Error, flag: &str) -> String {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(": another program has its port: stop it, or give another with {flag} (port 0: any that is free)")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!(": this machine does not have it: give one of its own with {flag}")
+        }
+        _ => String::new(),
+    }
 }
 
 fn reload(gateway: &Gateway) {

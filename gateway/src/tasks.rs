@@ -48,6 +48,20 @@ impl Tasks {
         })
     }
 
+    /// Computes on a thread of the runtime's pool; counted like a task until it is done.
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+    pub(crate) fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.inner.running.fetch_add(1, Ordering::AcqRel);
+        let running = Running(Arc::clone(&self.inner));
+        tokio::task::spawn_blocking(move || {
+            let _running = running;
+            work()
+        })
+    }
+
     /// How many tasks run.
     pub(crate) fn running(&self) -> usize {
         self.inner.running.load(Ordering::Acquire)
@@ -62,5 +76,24 @@ impl Tasks {
             }
             notified.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_on_a_thread_is_counted_until_it_is_done_or_has_panicked() {
+        let tasks = Tasks::default();
+        let (begin, begun) = std::sync::mpsc::channel::<()>();
+        let work = tasks.compute(move || begun.recv().is_ok());
+        assert_eq!(tasks.running(), 1);
+        begin.send(()).expect("it waits");
+        assert!(work.await.expect("it is done"));
+        let broken = tasks.compute(|| assert_eq!(1, 2, "a defect of the node"));
+        assert!(broken.await.is_err());
+        tasks.idle().await;
+        assert_eq!(tasks.running(), 0);
     }
 }

@@ -115,8 +115,14 @@ fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, WireMessageError> {
 fn located<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> WireMessageError {
     let mut reader = serde_json::Deserializer::from_str(text);
     match serde_path_to_error::deserialize::<_, T>(&mut reader) {
-        Err(found) if found.path().iter().next().is_some() => {
-            WireMessageError::malformed("JSON", format_args!("{}: {}", found.path(), found.inner()))
+        Err(found) => {
+            // Where a text just stops there is no field to name: the library writes a question mark.
+            let path = found.path().to_string();
+            let path = path.trim_end_matches('?').trim_end_matches('.');
+            if path.is_empty() {
+                return WireMessageError::malformed("JSON", error);
+            }
+            WireMessageError::malformed("JSON", format_args!("{path}: {}", found.inner()))
         }
         _ => WireMessageError::malformed("JSON", error),
     }

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tidegate_nodes::Registry;
 use tidegate_nodes::compile::{Grants, Pipeline};
-use tidegate_nodes::manifest::{Diagnostics, schema};
+use tidegate_nodes::manifest::{Diagnostic, Severity, schema};
 
 use super::{Failure, source};
 
@@ -40,7 +40,7 @@ struct Checked {
     file: String,
     /// The pipeline's name, if it compiles.
     name: Option<String>,
-    findings: Diagnostics,
+    findings: Vec<Diagnostic>,
 }
 
 impl Check {
@@ -51,11 +51,12 @@ impl Check {
             super::print_json(&schema(&registry));
             return Ok(ExitCode::SUCCESS);
         }
-        let sources: Result<Vec<_>, _> = self.manifests.iter().map(|m| source::read(m)).collect();
-        let checked: Vec<_> = sources
-            .map_err(Failure::usage)?
-            .iter()
-            .map(|source| check(source, &registry))
+        let all = self.manifests.iter();
+        let checked: Vec<_> = all
+            .map(|manifest| match source::read(manifest) {
+                Ok(source) => check(&source, &registry),
+                Err(error) => unreadable(manifest, &error),
+            })
             .collect();
         if self.json {
             let manifests: Vec<_> = checked.iter().map(Checked::to_json).collect();
@@ -81,7 +82,30 @@ fn check(source: &source::Source, registry: &Registry) -> Checked {
     Checked {
         file: source.name.clone(),
         name,
-        findings,
+        findings: findings.iter().cloned().collect(),
+    }
+}
+
+/// A file that cannot be read is a finding like another: it hides none of the other files'.
+fn unreadable(manifest: &str, error: &source::SourceError) -> Checked {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    let mend = if std::path::Path::new(manifest).is_dir() {
+        format!("name its files, such as {}/*.yaml", manifest.trim_end_matches('/'))
+    } else {
+        String::new()
+    };
+    Checked {
+        file: manifest.to_owned(),
+        name: None,
+        findings: vec![Diagnostic {
+            file: manifest.to_owned(),
+            line: 1,
+            column: 1,
+            severity: Severity::Error,
+            rule: "unreadable",
+            message: format!("{error}{}", cause.unwrap_or_default()),
+            mend,
+        }],
     }
 }
 
@@ -132,6 +156,19 @@ mod tests {
         let text = text(&[checked]);
         assert!(text.contains("m.yaml:6:"), "{text}");
         assert!(text.contains("m.yaml:8:"), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_hides_no_other() {
+        let folder = env!("CARGO_MANIFEST_DIR");
+        let error = source::read(folder).expect_err("a folder");
+        let checked = [unreadable(folder, &error), of("version: tidegate/v1\nname: 1\n")];
+        let text = text(&checked);
+        assert!(text.contains("1:1: unreadable: ") && text.contains("/*.yaml"), "{text}");
+        assert!(text.contains("m.yaml:2:"), "{text}");
+        let json = checked[0].to_json();
+        assert_eq!(json["findings"][0]["rule"], "unreadable", "{json}");
+        assert_eq!(json["ok"], false);
     }
 
     #[test]

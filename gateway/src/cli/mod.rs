@@ -52,7 +52,7 @@ pub fn main() -> ExitCode {
         Command::Bench(bench) => bench.run(),
     };
     result.unwrap_or_else(|failure| {
-        report(failure.error.as_ref());
+        say(&told(failure.error.as_ref()));
         ExitCode::from(failure.code)
     })
 }
@@ -82,14 +82,25 @@ impl Failure {
     }
 }
 
-/// The error with what caused it, on standard error.
-fn report(error: &dyn std::error::Error) {
-    eprintln!("tidegate: {error}");
+/// The error with what caused it.
+fn told(error: &dyn std::error::Error) -> String {
+    let mut text = format!("tidegate: {error}\n");
     let mut source = error.source();
     while let Some(cause) = source {
-        eprintln!("  because: {cause}");
+        let why = cause.to_string();
+        // Some errors say their cause themselves.
+        if !text.contains(&why) {
+            text.push_str(&format!("  because: {why}\n"));
+        }
         source = cause.source();
     }
+    text
+}
+
+/// Says something to people. Standard error that is closed is no failure of ours.
+pub(crate) fn say(text: &str) {
+    use std::io::Write as _;
+    drop(std::io::stderr().lock().write_all(text.as_bytes()));
 }
 
 /// Writes a result as JSON that people can read too.
@@ -109,6 +120,34 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Said {
+        text: &'static str,
+        source: Option<Box<Said>>,
+    }
+
+    #[test]
+    fn a_cause_is_told_unless_the_error_has_said_it_already() {
+        let root = Said {
+            text: "address in use",
+            source: None,
+        };
+        let media = Said {
+            text: "media cannot be bound: address in use",
+            source: Some(Box::new(root)),
+        };
+        let top = Said {
+            text: "no start",
+            source: Some(Box::new(media)),
+        };
+        let text = told(&top);
+        assert_eq!(
+            text,
+            "tidegate: no start\n  because: media cannot be bound: address in use\n"
+        );
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -34,10 +34,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "DIR")]
     pipelines: Option<PathBuf>,
     /// Where HTTP, WebSocket and gRPC are served [default: 127.0.0.1:8080].
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = crate::config::address)]
     listen: Option<SocketAddr>,
     /// Where all WebRTC media is received [default: 127.0.0.1:0].
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = crate::config::address)]
     media: Option<SocketAddr>,
     /// Serve a non-loopback address without TLS and authentication.
     #[arg(long)]
@@ -102,8 +102,10 @@ fn variables() -> impl Iterator<Item = (String, String)> {
 
 /// Logs go to standard error, so that standard output has results alone.
 fn log(log: &Log) -> Result<(), Box<dyn std::error::Error>> {
-    let filter = EnvFilter::try_new(&log.filter)?;
+    let filter = EnvFilter::try_new(directives(&log.filter))?;
     let builder = tracing_subscriber::fmt()
+        // Else it panics where standard error is closed.
+        .log_internal_errors(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     match log.format {
@@ -112,5 +114,61 @@ fn log(log: &Log) -> Result<(), Box<dyn std::error::Error>> {
             .try_init()
             .map_err(|error| error as _),
         LogFormat::Json => builder.json().try_init().map_err(|error| error as _),
+    }
+}
+
+/// What is logged: what the operator says, after what is silent unless they name it. A file that a client sent and that is none is
+/// the client's error, which it is told; the library that read it calls it an error of its own.
+fn directives(filter: &str) -> String {
+    format!("symphonia=off,{filter}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::EnvFilter;
+
+    use super::directives;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("one thread").extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(filter: &str) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::try_new(directives(filter)).expect("a filter"))
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::error!(target: "symphonia_core::probe", "of the library");
+            tracing::info!("of ours");
+        });
+        let bytes = lines.0.lock().expect("one thread").clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn what_the_file_library_says_is_silent_unless_it_is_asked_for() {
+        let text = logged("info");
+        assert!(
+            text.contains("of ours") && !text.contains("of the library"),
+            "{text}"
+        );
+        let text = logged("info,symphonia=error");
+        assert!(text.contains("of the library"), "{text}");
     }
 }

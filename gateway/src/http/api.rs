@@ -130,6 +130,11 @@ impl SessionRow {
         let state = match snapshot {
             Snapshot { ending: true, .. } => "ended",
             Snapshot { draining: true, .. } => "draining",
+            Snapshot {
+                clients: 0,
+                joined: true,
+                ..
+            } => "vacant",
             Snapshot { clients: 0, .. } => "opening",
             _ => "running",
         };

@@ -1,7 +1,7 @@
 //! `POST /v1/pipelines/{name}/execute` and `POST /v1/execute`: a whole pipeline run in one request.
 //!
-//! The body is JSON (`{inputs: {port: [frame]}, parameters}`), or a media file for a pipeline with one audio input. The answer is JSON,
-//! or with `Accept: application/x-ndjson` the native messages as they come, one a line.
+//! The body is JSON (`{inputs: {port: [frame]}, parameters}`), or a media file for a pipeline with one audio input, whose parameters
+//! come as `?parameters=`. Whatever names a port that there is not is refused before anything runs. The answer is JSON, or with `Accept: application/x-ndjson` the native messages as they come, one a line.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use tidegate_media::{AudioFormat, Frame, Kind, Payload};
 use tidegate_nodes::stream::AudioPattern;
@@ -33,31 +34,47 @@ use crate::session::ports::PortFacts;
 
 const NDJSON: &str = "application/x-ndjson";
 
+/// `?parameters=JSON`. Anything else is refused: a misspelt name would run with defaults and look right.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExecuteQuery {
+    /// Values of the pipeline's parameters, as a JSON object; a media file has no other place for them.
+    #[serde(default)]
+    parameters: Option<String>,
+}
+
 /// Runs the path's pipeline.
 pub(crate) async fn execute(
     State(gateway): Shared,
     Path(name): Path<String>,
+    Query(query): Query<ExecuteQuery>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, HttpError> {
-    run(&gateway, Some(name), &headers, body).await
+    run(&gateway, Some(name), &query, &headers, body).await
 }
 
 /// Runs what the body names or holds.
 pub(crate) async fn execute_any(
     State(gateway): Shared,
+    Query(query): Query<ExecuteQuery>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, HttpError> {
-    run(&gateway, None, &headers, body).await
+    run(&gateway, None, &query, &headers, body).await
 }
 
 async fn run(
     gateway: &Arc<Gateway>,
     name: Option<String>,
+    query: &ExecuteQuery,
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, HttpError> {
+    if let Some(name) = &name {
+        // Before the body: what it is matters to nobody where there is nothing to run.
+        gateway.pipelines.get(name)?;
+    }
     let body = body.map_err(|rejection| unread(gateway, &rejection))?;
     let text = |name| {
         headers
@@ -70,7 +87,7 @@ async fn run(
         .next()
         .unwrap_or_default()
         .trim();
-    let job = if kind == "application/json" || kind.is_empty() {
+    let mut job = if kind == "application/json" || kind.is_empty() {
         let text = std::str::from_utf8(&body)
             .map_err(|_| Error::new(Code::BadRequest, "the body is not UTF-8 text"))?;
         if !text.trim_start().starts_with('{') {
@@ -93,6 +110,7 @@ async fn run(
             format!("content type '{kind}': send application/json or a media file as audio/*");
         return Err(Error::new(Code::UnsupportedMedia, text).into());
     };
+    job.add_parameters(super::ws::parameters(query.parameters.as_deref())?)?;
     answer(gateway, job, text(header::ACCEPT).contains(NDJSON)).await
 }
 
@@ -124,6 +142,8 @@ pub(crate) struct Job {
     source: Wanted,
     parameters: Map<String, Value>,
     frames: Box<dyn Source>,
+    /// Inputs that it has frames for.
+    named: Vec<String>,
     formats: BTreeMap<String, StreamFormat>,
     wanted: Vec<(PortName, StreamSpec)>,
     hop_count: u32,
@@ -133,6 +153,8 @@ pub(crate) struct Job {
 impl Job {
     /// A run of frames that are all there.
     pub(crate) fn new(execute: Execute) -> Self {
+        let named = execute.inputs.iter();
+        let named = named.map(|(name, _)| name.as_str().to_owned()).collect();
         let mut formats = BTreeMap::new();
         let mut frames = Vec::new();
         // Ports take turns, so that none waits for the whole of another.
@@ -159,6 +181,7 @@ impl Job {
             source: execute.source,
             parameters: execute.parameters,
             frames: Box::new(frames.into_iter()),
+            named,
             formats,
             wanted: execute.outputs,
             hop_count: execute.hop_count,
@@ -184,12 +207,29 @@ impl Job {
         Ok(Self {
             source: Wanted::Pipeline(name),
             parameters: Map::new(),
+            named: vec![input.name.clone()],
             formats: BTreeMap::from([(input.name.clone(), feed.format)]),
             frames: Box::new(Feeds::new(vec![feed], Vec::new())),
             wanted: Vec::new(),
             hop_count: 0,
             deadline: None,
         })
+    }
+
+    /// With the parameters of the query.
+    ///
+    /// # Errors
+    /// The body has some too.
+    fn add_parameters(&mut self, more: Map<String, Value>) -> Result<(), Error> {
+        if more.is_empty() {
+            return Ok(());
+        }
+        if !self.parameters.is_empty() {
+            let text = "parameters are in the query and in the body: say them in one place";
+            return Err(Error::new(Code::BadRequest, text));
+        }
+        self.parameters = more;
+        Ok(())
     }
 
     /// Opens the session that runs it.
@@ -214,7 +254,8 @@ impl Job {
                 kind => Accepts::Kind(kind),
             })
         });
-        let link = MemoryLink::new(Transport::Http, self.frames, feeds, listens, events);
+        let link = MemoryLink::new(Transport::Http, self.frames, feeds, listens, events)
+            .feeding(self.named);
         let request = Request {
             source: self.source,
             parameters: self.parameters,

@@ -8,6 +8,8 @@ pub(crate) mod guard;
 pub(crate) mod openapi;
 pub(crate) mod page;
 mod rejections;
+#[cfg(test)]
+mod tests;
 pub(crate) mod whip;
 pub(crate) mod ws;
 
@@ -94,11 +96,11 @@ async fn ready(State(gateway): Shared) -> Response {
     if gateway.sessions.ready() {
         return "ready\n".into_response();
     }
-    let (taken, limit) = gateway.sessions.occupancy();
-    let text = if taken >= limit {
-        "full\n"
-    } else {
+    // First: a gateway that drains is not worth coming back to, however full it is.
+    let text = if gateway.sessions.draining() {
         "draining\n"
+    } else {
+        "full\n"
     };
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }

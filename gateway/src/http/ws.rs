@@ -3,7 +3,6 @@
 //! The first message must be `open`, within the configured time. Nothing is allocated for a session before it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
@@ -19,7 +18,9 @@ use super::Shared;
 use crate::errors::{HttpError, mapping};
 use crate::gateway::Gateway;
 use crate::links::native::Native;
-use crate::links::websocket::{Subprotocol, WebSocketLink, over_limit};
+use crate::links::websocket::{
+    GOODBYE, GOODBYE_BYTES, Subprotocol, WebSocketLink, over_limit, size,
+};
 use crate::links::wire::wire_error;
 use crate::place::Place;
 use crate::session::open::Request;
@@ -33,7 +34,7 @@ pub(crate) struct JoinQuery {
     /// Ports that the client takes, separated by commas.
     #[serde(default, rename = "as")]
     pub(crate) as_ports: Option<String>,
-    /// Values of the pipeline's parameters, as a JSON object; WHIP has no other place for them.
+    /// Values of the pipeline's parameters, as a JSON object; WHIP has no other place for them, what `open` says goes before.
     #[serde(default)]
     parameters: Option<String>,
     /// A manifest's text, on a path that names no pipeline; WHIP only, as all that follows: elsewhere `open` says it.
@@ -59,13 +60,7 @@ impl JoinQuery {
     /// # Errors
     /// They are not a JSON object.
     pub(crate) fn parameters(&self) -> Result<serde_json::Map<String, serde_json::Value>, Error> {
-        let Some(text) = self.parameters.as_deref() else {
-            return Ok(serde_json::Map::new());
-        };
-        serde_json::from_str(text).map_err(|error| {
-            let text = format!("?parameters= is not a JSON object: {error}");
-            Error::new(Code::BadRequest, text)
-        })
+        parameters(self.parameters.as_deref())
     }
 
     /// Protocol features that the client understands.
@@ -110,6 +105,22 @@ impl JoinQuery {
             })
             .collect()
     }
+}
+
+/// The pipeline's parameters as a query has them.
+///
+/// # Errors
+/// They are not a JSON object.
+pub(super) fn parameters(
+    text: Option<&str>,
+) -> Result<serde_json::Map<String, serde_json::Value>, Error> {
+    let Some(text) = text else {
+        return Ok(serde_json::Map::new());
+    };
+    serde_json::from_str(text).map_err(|error| {
+        let text = format!("?parameters= is not a JSON object: {error}");
+        Error::new(Code::BadRequest, text)
+    })
 }
 
 /// Upgrades and hands the socket to a task that opens the session of the path's pipeline.
@@ -236,6 +247,9 @@ fn settle(mut open: Open, name: Option<String>, query: &JoinQuery) -> Result<Ope
     if open.session.is_none() {
         open.session.clone_from(&query.session);
     }
+    if open.parameters.is_empty() {
+        open.parameters = query.parameters()?;
+    }
     if open.as_ports.is_empty() {
         open.as_ports = query.ports()?;
     }
@@ -262,9 +276,12 @@ async fn first_message(socket: &mut WebSocket) -> Result<Message, Error> {
     }
 }
 
-/// Says why, and closes. Bounded: a client that does not read is left.
+/// Says why, closes, and reads on until the client has said goodbye: input that is left unread would take the last word back.
+/// Bounded: a client that does not read, or does not stop, is left.
 async fn refuse(gateway: &Gateway, mut socket: WebSocket, subprotocol: Subprotocol, error: Error) {
     let code = mapping(error.code).close;
+    // Nothing can be read past a message over the limit; the client still gets its time to read.
+    let deaf = error.code == Code::TooLarge;
     let reason: String = error.code.as_str().to_owned();
     let message = ServerMessage::Error(Box::new(wire_error(error)));
     let last_words = async {
@@ -279,6 +296,20 @@ async fn refuse(gateway: &Gateway, mut socket: WebSocket, subprotocol: Subprotoc
             reason: reason.into(),
         };
         drop(socket.send(Message::Close(Some(frame))).await);
+        if deaf {
+            return std::future::pending().await;
+        }
+        let mut left = GOODBYE_BYTES;
+        while let Some(next) = socket.recv().await {
+            match next {
+                Ok(Message::Close(_)) => return,
+                Ok(message) => match left.checked_sub(size(&message)) {
+                    Some(less) => left = less,
+                    None => return,
+                },
+                Err(_) => return,
+            }
+        }
     };
-    drop(tokio::time::timeout(Duration::from_secs(2), last_words).await);
+    drop(tokio::time::timeout(GOODBYE, last_words).await);
 }

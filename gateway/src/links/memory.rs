@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tidegate_media::{Frame, Timestamp};
 use tidegate_nodes::graph::Mode;
-use tidegate_nodes::{Accepts, Error, StreamFormat};
+use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
 use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 
@@ -69,6 +69,8 @@ pub(crate) struct MemoryLink {
     feeds: Feeds,
     listens: Listens,
     wanted: Vec<String>,
+    /// Inputs that the source has frames for.
+    named: Vec<String>,
     measured: bool,
     inputs: Vec<(usize, String)>,
     outputs: Vec<(usize, String)>,
@@ -95,6 +97,7 @@ impl MemoryLink {
             feeds,
             listens,
             wanted: Vec::new(),
+            named: Vec::new(),
             measured: false,
             inputs: Vec::new(),
             outputs: Vec::new(),
@@ -109,6 +112,12 @@ impl MemoryLink {
     /// With these ports, instead of whatever is free.
     pub(crate) fn with_ports(mut self, ports: Vec<String>) -> Self {
         self.wanted = ports;
+        self
+    }
+
+    /// With a source that has frames for these inputs: a session without one of them is refused.
+    pub(crate) fn feeding(mut self, named: Vec<String>) -> Self {
+        self.named = named;
         self
     }
 
@@ -132,6 +141,19 @@ impl MemoryLink {
 impl Wishes for MemoryLink {
     fn wanted_ports(&self) -> &[String] {
         &self.wanted
+    }
+
+    fn fits(&self, inputs: &[&str]) -> Result<(), Error> {
+        match self.named.iter().find(|n| !inputs.contains(&n.as_str())) {
+            None => Ok(()),
+            Some(name) => {
+                let text = format!(
+                    "frames for '{name}', which is no input that this client feeds: those are [{}]",
+                    inputs.join(", ")
+                );
+                Err(Error::new(Code::BadRequest, text))
+            }
+        }
     }
 
     fn features(&self) -> Features {

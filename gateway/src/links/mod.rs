@@ -7,6 +7,7 @@ pub(crate) mod grpc;
 pub(crate) mod memory;
 pub(crate) mod native;
 pub(crate) mod outbox;
+mod subprotocol;
 pub(crate) mod webrtc;
 pub(crate) mod websocket;
 pub(crate) mod wire;

@@ -1,92 +1,66 @@
 //! The native WebSocket as a link, in both subprotocols. The socket is read and written in the session's own task.
 //!
 //! Text and binary messages are bounded by the socket's own limits, set where it is upgraded. Reading stops when the session has no
-//! room, which TCP carries to the client.
+//! room, which TCP carries to the client; its silence counts for nothing then. After the last word what it still sends is read and
+//! thrown away for a little while: a socket that is dropped with unread input takes that last word back.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use bytes::Bytes;
-use futures_core::Stream as _;
-use futures_util::Sink as _;
+use futures_core::Stream;
+use futures_util::Sink;
 use tidegate_media::{Audio, Frame, MediaTime, Payload, Timestamp};
 use tidegate_nodes::{Code, Error};
-use tidegate_proto::message::{PortFormats, ServerMessage};
-use tidegate_proto::{json, protobuf};
+use tidegate_proto::message::PortFormats;
+use tokio_tungstenite::tungstenite;
 
 use super::native::Native;
-use super::wire::malformed;
+pub(crate) use super::subprotocol::Subprotocol;
 use crate::place::Place;
 use crate::session::link::{Link, LinkEvent, LinkMessage, Transport, Wishes};
 
 /// Frames written and not yet taken by the socket.
 const WINDOW: u32 = 16;
 /// Silence after which a ping is sent; a client that answers none for as long again is gone.
-const PING: std::time::Duration = std::time::Duration::from_secs(15);
-
-/// How messages are written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Subprotocol {
-    /// `tidegate.v1.json`.
-    Json,
-    /// `tidegate.v1.proto`.
-    Proto,
-}
-
-impl Subprotocol {
-    /// The token of `Sec-WebSocket-Protocol`.
-    pub(crate) const fn token(self) -> &'static str {
-        match self {
-            Self::Json => "tidegate.v1.json",
-            Self::Proto => "tidegate.v1.proto",
-        }
-    }
-
-    /// A client's message.
-    pub(crate) fn decode(
-        self,
-        message: Message,
-        now: Timestamp,
-        formats: &PortFormats,
-    ) -> Result<tidegate_proto::message::ClientMessage, Error> {
-        let decoded = match (self, &message) {
-            (Self::Json, Message::Text(text)) => json::decode_client(text.as_str(), now, formats),
-            (Self::Proto, Message::Binary(bytes)) => {
-                protobuf::decode_client_bytes(bytes.clone(), now, formats)
-            }
-            (Self::Json, _) => {
-                let text = "binary message without raw audio: name its input in open.raw";
-                return Err(Error::new(Code::BadRequest, text));
-            }
-            (Self::Proto, _) => {
-                let text = "text message under tidegate.v1.proto: send binary protobuf messages";
-                return Err(Error::new(Code::BadRequest, text));
-            }
-        };
-        decoded.map_err(|error| malformed(&error))
-    }
-
-    /// A server's message.
-    pub(crate) fn encode(self, message: ServerMessage, now: Timestamp) -> Message {
-        match self {
-            Self::Json => Message::Text(json::encode_server(&message, now).into()),
-            Self::Proto => Message::Binary(protobuf::encode_server_bytes(message, now)),
-        }
-    }
-}
+const PING: Duration = Duration::from_secs(15);
+/// How long a client that has been told the end gets to take it and say its own goodbye.
+pub(crate) const GOODBYE: Duration = Duration::from_secs(2);
+/// What such a client may still send; more, and it is left as it is.
+pub(crate) const GOODBYE_BYTES: usize = 16 << 20;
+/// Messages thrown away in one call, so that other sessions get their turn.
+const DISCARDS: usize = 64;
 
 /// What the library says of a message over its limit, as our error.
 pub(crate) fn over_limit(error: &axum::Error) -> Option<Error> {
-    let text = error.to_string();
-    (text.contains("too long") || text.contains("too big"))
-        .then(|| Error::new(Code::TooLarge, format!("message over the limit: {text}")))
+    use tungstenite::error::{CapacityError, Error as Said};
+    let source = std::error::Error::source(error)?;
+    match source.downcast_ref::<Said>()? {
+        Said::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+            let text = format!("message of {size} bytes or more: the limit is {max_size} bytes");
+            Some(Error::new(Code::TooLarge, text))
+        }
+        _ => None,
+    }
+}
+
+/// A socket that carries WebSocket messages; tests have their own.
+pub(crate) trait Socket:
+    Stream<Item = Result<Message, axum::Error>> + Sink<Message> + Send + Unpin
+{
+}
+
+impl<S> Socket for S where
+    S: Stream<Item = Result<Message, axum::Error>> + Sink<Message> + Send + Unpin
+{
 }
 
 /// A WebSocket client.
-pub(crate) struct WebSocketLink {
+pub(crate) struct WebSocketLink<S: Socket = WebSocket> {
     /// There until the link is dropped.
-    socket: Option<WebSocket>,
+    socket: Option<S>,
     subprotocol: Subprotocol,
     native: Native,
     formats: PortFormats,
@@ -95,15 +69,28 @@ pub(crate) struct WebSocketLink {
     raw_samples: u64,
     unflushed: bool,
     gone: bool,
+    /// When it was last heard, or was last not listened to.
     heard: Timestamp,
     pinged: bool,
+    /// Set with the last word.
+    goodbye: Option<Goodbye>,
+    /// Reading is of no use any more: a message over the limit is in the way.
+    deaf: bool,
     /// Where the socket goes if no session takes the client, so that it can be told why.
-    refused: Option<tokio::sync::oneshot::Sender<WebSocket>>,
+    refused: Option<tokio::sync::oneshot::Sender<S>>,
     /// Its connection counts for as long as it lives.
     _place: Option<Place>,
 }
 
-impl Drop for WebSocketLink {
+/// What a client that has been told the end may still do.
+struct Goodbye {
+    /// When it is left, whatever it does.
+    until: Timestamp,
+    /// Bytes that are still thrown away.
+    bytes: usize,
+}
+
+impl<S: Socket> Drop for WebSocketLink<S> {
     fn drop(&mut self) {
         if let (Some(refused), Some(socket)) = (self.refused.take(), self.socket.take()) {
             // Nobody waits for it: then the client is gone or the gateway is.
@@ -112,14 +99,14 @@ impl Drop for WebSocketLink {
     }
 }
 
-impl WebSocketLink {
+impl<S: Socket> WebSocketLink<S> {
     /// A client whose `open` has been read at `now`.
     pub(crate) fn new(
-        socket: WebSocket,
+        socket: S,
         subprotocol: Subprotocol,
         native: Native,
         now: Timestamp,
-        refused: tokio::sync::oneshot::Sender<WebSocket>,
+        refused: tokio::sync::oneshot::Sender<S>,
         place: Option<Place>,
     ) -> Self {
         Self {
@@ -135,6 +122,8 @@ impl WebSocketLink {
             gone: false,
             heard: now,
             pinged: false,
+            goodbye: None,
+            deaf: false,
         }
     }
 
@@ -179,96 +168,57 @@ impl WebSocketLink {
     fn fail(&mut self, error: &axum::Error) -> LinkEvent {
         if let Some(error) = over_limit(error) {
             // Still there: it is told why before it is left.
+            self.deaf = true;
             return LinkEvent::Failed(error);
         }
         self.gone = true;
         LinkEvent::Closed
     }
-}
 
-impl Link for WebSocketLink {
-    fn transport(&self) -> Transport {
-        Transport::Websocket
-    }
-
-    fn wishes(&self) -> &dyn Wishes {
-        &self.native
-    }
-
-    fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp, read: bool) -> Poll<LinkEvent> {
-        if self.gone {
-            return Poll::Ready(LinkEvent::Closed);
-        }
-        let silence = now.saturating_since(self.heard);
-        if silence >= 2 * PING && self.pinged {
+    /// After the last word: throws away what still comes. Ready once the client has said goodbye, is gone, or has had its time.
+    fn poll_goodbye(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<()> {
+        let (Some(goodbye), Some(socket)) = (&mut self.goodbye, &mut self.socket) else {
+            return Poll::Ready(());
+        };
+        if goodbye.until <= now {
             self.gone = true;
-            return Poll::Ready(LinkEvent::Closed);
+            return Poll::Ready(());
         }
-        if silence >= PING && !self.pinged {
-            self.pinged = true;
-            self.outgoing.push_back(Message::Ping(Bytes::new()));
-        }
-        if !read {
+        if self.deaf {
             return Poll::Pending;
         }
-        loop {
-            let Some(socket) = &mut self.socket else {
-                return Poll::Ready(LinkEvent::Closed);
-            };
-            match Pin::new(socket).poll_next(cx) {
+        for _ in 0..DISCARDS {
+            match Pin::new(&mut *socket).poll_next(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => {
+                Poll::Ready(Some(Ok(Message::Close(_))) | None) => {
                     self.gone = true;
-                    return Poll::Ready(LinkEvent::Closed);
+                    return Poll::Ready(());
                 }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(self.fail(&error)),
                 Poll::Ready(Some(Ok(message))) => {
-                    self.heard = now;
-                    self.pinged = false;
-                    if let Some(event) = self.message(now, message) {
-                        return Poll::Ready(event);
-                    }
+                    let left = goodbye.bytes.checked_sub(size(&message));
+                    self.gone = left.is_none();
+                    let Some(left) = left else {
+                        return Poll::Ready(());
+                    };
+                    goodbye.bytes = left;
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    self.deaf = over_limit(&error).is_some();
+                    self.gone = !self.deaf;
+                    return if self.gone {
+                        Poll::Ready(())
+                    } else {
+                        Poll::Pending
+                    };
                 }
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    fn send(&mut self, now: Timestamp, message: LinkMessage) {
-        let ended = matches!(message, LinkMessage::Ended { .. });
-        if matches!(message, LinkMessage::Opened(_)) {
-            self.refused = None;
-        }
-        let code = match &message {
-            LinkMessage::Ended { reason } => crate::errors::close_code(reason),
-            _ => close_code::NORMAL,
-        };
-        match message {
-            LinkMessage::Frame { output, frame }
-                if self.subprotocol == Subprotocol::Json && self.native.is_raw_output(output) =>
-            {
-                if let Payload::Audio(audio) = frame.payload {
-                    self.outgoing.push_back(Message::Binary(audio.data));
-                }
-            }
-            message => {
-                if let Some(message) = self.native.encode(message) {
-                    self.outgoing
-                        .push_back(self.subprotocol.encode(message, now));
-                }
-            }
-        }
-        if ended {
-            let reason = axum::extract::ws::Utf8Bytes::from_static("");
-            self.outgoing
-                .push_back(Message::Close(Some(CloseFrame { code, reason })));
-        }
-    }
-
-    fn window(&self) -> u32 {
-        WINDOW.saturating_sub(u32::try_from(self.outgoing.len()).unwrap_or(u32::MAX))
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>, _now: Timestamp) -> Poll<()> {
+    /// Moves what waits into the socket and on.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(socket) = &mut self.socket else {
             return Poll::Ready(());
         };
@@ -300,9 +250,124 @@ impl Link for WebSocketLink {
         }
         Poll::Ready(())
     }
+}
+
+/// Bytes of a message's content.
+pub(crate) fn size(message: &Message) -> usize {
+    match message {
+        Message::Text(text) => text.len(),
+        Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) => bytes.len(),
+        Message::Close(_) => 0,
+    }
+}
+
+impl<S: Socket> Link for WebSocketLink<S> {
+    fn transport(&self) -> Transport {
+        Transport::Websocket
+    }
+
+    fn wishes(&self) -> &dyn Wishes {
+        &self.native
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp, read: bool) -> Poll<LinkEvent> {
+        if self.gone {
+            return Poll::Ready(LinkEvent::Closed);
+        }
+        if !read {
+            // Whatever it says, a pong too, stays unread: that it is not heard is not its doing.
+            self.heard = now;
+            self.pinged = false;
+            return Poll::Pending;
+        }
+        loop {
+            let Some(socket) = &mut self.socket else {
+                return Poll::Ready(LinkEvent::Closed);
+            };
+            match Pin::new(socket).poll_next(cx) {
+                Poll::Pending => break,
+                Poll::Ready(None) => {
+                    self.gone = true;
+                    return Poll::Ready(LinkEvent::Closed);
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(self.fail(&error)),
+                Poll::Ready(Some(Ok(message))) => {
+                    self.heard = now;
+                    self.pinged = false;
+                    if let Some(event) = self.message(now, message) {
+                        return Poll::Ready(event);
+                    }
+                }
+            }
+        }
+        let silence = now.saturating_since(self.heard);
+        if silence >= 2 * PING && self.pinged {
+            self.gone = true;
+            return Poll::Ready(LinkEvent::Closed);
+        }
+        if silence >= PING && !self.pinged {
+            self.pinged = true;
+            self.outgoing.push_back(Message::Ping(Bytes::new()));
+        }
+        Poll::Pending
+    }
+
+    fn send(&mut self, now: Timestamp, message: LinkMessage) {
+        let ended = matches!(message, LinkMessage::Ended { .. });
+        if matches!(message, LinkMessage::Opened(_)) {
+            self.refused = None;
+        }
+        let code = match &message {
+            LinkMessage::Ended { reason } => crate::errors::close_code(reason),
+            _ => close_code::NORMAL,
+        };
+        match message {
+            LinkMessage::Frame { output, frame }
+                if self.subprotocol == Subprotocol::Json && self.native.is_raw_output(output) =>
+            {
+                if let Payload::Audio(audio) = frame.payload {
+                    self.outgoing.push_back(Message::Binary(audio.data));
+                }
+            }
+            message => {
+                if let Some(message) = self.native.encode(message) {
+                    self.outgoing
+                        .push_back(self.subprotocol.encode(message, now));
+                }
+            }
+        }
+        if ended {
+            let reason = axum::extract::ws::Utf8Bytes::from_static("");
+            self.outgoing
+                .push_back(Message::Close(Some(CloseFrame { code, reason })));
+            self.goodbye = Some(Goodbye {
+                until: now + GOODBYE,
+                bytes: GOODBYE_BYTES,
+            });
+        }
+    }
+
+    fn window(&self) -> u32 {
+        WINDOW.saturating_sub(u32::try_from(self.outgoing.len()).unwrap_or(u32::MAX))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<()> {
+        let written = self.poll_write(cx);
+        if self.goodbye.is_none() || self.gone {
+            return written;
+        }
+        // Read even while it takes nothing: it may take its last word only once it has got rid of its own.
+        self.poll_goodbye(cx, now)
+    }
 
     fn timeout(&self) -> Option<Timestamp> {
+        if let Some(goodbye) = &self.goodbye {
+            return Some(goodbye.until);
+        }
         let patience = if self.pinged { 2 * PING } else { PING };
         (!self.gone).then(|| self.heard + patience)
     }
 }
+
+#[cfg(test)]
+mod tests;

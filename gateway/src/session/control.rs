@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use tidegate_nodes::Error;
 use tidegate_nodes::node::Reception;
+use tidegate_nodes::{Code, Error, Fault};
 use tokio::sync::oneshot;
+use tracing::Level;
 
 use super::figures::HopReport;
 use super::link::{Link, WebrtcStats};
@@ -49,6 +50,20 @@ impl End {
         }
     }
 
+    /// How loud a session's failure is logged: what a client did or its deadline brought is no affair of the operator's, and a drain
+    /// is their own doing.
+    pub(crate) fn severity(error: &Error) -> Level {
+        let expected = matches!(
+            error.code,
+            Code::Draining | Code::SessionExpired | Code::Cancelled
+        );
+        if expected || error.fault == Fault::Client {
+            Level::INFO
+        } else {
+            Level::WARN
+        }
+    }
+
     /// The end as `tidegate_sessions_total` counts it.
     pub(crate) const fn outcome(&self) -> Outcome {
         match self {
@@ -73,6 +88,8 @@ pub(crate) struct Outcome {
 pub(crate) struct Snapshot {
     pub(crate) transports: Vec<&'static str>,
     pub(crate) clients: usize,
+    /// A client has been in it.
+    pub(crate) joined: bool,
     pub(crate) ending: bool,
     pub(crate) draining: bool,
     pub(crate) age: Duration,
@@ -82,4 +99,20 @@ pub(crate) struct Snapshot {
     pub(crate) reception: Option<Reception>,
     /// Inputs, outputs and edges.
     pub(crate) shape: serde_json::Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_an_operator_can_mend_is_a_warning() {
+        let level = |code| End::severity(&Error::new(code, "why"));
+        for code in [Code::Draining, Code::SessionExpired, Code::BadRequest] {
+            assert_eq!(level(code), Level::INFO, "{code}");
+        }
+        for code in [Code::NodeFailed, Code::Network, Code::Internal] {
+            assert_eq!(level(code), Level::WARN, "{code}");
+        }
+    }
 }

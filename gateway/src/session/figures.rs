@@ -122,6 +122,11 @@ impl Figures {
         }
     }
 
+    /// The pipeline as `/metrics` calls it.
+    pub(crate) fn pipeline(&self) -> &str {
+        &self.pipeline
+    }
+
     /// With percentiles over the whole session instead of its last ten seconds: for runs with an end.
     pub(crate) const fn over_the_whole(mut self, whole: bool) -> Self {
         self.whole = whole;

@@ -14,6 +14,7 @@ use tidegate_nodes::{Code, Error, Hold, HopCommand, HopEvent};
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
+use crate::tasks::Tasks;
 
 /// A hop outside the graph.
 pub(crate) trait Hop: Send {
@@ -41,6 +42,7 @@ const OFFLOAD_CREDIT: u32 = 4;
 pub(crate) struct OffloadHop {
     id: String,
     clock: Clock,
+    tasks: Tasks,
     /// At home, or `None` while on the thread.
     node: Option<Box<dyn Node>>,
     running: Option<JoinHandle<Batch>>,
@@ -79,7 +81,7 @@ impl OffloadHop {
         node: Box<dyn Node>,
         joined: Vec<bool>,
         outputs: usize,
-        clock: Clock,
+        (clock, tasks): (Clock, Tasks),
     ) -> Self {
         let generator = !joined.contains(&true);
         let events = (0..joined.len())
@@ -92,6 +94,7 @@ impl OffloadHop {
         Self {
             id,
             clock,
+            tasks,
             node: Some(node),
             running: None,
             commands: VecDeque::new(),
@@ -126,7 +129,7 @@ impl OffloadHop {
             outputs: self.outputs,
             over: false,
         };
-        self.running = Some(tokio::task::spawn_blocking(move || {
+        self.running = Some(self.tasks.compute(move || {
             batch.run(commands, clock, &id);
             batch
         }));
@@ -313,6 +316,10 @@ mod tests {
 
     use super::*;
 
+    fn home(clock: Clock) -> (Clock, Tasks) {
+        (clock, Tasks::default())
+    }
+
     struct Panics;
 
     impl Node for Panics {
@@ -359,7 +366,13 @@ mod tests {
     #[tokio::test]
     async fn a_generator_on_its_thread_begins_by_itself_and_may_end_its_outputs() {
         let clock = Clock::start();
-        let mut hop = OffloadHop::new("beep".to_owned(), Box::new(Twice(0)), Vec::new(), 1, clock);
+        let mut hop = OffloadHop::new(
+            "beep".to_owned(),
+            Box::new(Twice(0)),
+            Vec::new(),
+            1,
+            home(clock),
+        );
         let first = poll_fn(|cx| hop.poll_event(cx, clock.now())).await;
         assert!(matches!(first, HopEvent::Frame { port: 0, .. }));
         let due = hop.timeout().expect("its timer is set");
@@ -375,7 +388,7 @@ mod tests {
     async fn an_input_that_nothing_is_joined_to_is_not_waited_for() {
         let clock = Clock::start();
         let joined = vec![true, false];
-        let mut hop = OffloadHop::new("two".to_owned(), Box::new(Twice(0)), joined, 1, clock);
+        let mut hop = OffloadHop::new("two".to_owned(), Box::new(Twice(0)), joined, 1, home(clock));
         hop.send(clock.now(), HopCommand::End { port: 0 });
         loop {
             match poll_fn(|cx| hop.poll_event(cx, clock.now())).await {
@@ -389,7 +402,13 @@ mod tests {
     #[tokio::test]
     async fn a_node_that_panics_on_its_thread_is_a_failed_hop_and_no_more() {
         let clock = Clock::start();
-        let mut hop = OffloadHop::new("bad".to_owned(), Box::new(Panics), vec![true], 1, clock);
+        let mut hop = OffloadHop::new(
+            "bad".to_owned(),
+            Box::new(Panics),
+            vec![true],
+            1,
+            home(clock),
+        );
         let credit = poll_fn(|cx| hop.poll_event(cx, clock.now())).await;
         assert!(
             matches!(credit, HopEvent::Credit { port: 0, .. }),

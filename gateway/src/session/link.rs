@@ -52,6 +52,14 @@ pub(crate) trait Wishes {
     /// Whether its sender can be told to wait.
     fn mode(&self) -> Mode;
 
+    /// Refuses a session in which it would feed these inputs and no others, where it has frames for others.
+    ///
+    /// # Errors
+    /// The first name that it has frames for and would not feed.
+    fn fits(&self, _inputs: &[&str]) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Which of the protocol's features it uses.
     fn features(&self) -> Features {
         Features::default()

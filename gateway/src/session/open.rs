@@ -152,7 +152,13 @@ impl Gateway {
                 plan.edges.iter().any(|edge| edge.to == to)
             });
             let (id, outputs) = (hop.id.clone(), hop.outputs.len());
-            let hop = OffloadHop::new(id, node, joined.collect(), outputs, self.clock);
+            let hop = OffloadHop::new(
+                id,
+                node,
+                joined.collect(),
+                outputs,
+                (self.clock, self.tasks.clone()),
+            );
             hops.push((index, Box::new(hop)));
         }
         self.open_remotes(&plan, &prepared, &mut hops).await?;
@@ -218,6 +224,11 @@ fn binding(
 ) -> Result<Binding, Error> {
     let outline = prepared.pipeline.outline();
     let placement = ports_of(outline).place(link)?;
+    let fed = placement.inputs.iter();
+    let fed: Vec<_> = fed
+        .map(|&(input, _)| outline.inputs[input].name.as_str())
+        .collect();
+    link.wishes().fits(&fed)?;
     let mut inputs = vec![None; outline.inputs.len()];
     for (input, format) in placement.inputs {
         inputs[input] = Some(format);

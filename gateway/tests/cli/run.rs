@@ -175,3 +175,40 @@ fn wrong_usage_says_what_would_be_right() {
     let untouched = std::fs::read(&input).expect("still there");
     assert_eq!(untouched, wav());
 }
+
+#[test]
+fn a_port_that_there_is_not_is_wrong_usage_and_writes_nothing() {
+    let input = file("nope", "in.wav", &wav());
+    let output = place("nope", "x.wav");
+    let out = format!("nope={output}");
+    let said = tidegate(&["run", "echo", "--in", &input, "--out", &out]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(
+        said.err.contains("no output 'nope'") && said.err.contains("speaker"),
+        "{said:?}"
+    );
+    assert!(!std::path::Path::new(&out).exists(), "{said:?}");
+    let said = tidegate(&["run", "echo", "--in", &format!("nope={input}")]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.err.contains("no input 'nope'"), "{said:?}");
+}
+
+#[test]
+fn a_closed_standard_error_is_no_crash() {
+    let manifest = file("closed", "bad.yaml", b"version: tidegate/v1\nname: [\n");
+    let folder = std::path::Path::new(&manifest)
+        .parent()
+        .expect("a folder")
+        .to_string_lossy()
+        .into_owned();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--pipelines", &folder])
+        .env_clear()
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    drop(child.stderr.take());
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(1), "manifest errors, and no panic");
+}

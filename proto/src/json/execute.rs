@@ -17,7 +17,9 @@ use crate::message::{Execute, PortFormats, Source};
 use crate::name::PortName;
 use crate::validate;
 
+// Refuses names that it does not know: a whole run with a misspelt `inputs` would succeed with nothing.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Body<'a> {
     #[serde(borrow, default)]
     inputs: Ports<'a>,

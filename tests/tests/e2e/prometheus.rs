@@ -6,6 +6,10 @@ use serde_json::json;
 use tidegate_tests::fixtures::{cached, recording};
 use tidegate_tests::http::send;
 use tidegate_tests::{Deadline, Gateway, Peer};
+use tokio::net::UdpSocket;
+
+use crate::clients::webrtc::{self, Rtc};
+use crate::remote::front;
 
 /// Sends a recording through a pipeline with a node, so that there are figures.
 async fn speak(gateway: &Gateway) {
@@ -80,4 +84,57 @@ async fn prometheus_scrapes_and_answers_for_the_p99_of_a_hop() {
     let metrics = gateway.metrics().await;
     let p99 = p99.unwrap_or_else(|| panic!("no p99:\n{metrics}\n{}", server.logs.text()));
     assert!(p99 < 0.1, "the p99 of a gain is {p99} s");
+}
+
+/// Metrics that stand for what no ordinary run has: they come with their first event.
+const RARE: [&str; 2] = [
+    "tidegate_frames_dropped_total",
+    "tidegate_hop_dropped_frames_total",
+];
+
+#[tokio::test]
+async fn every_metric_that_is_documented_appears_in_a_run() {
+    let worker = Gateway::start(&[]).await;
+    let (gateway, _folder) = front(&worker).await;
+    let address = gateway.address.to_string();
+    let peer = Peer::python("ws_client.py").args([&address, "proto", "--pipeline", "relay"]);
+    let peer = peer.args(["--wav".as_ref(), recording("jfk.wav").as_os_str()]);
+    let report = peer.report(Deadline::secs(60)).await;
+    assert_eq!(report["same"], true, "{report:#}\n{}", gateway.logs.text());
+    let refused = webrtc::post(&gateway, "none", "v=0").await;
+    assert!(refused.status >= 400, "{}", refused.text());
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    let sent = socket.send_to(&[0xff; 40], gateway.media).await;
+    sent.expect("sent");
+    let unknown = gateway.post_json(
+        "/v1/pipelines/relay/execute",
+        &json!({"parameters": {"no": 1}}),
+    );
+    assert!(unknown.await.status >= 400);
+    let mut talker = Rtc::open(&gateway, "clean-voice").await;
+    talker.echo().await;
+
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
+    let page = std::fs::read_to_string(page).expect("docs/metrics.md is there");
+    let rows = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `tidegate_")?.split('`').next());
+    let names: Vec<_> = rows.map(|name| format!("tidegate_{name}")).collect();
+    assert!(names.len() > 20, "{names:?}");
+    // Round trips wait for RTCP, which comes every few seconds.
+    let by = Deadline::secs(20);
+    loop {
+        talker.echo().await;
+        let metrics = gateway.metrics().await;
+        let there = |name: &str| metrics.contains(&format!("# TYPE {name} "));
+        let names = names.iter().map(String::as_str);
+        let missing: Vec<_> = names
+            .filter(|name| !RARE.contains(name) && !there(name))
+            .collect();
+        if missing.is_empty() {
+            break;
+        }
+        assert!(!by.left().is_zero(), "no {missing:?} in\n{metrics}");
+    }
+    talker.leave(&gateway).await;
 }

@@ -8,7 +8,7 @@ use tidegate_tests::{Deadline, Gateway, Ws, fixtures};
 const PCM: &str = "pcm_s16/16000/1";
 
 /// A gateway with the pipeline `relay`, whose only node is `echo` of `worker`.
-async fn front(worker: &Gateway) -> (Gateway, tempfile::TempDir) {
+pub(crate) async fn front(worker: &Gateway) -> (Gateway, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder for the manifest");
     let manifest = json!({
         "version": "tidegate/v1",

@@ -30,6 +30,8 @@ pub(super) enum InputError {
     TooLarge { path: String },
     #[error("--in '{path}': say for which input, as --in PORT={path}: those are {inputs}")]
     Ambiguous { path: String, inputs: String },
+    #[error("--in: no input '{name}'; known are {inputs}")]
+    Unknown { name: String, inputs: String },
     #[error("input '{port}' is fed twice: one --in each")]
     Twice { port: String },
     #[error(
@@ -85,7 +87,10 @@ fn open_one(
     about: &Description,
     paths: &mut Vec<PathBuf>,
 ) -> Result<Vec<Feed>, InputError> {
-    let (port, path) = split(argument, &about.inputs);
+    let (port, path) = split(argument, &about.inputs).map_err(|name| InputError::Unknown {
+        name: name.to_owned(),
+        inputs: names(&about.inputs),
+    })?;
     let extension = extension(path);
     if port.is_none() && matches!(extension.as_deref(), Some("ndjson" | "jsonl")) {
         return messages(path);
@@ -114,17 +119,24 @@ fn open_one(
     Ok(vec![feed])
 }
 
-/// `PORT=FILE` where PORT is an input; else the whole is a path, which may have `=` in it.
+/// `PORT=FILE` where PORT is one of these; else the whole is a path, which may have `=` in it.
+///
+/// # Errors
+/// The name of a port that there is not: what stands before `=` could be one, and no file has the whole as its name.
 pub(super) fn split<'a, 'b>(
     argument: &'a str,
     ports: &'b [PortDescription],
-) -> (Option<&'b PortDescription>, &'a str) {
-    if let Some((name, path)) = argument.split_once('=')
-        && let Some(port) = ports.iter().find(|port| port.name == name)
-    {
-        return (Some(port), path);
+) -> Result<(Option<&'b PortDescription>, &'a str), &'a str> {
+    let Some((name, path)) = argument.split_once('=') else {
+        return Ok((None, argument));
+    };
+    if let Some(port) = ports.iter().find(|port| port.name == name) {
+        return Ok((Some(port), path));
     }
-    (None, argument)
+    if PortName::new(name).is_ok() && !Path::new(argument).exists() {
+        return Err(name);
+    }
+    Ok((None, argument))
 }
 
 /// The only input, or the only one for sound.

@@ -118,7 +118,7 @@ impl Run {
         bar.finish_and_clear();
         let done = done?;
         if !self.quiet {
-            eprint!("{}", report::text(&done.hops, &done.outputs, done.took));
+            super::say(&report::text(&done.hops, &done.outputs, done.took));
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -157,6 +157,7 @@ fn connect(
         .iter()
         .map(|feed| (feed.port.clone(), feed.format))
         .collect();
+    let fed_names = feeds.iter().map(|feed| feed.port.clone()).collect();
     let fed = |name: &String| formats.iter().any(|(port, _)| port == name);
     let names = || about.inputs.iter().map(|input| input.name.clone());
     let without = names().filter(|name| !fed(name)).collect();
@@ -194,7 +195,8 @@ fn connect(
         }),
         events,
     );
-    (link.with_ports(ports).measured(), receiver)
+    let link = link.with_ports(ports).feeding(fed_names);
+    (link.measured(), receiver)
 }
 
 /// Writes what comes until the session's end.

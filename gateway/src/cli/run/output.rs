@@ -42,6 +42,8 @@ pub(super) enum OutputError {
         port: String,
         kind: Kind,
     },
+    #[error("--out: no output '{name}'; known are {outputs}")]
+    Unknown { name: String, outputs: String },
     #[error("--out: {0} is named twice")]
     Twice(String),
     #[error("--out '{0}' is an input of this run: it would be overwritten while it is read")]
@@ -110,7 +112,11 @@ impl Outputs {
     }
 
     fn assign(&mut self, argument: &str, about: &Description) -> Result<(), OutputError> {
-        let (port, path) = split(argument, &about.outputs);
+        let (port, path) =
+            split(argument, &about.outputs).map_err(|name| OutputError::Unknown {
+                name: name.to_owned(),
+                outputs: names(&about.outputs),
+            })?;
         let container = match extension(path).as_deref() {
             Some("wav" | "wave") => Container::Wav,
             Some("ogg" | "opus" | "oga") => Container::Opus,

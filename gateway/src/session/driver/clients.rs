@@ -147,6 +147,7 @@ impl Driver {
 
     /// Frees a client's ports; its link stays until it has taken its last messages.
     fn detach(&mut self, now: Timestamp, key: usize) {
+        self.report_webrtc();
         let Some(slot) = self.slots.get_mut(key) else {
             return;
         };
@@ -229,6 +230,7 @@ impl Driver {
         Snapshot {
             transports,
             clients: self.slots.len(),
+            joined: self.joined,
             ending: self.end.is_some(),
             draining: self.drain_until.is_some(),
             age: now.saturating_since(self.opened_at),

@@ -177,8 +177,9 @@ impl Driver {
 
     /// Brings `tidegate_webrtc_*` up to date.
     pub(super) fn report_webrtc(&mut self) {
+        self.report_reception();
         let metrics = &self.parts.metrics;
-        let pipeline = || vec![label("pipeline", self.parts.plan.pipeline.clone())];
+        let pipeline = || vec![label("pipeline", self.parts.figures.pipeline().to_owned())];
         for (_, slot) in &mut self.slots {
             let Some(stats) = slot.link.webrtc_stats() else {
                 continue;
@@ -199,5 +200,30 @@ impl Driver {
                 histogram.record(seconds(round_trip));
             }
         }
+    }
+
+    /// What the jitter buffers have done since the last time.
+    fn report_reception(&mut self) {
+        let Some(now) = self.reception() else {
+            return;
+        };
+        let old = std::mem::replace(&mut self.reported, now);
+        let metrics = &self.parts.metrics;
+        let pipeline = || vec![label("pipeline", self.parts.figures.pipeline().to_owned())];
+        let counters = [
+            (
+                "tidegate_webrtc_packets_late_total",
+                now.late.saturating_sub(old.late),
+            ),
+            (
+                "tidegate_webrtc_concealed_samples_total",
+                now.concealed_samples.saturating_sub(old.concealed_samples),
+            ),
+        ];
+        for (name, more) in counters {
+            metrics.counter(name, pipeline()).increment(more);
+        }
+        let held = metrics.histogram("tidegate_webrtc_jitter_buffer_seconds", pipeline());
+        held.record(seconds(now.delay));
     }
 }

@@ -177,6 +177,7 @@ impl Driver {
             hop.endpoint().map(str::to_owned)
         });
         self.vacant_since = None;
+        self.joined = true;
     }
 }
 

@@ -19,9 +19,11 @@ use std::time::Duration;
 use slab::Slab;
 use tidegate_media::Timestamp;
 use tidegate_nodes::graph::{EgressId, Graph, Input};
+use tidegate_nodes::node::Reception;
 use tidegate_nodes::{Code, Error, Plan};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
+use tracing::Level;
 
 use super::control::{Control, End, Outcome};
 use super::figures::Figures;
@@ -86,6 +88,10 @@ pub(crate) struct Driver {
     last_activity: Timestamp,
     /// Since when a shared session has had no client.
     vacant_since: Option<Timestamp>,
+    /// A client has been in it.
+    joined: bool,
+    /// What of the jitter buffers' figures has reached the counters.
+    reported: Reception,
     drain_until: Option<Timestamp>,
     flush_at: Option<Timestamp>,
     end: Option<(End, Timestamp)>,
@@ -105,6 +111,8 @@ impl Driver {
             opened_at: now,
             last_activity: now,
             vacant_since: Some(now),
+            joined: false,
+            reported: Reception::default(),
             drain_until: None,
             flush_at: None,
             end: None,
@@ -125,13 +133,18 @@ impl Driver {
         let outcome = end.outcome();
         // After a panic the graph may not be whole: only reading its totals is tried.
         let closed = catch_unwind(AssertUnwindSafe(|| {
+            self.report_webrtc();
             self.parts.figures.close(&self.parts.graph);
         }));
         if closed.is_err() {
             tracing::error!(session = %self.parts.id, "the session's last figures are lost");
         }
         if let End::Failed(error) = &end {
-            tracing::warn!(session = %self.parts.id, code = %error.code, %error, "session failed");
+            let (session, code) = (&self.parts.id, error.code);
+            match End::severity(error) {
+                Level::WARN => tracing::warn!(%session, %code, %error, "session failed"),
+                _ => tracing::info!(%session, %code, %error, "session ended"),
+            }
         }
         outcome
     }
@@ -320,6 +333,8 @@ impl Slot {
             return;
         }
         self.closing = true;
+        // Its time to take them begins now.
+        self.last_progress = now;
         if let End::Failed(error) = end {
             self.link.send(now, LinkMessage::Error(error.clone()));
         }
