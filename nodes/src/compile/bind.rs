@@ -69,7 +69,7 @@ pub(super) fn plan(
     webrtc::settle(manifest, &mut nodes, report);
     let on = interrupt.as_ref().and_then(|interrupt| interrupt.on);
     resolve::completeness(manifest, &nodes, &edges, on, report);
-    let open = cycles::check(manifest, &nodes, &edges, report);
+    let open = cycles::check(manifest, &nodes, &edges, &names, report);
     let queues = output_queues(manifest, &edges, report);
     if !open {
         return None;

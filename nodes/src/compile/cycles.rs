@@ -1,6 +1,6 @@
 //! Cycles of in-place nodes: a call that would call itself. A cycle through a queue (an offloaded or remote hop) is allowed.
 
-use super::draft::{DraftEdge, DraftNode};
+use super::draft::{Body, DraftEdge, DraftNode, Name, Names};
 use crate::manifest::{Manifest, Report};
 use crate::plan::{Placement, Source, Target};
 
@@ -9,18 +9,35 @@ pub(super) fn check(
     manifest: &Manifest,
     nodes: &[DraftNode],
     edges: &[DraftEdge],
+    names: &Names<'_>,
     report: &mut Report,
 ) -> bool {
+    let broken = |hop: usize| matches!(nodes[hop].body, Body::Broken);
+    // Of a broken node of an unknown type nothing is known, not even this.
     let in_place = |hop: usize| {
-        nodes
-            .get(hop)
-            .is_some_and(|node| node.placement == Placement::InPlace)
+        let node = &nodes[hop];
+        node.placement == Placement::InPlace && (node.likely.is_some() || !broken(hop))
     };
     let mut next: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     for edge in edges {
         if let (Source::Hop { hop: from, .. }, Target::Hop { hop: to, .. }) = (edge.from, edge.to)
             && in_place(from)
             && in_place(to)
+        {
+            next[from].push(to);
+        }
+    }
+    // Edges of broken nodes have no ports; from where to where they lead is known all the same.
+    let node = |name: &str| match names.get(name) {
+        Some(Name::Node(node)) => Some(*node),
+        _ => None,
+    };
+    for edge in &manifest.edges {
+        if let (Some(from), Some(to)) = (node(&edge.from.node), node(&edge.to.node))
+            && (broken(from) || broken(to))
+            && in_place(from)
+            && in_place(to)
+            && !next[from].contains(&to)
         {
             next[from].push(to);
         }
@@ -39,11 +56,11 @@ pub(super) fn check(
         let mut shown: Vec<&str> = cycle.iter().map(name).collect();
         shown.extend(cycle.first().map(name));
         let last = cycle.last().copied();
-        let closing = edges.iter().find(|edge| {
-            matches!((edge.from, edge.to), (Source::Hop { hop: from, .. }, Target::Hop { hop: to, .. })
-                if Some(from) == last && Some(to) == cycle.first().copied())
+        let first = cycle.first().copied();
+        let closing = manifest.edges.iter().find(|edge| {
+            node(&edge.from.node) == last && node(&edge.to.node) == first && last.is_some()
         });
-        let at = closing.map_or(manifest.at, |edge| manifest.edges[edge.decl].from.at);
+        let at = closing.map_or(manifest.at, |edge| edge.from.at);
         report.error(
             at,
             "cycle",

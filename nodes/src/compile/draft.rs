@@ -77,6 +77,8 @@ pub(super) struct DraftNode {
     pub(super) params: Arc<Value>,
     pub(super) ports: Ports,
     pub(super) placement: Placement,
+    /// Of a broken node whose type is known: the ports that it has whatever its parameters are.
+    pub(super) likely: Option<Ports>,
 }
 
 /// What does a node's work.
@@ -173,6 +175,7 @@ fn broken(resolved: Resolved) -> DraftNode {
         params: Arc::new(resolved.value),
         ports: Ports::default(),
         placement: Placement::InPlace,
+        likely: None,
     }
 }
 
@@ -188,15 +191,55 @@ fn local(
             body: Body::Local(Arc::clone(node_type)),
             params: Arc::new(resolved.value),
             ports,
+            likely: None,
         },
-        Err(error) => {
+        Err(first) => {
+            let (errors, mended) = all_errors(node_type.as_ref(), &resolved.value, first);
             // A sample value proves nothing; the real one is checked when a session is opened.
-            if !resolved.open {
-                report_error(decl, node_type.name(), &error, report);
+            for error in errors.iter().filter(|_| !resolved.open) {
+                report_error(decl, node_type.name(), error, report);
             }
-            broken(resolved)
+            let plain = node_type.ports(&Value::Object(serde_json::Map::new())).ok();
+            DraftNode {
+                placement: node_type.placement(),
+                likely: mended.filter(|ports| plain.is_none_or(|plain| plain == *ports)),
+                ..broken(resolved)
+            }
         }
     }
+}
+
+/// What a type says of parameters, one after the other: each that does not do is taken out before it is asked again, so that none
+/// hides the next. Also the ports for what is left, if it does.
+fn all_errors(
+    node_type: &dyn NodeType,
+    params: &Value,
+    first: ParamError,
+) -> (Vec<ParamError>, Option<Ports>) {
+    let mut left = params.as_object().cloned().unwrap_or_default();
+    let mut errors = vec![first];
+    loop {
+        let last = errors.last().map(|error| error.path.as_str());
+        let key = last.and_then(|path| path.split(['.', '[']).next());
+        // An error that names no parameter cannot be got out of the way.
+        if key.and_then(|key| left.remove(key)).is_none() {
+            return (errors, None);
+        }
+        match node_type.ports(&Value::Object(left.clone())) {
+            Ok(ports) => return (errors, Some(ports)),
+            // One that is missing only because it was taken out.
+            Err(error) if error.path.is_empty() && is_missing(&error, params) => {
+                return (errors, None);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+}
+
+fn is_missing(error: &ParamError, params: &Value) -> bool {
+    let name = error.message.strip_prefix("missing field `");
+    let name = name.and_then(|rest| rest.split('`').next());
+    name.is_some_and(|name| params.get(name).is_some())
 }
 
 fn remote(
@@ -240,6 +283,7 @@ fn remote(
         params: Arc::new(resolved.value),
         ports,
         placement: Placement::Remote,
+        likely: None,
     }
 }
 

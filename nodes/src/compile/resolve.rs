@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use super::draft::{Body, DraftEdge, DraftNode, Name, Names};
 use crate::manifest::diagnostic::nearest;
-use crate::manifest::{EndDecl, Manifest, Report};
+use crate::manifest::{EndDecl, Located, Manifest, Report};
 use crate::plan::{Source, Target};
-use crate::registry::Port;
+use crate::registry::{Port, Ports};
 
 /// Resolves ends against names and ports.
 pub(super) struct Resolver<'a> {
@@ -241,6 +241,9 @@ pub(super) fn completeness(
     }
     for (index, (decl, node)) in manifest.nodes.iter().zip(nodes).enumerate() {
         if matches!(node.body, Body::Broken) {
+            if let Some(likely) = &node.likely {
+                missing_edges_by_name(manifest, &decl.id, likely, report);
+            }
             continue;
         }
         let mut complete = true;
@@ -251,12 +254,7 @@ pub(super) fn completeness(
             };
             if port.required && !edges.iter().any(|edge| edge.to == target) {
                 complete = false;
-                report.error(
-                    decl.id.at,
-                    "missing-edge",
-                    format!("nothing is joined to '{}.{}'", decl.id.value, port.name),
-                    format!("add an edge such as '… -> {}.{}'", decl.id.value, port.name),
-                );
+                missing_edge(&decl.id, port, report);
             }
         }
         let is_source = |source: Source| matches!(source, Source::Hop { hop, .. } if hop == index);
@@ -271,7 +269,34 @@ pub(super) fn completeness(
     }
 }
 
-fn unused(name: &crate::manifest::Located<String>, what: &str, how: &str, report: &mut Report) {
+fn missing_edge(id: &Located<String>, port: &Port, report: &mut Report) {
+    report.error(
+        id.at,
+        "missing-edge",
+        format!("nothing is joined to '{}.{}'", id.value, port.name),
+        format!("add an edge such as '… -> {}.{}'", id.value, port.name),
+    );
+}
+
+/// The same for a node that could not be made, whose edges therefore lead to no port: an edge that names none may mean any.
+fn missing_edges_by_name(
+    manifest: &Manifest,
+    id: &Located<String>,
+    ports: &Ports,
+    report: &mut Report,
+) {
+    let to = || {
+        let ends = manifest.edges.iter().map(|edge| &edge.to);
+        ends.filter(|end| end.node == id.value)
+    };
+    for port in ports.inputs.iter().filter(|port| port.required) {
+        if !to().any(|end| end.port.as_ref().is_none_or(|name| *name == port.name)) {
+            missing_edge(id, port, report);
+        }
+    }
+}
+
+fn unused(name: &Located<String>, what: &str, how: &str, report: &mut Report) {
     report.warn(
         name.at,
         "unused",
