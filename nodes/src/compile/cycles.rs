@@ -16,7 +16,7 @@ pub(super) fn check(
     // Of a broken node of an unknown type nothing is known, not even this.
     let in_place = |hop: usize| {
         let node = &nodes[hop];
-        node.placement == Placement::InPlace && (node.likely.is_some() || !broken(hop))
+        node.placement == Placement::InPlace && node.known
     };
     let mut next: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     for edge in edges {

@@ -77,7 +77,9 @@ pub(super) struct DraftNode {
     pub(super) params: Arc<Value>,
     pub(super) ports: Ports,
     pub(super) placement: Placement,
-    /// Of a broken node whose type is known: the ports that it has whatever its parameters are.
+    /// Its type is known, even where it could not be made.
+    pub(super) known: bool,
+    /// Of a broken node: the ports that it has whatever its parameters are, as far as they are known.
     pub(super) likely: Option<Ports>,
 }
 
@@ -175,6 +177,7 @@ fn broken(resolved: Resolved) -> DraftNode {
         params: Arc::new(resolved.value),
         ports: Ports::default(),
         placement: Placement::InPlace,
+        known: false,
         likely: None,
     }
 }
@@ -191,6 +194,7 @@ fn local(
             body: Body::Local(Arc::clone(node_type)),
             params: Arc::new(resolved.value),
             ports,
+            known: true,
             likely: None,
         },
         Err(first) => {
@@ -202,6 +206,7 @@ fn local(
             let plain = node_type.ports(&Value::Object(serde_json::Map::new())).ok();
             DraftNode {
                 placement: node_type.placement(),
+                known: true,
                 likely: mended.filter(|ports| plain.is_none_or(|plain| plain == *ports)),
                 ..broken(resolved)
             }
@@ -227,8 +232,8 @@ fn all_errors(
         }
         match node_type.ports(&Value::Object(left.clone())) {
             Ok(ports) => return (errors, Some(ports)),
-            // One that is missing only because it was taken out.
-            Err(error) if error.path.is_empty() && is_missing(&error, params) => {
+            // What is said of the whole may be so only because something was taken out.
+            Err(error) if error.path.is_empty() && !lacks_another(&error, params) => {
                 return (errors, None);
             }
             Err(error) => errors.push(error),
@@ -236,10 +241,11 @@ fn all_errors(
     }
 }
 
-fn is_missing(error: &ParamError, params: &Value) -> bool {
+/// Whether a parameter is missing that was not there from the first.
+fn lacks_another(error: &ParamError, params: &Value) -> bool {
     let name = error.message.strip_prefix("missing field `");
     let name = name.and_then(|rest| rest.split('`').next());
-    name.is_some_and(|name| params.get(name).is_some())
+    name.is_some_and(|name| params.get(name).is_none())
 }
 
 fn remote(
@@ -283,6 +289,7 @@ fn remote(
         params: Arc::new(resolved.value),
         ports,
         placement: Placement::Remote,
+        known: true,
         likely: None,
     }
 }

@@ -54,7 +54,14 @@ fn told(text: &str, node_type: &str) -> (String, String) {
         );
     }
     if !expected.is_empty() {
-        return (what.to_owned(), format!("{expected} is expected"));
+        let expected = plain(expected);
+        // "invalid type: string \"fast\"": the value alone is what people look for.
+        let value = what
+            .strip_prefix("invalid type: ")
+            .or(what.strip_prefix("invalid value: "));
+        let value = value.and_then(|value| Some(value.split_once(' ')?.1.trim_matches('`')));
+        let message = value.map_or(what.to_owned(), |value| format!("{value} does not do"));
+        return (message, format!("{expected} is expected"));
     }
     match text.rsplit_once(": ") {
         Some((message, mend)) => (message.to_owned(), mend.to_owned()),
@@ -63,6 +70,19 @@ fn told(text: &str, node_type: &str) -> (String, String) {
             text.to_owned(),
             format!("'tidegate nodes {node_type}' lists the parameters"),
         ),
+    }
+}
+
+/// What is expected, without the words of the language that this is written in.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        other if other == "a map" || other.starts_with("struct ") => "a mapping",
+        other => other,
     }
 }
 
