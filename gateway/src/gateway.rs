@@ -43,7 +43,10 @@ pub(crate) struct WebrtcParts {
 pub(crate) enum StartError {
     #[error(transparent)]
     Pipelines(#[from] crate::pipelines::LoadError),
-    #[error("media address {address} cannot be bound{}", crate::serve::taken(source, "--media"))]
+    #[error(
+        "media address {address} cannot be bound{}",
+        crate::serve::taken(source, "--media")
+    )]
     Media {
         address: std::net::SocketAddr,
         source: std::io::Error,

@@ -188,7 +188,10 @@ fn background(gateway: &Arc<Gateway>) -> Vec<tokio::task::JoinHandle<()>> {
 async fn settled(changed: &Notify) {
     changed.notified().await;
     for _ in 0..SETTLE_MAX {
-        if tokio::time::timeout(SETTLE, changed.notified()).await.is_err() {
+        if tokio::time::timeout(SETTLE, changed.notified())
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -198,7 +201,9 @@ async fn settled(changed: &Notify) {
 pub(crate) fn taken(source: &io::Error, flag: &str) -> String {
     match source.kind() {
         io::ErrorKind::AddrInUse => {
-            format!(": another program has its port: stop it, or give another with {flag} (port 0: any that is free)")
+            format!(
+                ": another program has its port: stop it, or give another with {flag} (port 0: any that is free)"
+            )
         }
         io::ErrorKind::AddrNotAvailable => {
             format!(": this machine does not have it: give one of its own with {flag}")
@@ -343,4 +348,41 @@ fn acceptor(tls: &Tls) -> Result<TlsAcceptor, ServeError> {
     .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn changes_that_follow_each_other_are_one_reload() {
+        let changed = Notify::new();
+        let reload = async {
+            settled(&changed).await;
+            // What was left over of the save would be a second one.
+            let more = tokio::time::timeout(2 * SETTLE, settled(&changed)).await;
+            assert!(more.is_err(), "a second reload");
+        };
+        let save = async {
+            let mut writes = tokio::time::interval(SETTLE / 4);
+            for _ in 0..6 {
+                writes.tick().await;
+                changed.notify_one();
+            }
+        };
+        tokio::join!(reload, save);
+    }
+
+    #[test]
+    fn an_address_that_is_taken_says_what_to_do() {
+        let error = ServeError::Listen {
+            address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            source: io::ErrorKind::AddrInUse.into(),
+        };
+        let text = error.to_string();
+        assert!(
+            text.contains("127.0.0.1:8080") && text.contains("--listen"),
+            "{text}"
+        );
+    }
 }

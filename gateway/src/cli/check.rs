@@ -90,7 +90,10 @@ fn check(source: &source::Source, registry: &Registry) -> Checked {
 fn unreadable(manifest: &str, error: &source::SourceError) -> Checked {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
     let mend = if std::path::Path::new(manifest).is_dir() {
-        format!("name its files, such as {}/*.yaml", manifest.trim_end_matches('/'))
+        format!(
+            "name its files, such as {}/*.yaml",
+            manifest.trim_end_matches('/')
+        )
     } else {
         String::new()
     };
@@ -162,9 +165,15 @@ mod tests {
     fn a_file_that_cannot_be_read_hides_no_other() {
         let folder = env!("CARGO_MANIFEST_DIR");
         let error = source::read(folder).expect_err("a folder");
-        let checked = [unreadable(folder, &error), of("version: tidegate/v1\nname: 1\n")];
+        let checked = [
+            unreadable(folder, &error),
+            of("version: tidegate/v1\nname: 1\n"),
+        ];
         let text = text(&checked);
-        assert!(text.contains("1:1: unreadable: ") && text.contains("/*.yaml"), "{text}");
+        assert!(
+            text.contains("1:1: unreadable: ") && text.contains("/*.yaml"),
+            "{text}"
+        );
         assert!(text.contains("m.yaml:2:"), "{text}");
         let json = checked[0].to_json();
         assert_eq!(json["findings"][0]["rule"], "unreadable", "{json}");

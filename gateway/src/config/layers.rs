@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::Config;
+use super::wrong::problem;
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,10 +76,28 @@ pub(crate) enum ConfigError {
         origin: Origin,
         known: String,
     },
-    #[error("setting from {origins}: {message}")]
-    Value { origins: String, message: String },
+    #[error("setting '{path}' from {origin}: {message}")]
+    Value {
+        path: String,
+        origin: Origin,
+        message: String,
+    },
     #[error(transparent)]
     Unsafe(#[from] super::UnsafeConfig),
+    /// All of them at once.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<ConfigError>),
+}
+
+impl ConfigError {
+    /// Nothing, one error, or all of them as one.
+    fn all(mut wrong: Vec<Self>) -> Result<(), Self> {
+        match wrong.len() {
+            0 => Ok(()),
+            1 => Err(wrong.remove(0)),
+            _ => Err(Self::Several(wrong)),
+        }
+    }
 }
 
 /// Names of settings whose values are not shown.
@@ -107,9 +126,10 @@ impl Layered {
             origins: BTreeMap::new(),
             strays: Vec::new(),
         };
+        let mut wrong = Vec::new();
         if let Some(path) = file {
             let value = read(path)?;
-            layered.merge("", &value, &Origin::File(path.to_owned()))?;
+            layered.merge("", &value, &Origin::File(path.to_owned()), &mut wrong);
         }
         let known = known_variables(&defaults);
         let variables: Vec<_> = variables.into_iter().collect();
@@ -125,13 +145,37 @@ impl Layered {
         for (path, flag, value) in flags {
             layered.set(path, value, Origin::Flag(flag));
         }
-        layered.config =
-            serde_json::from_value(layered.merged.clone()).map_err(|error| ConfigError::Value {
-                origins: layered.blame(),
+        wrong.extend(layered.wrong(&defaults));
+        match serde_json::from_value::<Config>(layered.merged.clone()) {
+            Ok(config) => layered.config = config,
+            Err(error) if wrong.is_empty() => wrong.push(ConfigError::Value {
+                path: String::new(),
+                origin: Origin::Default,
                 message: error.to_string(),
-            })?;
-        layered.config.validate()?;
-        Ok(layered)
+            }),
+            Err(_) => {}
+        }
+        if wrong.is_empty() {
+            let problems = layered.config.problems();
+            wrong.extend(problems.into_iter().map(ConfigError::Unsafe));
+        }
+        ConfigError::all(wrong).map(|()| layered)
+    }
+
+    /// Every value that does not do.
+    fn wrong(&self, defaults: &Value) -> Vec<ConfigError> {
+        let mut wrong = Vec::new();
+        for (path, origin) in &self.origins {
+            let name = path.rsplit('.').next().unwrap_or(path);
+            let value = at(&self.merged, path).unwrap_or(&Value::Null);
+            let message = problem(defaults.clone(), path, value, SECRETS.contains(&name));
+            wrong.extend(message.map(|message| ConfigError::Value {
+                path: path.clone(),
+                origin: origin.clone(),
+                message,
+            }));
+        }
+        wrong
     }
 
     /// All settings with their origins, secrets hidden; one a line.
@@ -154,10 +198,17 @@ impl Layered {
         lines
     }
 
-    fn merge(&mut self, prefix: &str, value: &Value, origin: &Origin) -> Result<(), ConfigError> {
+    /// Lays a file's values over what there is; names that there are not are `wrong`.
+    fn merge(
+        &mut self,
+        prefix: &str,
+        value: &Value,
+        origin: &Origin,
+        wrong: &mut Vec<ConfigError>,
+    ) {
         let Value::Object(object) = value else {
             self.set(prefix, value.clone(), origin.clone());
-            return Ok(());
+            return;
         };
         for (key, value) in object {
             let path = if prefix.is_empty() {
@@ -169,17 +220,16 @@ impl Layered {
                 None => {
                     let known = at(&self.merged, prefix).and_then(Value::as_object);
                     let known: Vec<_> = known.into_iter().flat_map(Map::keys).cloned().collect();
-                    return Err(ConfigError::Unknown {
+                    wrong.push(ConfigError::Unknown {
                         path,
                         origin: origin.clone(),
                         known: known.join(", "),
                     });
                 }
-                Some(Value::Object(_)) => self.merge(&path, value, origin)?,
+                Some(Value::Object(_)) => self.merge(&path, value, origin, wrong),
                 Some(_) => self.set(&path, value.clone(), origin.clone()),
             }
         }
-        Ok(())
     }
 
     fn set(&mut self, path: &str, value: Value, origin: Origin) {
@@ -188,16 +238,6 @@ impl Layered {
             *place = value;
             self.origins.insert(path.to_owned(), origin);
         }
-    }
-
-    /// Every origin besides the defaults: one of them has the bad value.
-    fn blame(&self) -> String {
-        let lines: Vec<_> = self
-            .origins
-            .iter()
-            .map(|(path, origin)| format!("{path} ({origin})"))
-            .collect();
-        lines.join(", ")
     }
 }
 
@@ -379,10 +419,9 @@ mod tests {
     fn an_unknown_setting_names_its_file_and_the_known_ones() {
         let mut layered = Layered::load(None, Vec::new(), Vec::new()).expect("loads");
         let value = serde_json::json!({"limits": {"session_count": 3}});
-        let error = layered
-            .merge("", &value, &Origin::File("t.yaml".into()))
-            .expect_err("unknown");
-        let text = error.to_string();
+        let mut wrong = Vec::new();
+        layered.merge("", &value, &Origin::File("t.yaml".into()), &mut wrong);
+        let text = ConfigError::all(wrong).expect_err("unknown").to_string();
         assert!(
             text.contains("limits.session_count") && text.contains("sessions"),
             "{text}"
@@ -397,6 +436,31 @@ mod tests {
             error.to_string().contains("$TIDEGATE_LIMITS_SESSIONS"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once_and_in_plain_words() {
+        let variables = [
+            ("TIDEGATE_LIMITS_SESSIONS", "many"),
+            ("TIDEGATE_LISTEN", "localhost:8080"),
+            ("TIDEGATE_MEDIA", "127.0.0.1"),
+            ("TIDEGATE_INSECURE", "perhaps"),
+            ("TIDEGATE_LIMITS_IDLE", "soon"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let error = Layered::load(None, variables, Vec::new()).expect_err("all wrong");
+        let text = error.to_string();
+        for part in [
+            "\"many\" does not do: a whole number from 0 is expected",
+            "write its address, 127.0.0.1:8080",
+            "'127.0.0.1' has no port",
+            "true or false is expected",
+            "$TIDEGATE_LIMITS_IDLE",
+        ] {
+            assert!(text.contains(part), "{part} in:\n{text}");
+        }
+        assert_eq!(text.lines().count(), 5, "{text}");
+        assert!(!text.contains("usize"), "{text}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 pub(crate) mod layers;
 mod units;
+mod wrong;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use units::{Bytes, Span};
+pub(crate) use units::{Bytes, Span, address};
 
 /// All settings.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -207,17 +208,15 @@ impl Config {
         !self.tls.certificate.as_os_str().is_empty()
     }
 
-    /// Checks what no single value shows.
-    ///
-    /// # Errors
-    /// The combination would be unsafe or cannot work.
-    pub(crate) fn validate(&self) -> Result<(), UnsafeConfig> {
+    /// What no single value shows: combinations that would be unsafe or cannot work.
+    pub(crate) fn problems(&self) -> Vec<UnsafeConfig> {
+        let mut problems = Vec::new();
         if self.has_tls() == self.tls.key.as_os_str().is_empty() {
-            return Err(UnsafeConfig::HalfTls);
+            problems.push(UnsafeConfig::HalfTls);
         }
         let guarded = self.has_tls() && !self.auth.token.is_empty();
         if !self.listen.ip().is_loopback() && !guarded && !self.insecure {
-            return Err(UnsafeConfig::Exposed(self.listen));
+            problems.push(UnsafeConfig::Exposed(self.listen));
         }
         let limits = &self.limits;
         let positive = [
@@ -228,10 +227,9 @@ impl Config {
             ("stalled", !limits.stalled.0.is_zero()),
             ("open", !limits.open.0.is_zero()),
         ];
-        match positive.iter().find(|(_, ok)| !ok) {
-            Some((name, _)) => Err(UnsafeConfig::Zero(name)),
-            None => Ok(()),
-        }
+        let zero = positive.iter().filter(|(_, ok)| !ok);
+        problems.extend(zero.map(|(name, _)| UnsafeConfig::Zero(name)));
+        problems
     }
 }
 
@@ -241,7 +239,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_safe() {
-        Config::default().validate().expect("defaults");
+        assert!(Config::default().problems().is_empty());
     }
 
     #[test]
@@ -250,10 +248,10 @@ mod tests {
             listen: "0.0.0.0:8080".parse().expect("address"),
             ..Config::default()
         };
-        assert!(matches!(config.validate(), Err(UnsafeConfig::Exposed(_))));
+        assert!(matches!(config.problems()[..], [UnsafeConfig::Exposed(_)]));
         config.auth.token = "secret".to_owned();
-        assert!(matches!(config.validate(), Err(UnsafeConfig::Exposed(_))));
+        assert!(matches!(config.problems()[..], [UnsafeConfig::Exposed(_)]));
         config.insecure = true;
-        config.validate().expect("said so");
+        assert!(config.problems().is_empty(), "said so");
     }
 }

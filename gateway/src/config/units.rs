@@ -1,10 +1,32 @@
 //! Durations and sizes as people write them: `500ms`, `30s`, `5m`, `1MiB`; plain numbers are seconds and bytes.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// An address with a port.
+///
+/// # Errors
+/// What it is instead, and how to write it.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        let whole = SocketAddr::new(ip, 8080);
+        return Err(format!("'{text}' has no port: write one, as in {whole}"));
+    }
+    let port = text.strip_prefix("localhost:").map(str::parse::<u16>);
+    Err(match port {
+        Some(Ok(port)) => format!("'{text}' is a name: write its address, 127.0.0.1:{port}"),
+        _ => format!(
+            "'{text}' is no address with a port: write one such as 127.0.0.1:8080 or [::1]:8080"
+        ),
+    })
+}
 
 /// A duration; zero often means "none".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -259,7 +259,7 @@ const HISTOGRAMS: &[(&str, &str)] = &[
     ),
     (
         "tidegate_hop_wire_seconds",
-        "What the hop cost besides queue and service.",
+        "What the hop cost besides queue and service: the network, and what frames waited in flight for the worker to read them.",
     ),
     (
         "tidegate_hop_first_output_seconds",

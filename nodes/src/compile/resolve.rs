@@ -228,14 +228,29 @@ pub(super) fn completeness(
     interrupt: Option<Source>,
     report: &mut Report,
 ) {
+    // Edges of nodes that could not be made lead from and to no port, and join what they name all the same.
+    let broken = |end: &EndDecl| {
+        let mut all = manifest.nodes.iter().zip(nodes);
+        all.any(|(decl, node)| decl.id.value == end.node && matches!(node.body, Body::Broken))
+    };
+    let lost = manifest.edges.iter();
+    let lost: Vec<_> = lost
+        .filter(|edge| broken(&edge.from) || broken(&edge.to))
+        .collect();
+    let from = |name: &str| lost.iter().any(|edge| edge.from.node == name);
+    let to = |name: &str| lost.iter().any(|edge| edge.to.node == name);
     for (index, input) in manifest.inputs.iter().enumerate() {
         let used = |source: Source| source == Source::Input(index);
-        if !edges.iter().any(|edge| used(edge.from)) && !interrupt.is_some_and(used) {
+        if !from(&input.name.value)
+            && !edges.iter().any(|edge| used(edge.from))
+            && !interrupt.is_some_and(used)
+        {
             unused(&input.name, "input", "leads nowhere", report);
         }
     }
     for (index, output) in manifest.outputs.iter().enumerate() {
-        if !edges.iter().any(|edge| edge.to == Target::Output(index)) {
+        let fed = |edge: &DraftEdge| edge.to == Target::Output(index);
+        if !to(&output.name.value) && !edges.iter().any(fed) {
             unused(&output.name, "output", "gets nothing", report);
         }
     }
@@ -252,7 +267,11 @@ pub(super) fn completeness(
                 hop: index,
                 port: number,
             };
-            if port.required && !edges.iter().any(|edge| edge.to == target) {
+            let by_name = lost.iter().any(|edge| {
+                let port_fits = edge.to.port.as_ref().is_none_or(|name| *name == port.name);
+                edge.to.node == decl.id.value && port_fits
+            });
+            if port.required && !by_name && !edges.iter().any(|edge| edge.to == target) {
                 complete = false;
                 missing_edge(&decl.id, port, report);
             }
@@ -261,7 +280,8 @@ pub(super) fn completeness(
         let is_target = |target: Target| matches!(target, Target::Hop { hop, .. } if hop == index);
         let leads =
             edges.iter().any(|edge| is_source(edge.from)) || interrupt.is_some_and(is_source);
-        let fed = edges.iter().any(|edge| is_target(edge.to));
+        let fed = edges.iter().any(|edge| is_target(edge.to)) || to(&decl.id.value);
+        let leads = leads || from(&decl.id.value);
         let silent = !leads && !node.ports.outputs.is_empty();
         if complete && (silent || !(leads || fed)) {
             unused(&decl.id, "node", "leads nowhere", report);
