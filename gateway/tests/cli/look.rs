@@ -91,12 +91,24 @@ fn graph_draws_svg_and_mermaid() {
 }
 
 #[test]
+fn check_finds_the_errors_of_files_beside_one_that_is_not_there() {
+    let bad = crate::support::file("beside", "bad.yaml", BAD.as_bytes());
+    let said = tidegate(&["check", "no-such-file.yaml", &bad]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let unreadable = "no-such-file.yaml:1:1: unreadable: ";
+    assert!(
+        said.out.contains(unreadable) && said.out.contains(":6:19"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn wrong_usage_ends_with_2_and_help_and_version_with_0() {
     let cases: [&[&str]; 4] = [
         &[],
         &["no-such-command"],
         &["check"],
-        &["check", "no-such-file.yaml"],
+        &["graph", "no-such-file.yaml"],
     ];
     for arguments in cases {
         let said = tidegate(arguments);

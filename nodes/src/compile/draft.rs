@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::grants::Grants;
-use super::params::report_error;
+use super::params::{all_errors, report_error};
 use super::remote::{RemoteParams, Tier, Transport};
 use super::values::{Resolved, Scope};
 use crate::manifest::diagnostic::nearest;
@@ -212,40 +212,6 @@ fn local(
             }
         }
     }
-}
-
-/// What a type says of parameters, one after the other: each that does not do is taken out before it is asked again, so that none
-/// hides the next. Also the ports for what is left, if it does.
-fn all_errors(
-    node_type: &dyn NodeType,
-    params: &Value,
-    first: ParamError,
-) -> (Vec<ParamError>, Option<Ports>) {
-    let mut left = params.as_object().cloned().unwrap_or_default();
-    let mut errors = vec![first];
-    loop {
-        let last = errors.last().map(|error| error.path.as_str());
-        let key = last.and_then(|path| path.split(['.', '[']).next());
-        // An error that names no parameter cannot be got out of the way.
-        if key.and_then(|key| left.remove(key)).is_none() {
-            return (errors, None);
-        }
-        match node_type.ports(&Value::Object(left.clone())) {
-            Ok(ports) => return (errors, Some(ports)),
-            // What is said of the whole may be so only because something was taken out.
-            Err(error) if error.path.is_empty() && !lacks_another(&error, params) => {
-                return (errors, None);
-            }
-            Err(error) => errors.push(error),
-        }
-    }
-}
-
-/// Whether a parameter is missing that was not there from the first.
-fn lacks_another(error: &ParamError, params: &Value) -> bool {
-    let name = error.message.strip_prefix("missing field `");
-    let name = name.and_then(|rest| rest.split('`').next());
-    name.is_some_and(|name| params.get(name).is_none())
 }
 
 fn remote(
