@@ -3,6 +3,7 @@
 //! The first message must be `open`, within the configured time. Nothing is allocated for a session before it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
