@@ -200,6 +200,7 @@ fn sensitive(text: &str, key: &str) -> Result<HeaderValue, RemoteError> {
 pub(crate) struct Credential {
     headers: HeaderMap,
     tls: Arc<TlsIdentity>,
+    /// When a token in it ends, as far as it says so.
     expires: Option<Timestamp>,
     margin: Duration,
     /// Files of tokens, and what they held.
@@ -217,11 +218,6 @@ impl Credential {
     /// Whom to trust and what to show.
     pub(crate) const fn tls(&self) -> &Arc<TlsIdentity> {
         &self.tls
-    }
-
-    /// When a token in it ends, as far as it says so.
-    pub(crate) const fn expires(&self) -> Option<Timestamp> {
-        self.expires
     }
 
     /// Whether a stream that was opened with it is to be replaced by one with a newer token: the token's file holds another one, and

@@ -313,6 +313,4 @@ impl Link for CacheLink {
     ) -> Poll<Option<Result<ServerMessage, RemoteError>>> {
         self.mouth.poll()
     }
-
-    fn close(&mut self) {}
 }

@@ -1,6 +1,12 @@
-//! The one place of this crate that reads a wall clock: tokens name the moment of their end by it.
+//! The one place of this crate that reads a clock: the wall clock, by which tokens name the moment of their end, and the runtime's, by which
+//! connections keep their pulse.
 
 use std::time::Duration;
+
+/// Now, as the runtime's timers count.
+pub(crate) fn runtime_now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
 
 /// Time since 1970-01-01 UTC; zero on a machine whose clock stands before that.
 #[expect(

@@ -37,9 +37,6 @@ pub(crate) trait Link: Send {
         now: Timestamp,
     ) -> Poll<Option<Result<ServerMessage, RemoteError>>>;
 
-    /// Nothing more will be sent.
-    fn close(&mut self);
-
     /// When it must be polled again even if nothing comes.
     fn poll_timeout(&self) -> Option<Timestamp> {
         None

@@ -232,8 +232,6 @@ impl Link for LocalLink {
         self.mouth.poll()
     }
 
-    fn close(&mut self) {}
-
     fn poll_timeout(&self) -> Option<Timestamp> {
         self.timer
     }

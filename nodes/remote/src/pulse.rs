@@ -5,7 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
+
+use crate::clock::runtime_now;
 
 /// The pulse of one connection, polled by whoever reads it, after everything that had come was read.
 #[derive(Debug)]
@@ -53,7 +55,7 @@ impl Pulse {
             }
             self.asked = silent;
             let wait = if silent { self.patience } else { self.interval };
-            self.sleep.as_mut().reset(Instant::now() + wait);
+            self.sleep.as_mut().reset(runtime_now() + wait);
             if silent {
                 return Poll::Ready(Beat::Ask);
             }
@@ -64,6 +66,8 @@ impl Pulse {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+
+    use tokio::time::Instant;
 
     use super::*;
 

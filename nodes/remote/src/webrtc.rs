@@ -7,6 +7,7 @@
 //! Absent: trickled candidates and TURN. Gateways and their workers reach each other directly.
 
 mod link;
+mod media;
 mod open;
 pub mod tracks;
 mod wire;

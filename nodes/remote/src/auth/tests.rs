@@ -1,3 +1,5 @@
+//! Values, files that change, and tokens that end.
+
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -124,7 +126,7 @@ fn a_token_that_says_when_it_ends_is_replaced_shortly_before() {
     write(&path, &jwt(unix + 3_600));
     let (files, auth) = (Files::default(), of_file(&path));
     let mut first = auth.read(&files, at(0)).expect("a token");
-    let expires = first.expires().expect("it says so");
+    let expires = first.expires.expect("it says so");
     assert!(
         (at(3_598_000)..=at(3_600_000)).contains(&expires),
         "{expires:?}"

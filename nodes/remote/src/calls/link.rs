@@ -226,14 +226,6 @@ impl<C: Caller> Link for CallLink<C> {
         }
     }
 
-    fn close(&mut self) {
-        self.over = true;
-        self.queue.clear();
-        if std::mem::take(&mut self.calling) {
-            self.caller.cancel();
-        }
-    }
-
     fn credential(&mut self) -> Option<&mut Credential> {
         Some(&mut self.credential)
     }

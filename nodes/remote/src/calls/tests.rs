@@ -1,3 +1,5 @@
+//! Calls by a caller that has a script.
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 

@@ -65,10 +65,6 @@ impl Link for GrpcLink {
         }
     }
 
-    fn close(&mut self) {
-        self.outbox.close();
-    }
-
     fn credential(&mut self) -> Option<&mut Credential> {
         Some(&mut self.credential)
     }

@@ -12,6 +12,7 @@ use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, Sleep};
 
+use crate::clock::runtime_now;
 use crate::error::RemoteError;
 
 /// Largest datagram that is taken: above every link's MTU that media is sent over.
@@ -34,7 +35,7 @@ impl Wire {
         Self {
             peer,
             socket,
-            sleep: Box::pin(tokio::time::sleep_until(Instant::now())),
+            sleep: Box::pin(tokio::time::sleep_until(runtime_now())),
             held: None,
             buffer: Box::new([0; DATAGRAM]),
         }
@@ -42,7 +43,7 @@ impl Wire {
 
     /// What the peer takes for now.
     pub(super) fn now() -> std::time::Instant {
-        Instant::now().into_std()
+        runtime_now().into_std()
     }
 
     /// Ties the socket to the worker's address: from then on the kernel tells when nothing listens there any more.

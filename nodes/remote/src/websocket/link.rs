@@ -188,15 +188,19 @@ impl Link for WebSocketLink {
         Poll::Ready(message)
     }
 
-    fn close(&mut self) {
-        self.outbox.close();
-        // Nobody may poll any more: what the kernel takes now is what the worker gets, before the socket is closed.
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        self.over |= self.write(&mut cx).is_err();
-    }
-
     fn credential(&mut self) -> Option<&mut Credential> {
         Some(&mut self.credential)
+    }
+}
+
+impl Drop for WebSocketLink {
+    fn drop(&mut self) {
+        self.outbox.close();
+        if !self.over {
+            // What the kernel takes now is what the worker gets, before the socket is closed; it sees that, too.
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            drop(self.write(&mut cx));
+        }
     }
 }
 
