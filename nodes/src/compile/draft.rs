@@ -348,23 +348,10 @@ fn remote_ports(
     ];
     for (side, declared, ports) in sides {
         let Some(declared) = declared else { continue };
-        if let Some(wrong) = declared.iter().map(|(port, _)| port).find(|port| {
-            learnt.is_some()
-                && !ports.iter().any(|real| {
-                    real.name == port.name
-                        && (real.accepts.kind().is_none()
-                            || real.accepts.kind() == port.accepts.kind())
-                })
-        }) {
-            report.error(
-                decl.locate(side),
-                "incompatible",
-                format!(
-                    "the worker of '{}' has no such port '{}'",
-                    decl.id.value, wrong.name
-                ),
-                nearest(&wrong.name, ports.iter().map(|port| port.name.as_str())),
-            );
+        let wrong = declared.iter().find_map(|(port, _)| misfit(port, ports));
+        if let (Some((what, mend)), true) = (wrong, learnt.is_some()) {
+            let text = format!("the worker of '{}' {what}", decl.id.value);
+            report.error(decl.locate(side), "incompatible", text, mend);
         }
         if side == "outputs" {
             body.formats = declared.iter().map(|(_, format)| *format).collect();
@@ -372,6 +359,20 @@ fn remote_ports(
         *ports = declared.into_iter().map(|(port, _)| port).collect();
     }
     ports
+}
+
+/// Why a declared port is none of the worker's, and the mend.
+fn misfit(declared: &Port, real: &[Port]) -> Option<(String, String)> {
+    let name = &declared.name;
+    let Some(found) = real.iter().find(|port| port.name == *name) else {
+        let mend = nearest(name, real.iter().map(|port| port.name.as_str()));
+        return Some((format!("has no such port '{name}'"), mend));
+    };
+    let (there, here) = (found.accepts.kind()?, declared.accepts.kind()?);
+    (there != here).then(|| {
+        let mend = format!("declare it as {there}, or run another pipeline there");
+        (format!("has {there} at port '{name}', not {here}"), mend)
+    })
 }
 
 /// A port of a remote hop.
