@@ -6,7 +6,8 @@ use serde_json::json;
 use tidegate_tests::Deadline;
 
 use super::Server;
-use super::fake::{Fake, Manner};
+use super::calls::Calls;
+use super::fake::{Fake, Manner, nobody};
 
 /// A call through a hop whose first endpoint is a faulty one and whose second serves.
 async fn served_by_the_second(first: &Fake) -> Duration {
@@ -80,5 +81,39 @@ async fn edge_a_name_with_several_addresses_is_served_by_the_one_that_listens() 
         front.attempts(&endpoint, "ok").await,
         1.0,
         "told by the name as configured"
+    );
+}
+
+#[tokio::test]
+async fn edge_an_endpoint_that_fails_every_second_request_loses_no_call() {
+    let (bad, good) = (Calls::start("bad").await, Calls::start("good").await);
+    bad.fail(2);
+    let endpoints = [bad.url(), good.url()];
+    let params = json!({
+        "transport": "http", "mode": "unary", "endpoints": endpoints, "health": "off",
+        "retry": {"backoff": "20ms"},
+    });
+    let front = Server::hop(params).await;
+    for _ in 0..100 {
+        let said = front.call(&["one"]).await;
+        assert!(said.is_ok(), "{said:?}\n{}", front.gateway.logs.text());
+    }
+    assert!(
+        bad.taken() + good.taken() > 100,
+        "some calls were made twice"
+    );
+}
+
+#[tokio::test]
+async fn edge_all_endpoints_down_is_an_error_by_default() {
+    let endpoints = [nobody().await, nobody().await];
+    let params = json!({"endpoints": endpoints, "health": "off", "retry": {"attempts": 2, "backoff": "10ms"}});
+    let front = Server::hop(params).await;
+    let problem = front.call(&["one"]).await.expect_err("all are down");
+    assert_eq!(problem["code"], "all_endpoints_failed", "{problem:#}");
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    assert!(
+        endpoints.iter().all(|endpoint| detail.contains(endpoint)),
+        "{problem:#}"
     );
 }

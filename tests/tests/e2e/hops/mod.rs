@@ -2,6 +2,7 @@
 //!
 //! Workers are real gateways. What no real one does on purpose (garbage, silence, an empty success) is in [`fake`].
 
+mod calls;
 mod edges;
 mod errors;
 mod fake;

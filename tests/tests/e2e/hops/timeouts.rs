@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidegate_tests::Deadline;
 
+use super::calls::Calls;
 use super::fake::{Fake, Manner};
 use super::{Server, utterance};
 
@@ -82,4 +83,13 @@ async fn fr_005_the_whole_call_bounds_a_unary_call() {
     let problem = front.call(&["one"]).await.expect_err("a timeout");
     assert_eq!(problem["code"], "timeout", "{problem:#}");
     assert_eq!(problem["phase"], "call", "{problem:#}");
+
+    // Who answers in time is waited for.
+    let slow = Calls::start("slow").await;
+    slow.delay(Duration::from_millis(100));
+    let params = json!({
+        "transport": "http", "mode": "unary", "endpoints": [slow.url()], "timeout": {"call": "10s"},
+    });
+    let front = Server::hop(params).await;
+    assert_eq!(front.call(&["one"]).await, Ok(vec!["slow".to_owned()]));
 }

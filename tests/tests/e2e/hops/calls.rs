@@ -1,0 +1,149 @@
+//! A worker by HTTP calls that a test tells how to answer, and that counts who asked: for shares, breakers and checks.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// How calls are answered. Checks (`GET`) are answered as fast, by 200 unless `well` is false.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// Time before an answer.
+    pub(crate) delay: Mutex<Duration>,
+    /// Of so many calls the last fails; 0: none, 1: all.
+    pub(crate) fails: AtomicU64,
+    pub(crate) well: AtomicBool,
+    /// Calls so far.
+    pub(crate) calls: AtomicU64,
+    /// Checks so far.
+    pub(crate) checks: AtomicU64,
+    /// Calls that run, and the most that ever did at once.
+    running: AtomicU64,
+    pub(crate) most: AtomicU64,
+}
+
+/// Such a worker. It ends when this is dropped.
+pub(crate) struct Calls {
+    address: SocketAddr,
+    pub(crate) told: Arc<Told>,
+    _tasks: JoinSet<()>,
+}
+
+impl Calls {
+    /// One that says this word before nothing: the texts that came are of no interest.
+    pub(crate) async fn start(word: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let told = Arc::new(Told {
+            delay: Mutex::default(),
+            fails: AtomicU64::new(0),
+            well: AtomicBool::new(true),
+            calls: AtomicU64::new(0),
+            checks: AtomicU64::new(0),
+            running: AtomicU64::new(0),
+            most: AtomicU64::new(0),
+        });
+        let mut tasks = JoinSet::new();
+        let shared = Arc::clone(&told);
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let told = Arc::clone(&shared);
+                connections.spawn(async move { serve(stream, &told, word).await });
+            }
+        });
+        Self {
+            address,
+            told,
+            _tasks: tasks,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn fail(&self, each: u64) {
+        self.told.fails.store(each, Ordering::SeqCst);
+    }
+
+    pub(crate) fn delay(&self, by: Duration) {
+        *self.told.delay.lock().expect("not poisoned") = by;
+    }
+
+    /// Calls since the last time that this was asked.
+    pub(crate) fn taken(&self) -> u64 {
+        self.told.calls.swap(0, Ordering::SeqCst)
+    }
+}
+
+/// One connection, request after request.
+async fn serve(stream: TcpStream, told: &Told, word: &str) -> Option<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let (mut post, mut length, mut line) = (None, 0, String::new());
+        loop {
+            line.clear();
+            if stream.read_line(&mut line).await.ok()? == 0 {
+                return None;
+            }
+            post.get_or_insert(line.starts_with("POST"));
+            let lower = line.to_lowercase();
+            if let Some(value) = lower.strip_prefix("content-length:") {
+                length = value.trim().parse().ok()?;
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await.ok()?;
+        let (status, text) = if post? {
+            told.call(word).await
+        } else {
+            told.check().await
+        };
+        let answer = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{text}",
+            text.len()
+        );
+        stream.get_mut().write_all(answer.as_bytes()).await.ok()?;
+    }
+}
+
+impl Told {
+    async fn wait(&self) {
+        let delay = *self.delay.lock().expect("not poisoned");
+        // A slow server is slow: nothing could be awaited instead.
+        tokio::time::timeout(delay, std::future::pending::<()>())
+            .await
+            .ok();
+    }
+
+    async fn call(&self, word: &str) -> (&'static str, String) {
+        let number = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(running, Ordering::SeqCst);
+        self.wait().await;
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        let fails = self.fails.load(Ordering::SeqCst);
+        if fails > 0 && number.is_multiple_of(fails) {
+            return ("503 Service Unavailable", "{}".to_owned());
+        }
+        let answer = format!(r#"{{"outputs":{{"out":[{{"text":{{"text":"{word}"}}}}]}}}}"#);
+        ("200 OK", answer)
+    }
+
+    async fn check(&self) -> (&'static str, String) {
+        self.checks.fetch_add(1, Ordering::SeqCst);
+        self.wait().await;
+        match self.well.load(Ordering::SeqCst) {
+            true => ("200 OK", String::new()),
+            false => ("503 Service Unavailable", String::new()),
+        }
+    }
+}
