@@ -60,6 +60,17 @@ impl Clock {
     }
 }
 
+/// Seconds since 1970, for credentials with an expiry and nothing else.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one file that reads a clock"
+)]
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
 /// Virtual time of the tests that run on one thread.
 #[cfg(test)]
 pub(crate) mod standing {
@@ -79,15 +90,4 @@ pub(crate) mod standing {
     pub(super) fn now() -> Option<Timestamp> {
         NOW.get()
     }
-}
-
-/// Seconds since 1970, for credentials with an expiry and nothing else.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one file that reads a clock"
-)]
-pub(crate) fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }

@@ -45,10 +45,7 @@ impl Gateway {
     pub(crate) async fn open(self: &Arc<Self>, request: Request) -> Result<Handle, Error> {
         let opened = self.open_uncounted(request).await;
         if let Err(error) = &opened {
-            // Refusals for want of room were counted where they were made.
-            if !matches!(error.code, Code::Overloaded | Code::Draining) {
-                self.sessions.refused(error.code);
-            }
+            self.sessions.refused(error.code);
         }
         opened
     }

@@ -94,7 +94,10 @@ impl SessionPorts {
         for name in names {
             if let Some(i) = self.inputs.iter().position(|input| input.name == *name) {
                 if self.inputs[i].taken {
-                    let text = format!("port '{name}' is taken by another client of the session");
+                    // Not the client's mistake: the same request succeeds once the other has left.
+                    let text = format!(
+                        "port '{name}' is taken by another client of the session; try again later, or name another"
+                    );
                     return Err(Error::new(Code::Overloaded, text));
                 }
                 inputs.push(i);

@@ -96,24 +96,16 @@ impl Table {
     /// All slots are taken, or the gateway drains.
     pub(crate) fn admit(self: &Arc<Self>) -> Result<Slot, Error> {
         let mut inner = self.lock();
-        let refusal = if inner.draining.is_some() {
-            Some(Error::new(
-                Code::Draining,
-                "the gateway is shutting down; use another one",
-            ))
-        } else if inner.taken >= self.limit {
+        if inner.draining.is_some() {
+            let text = "the gateway is shutting down; use another one";
+            return Err(Error::new(Code::Draining, text));
+        }
+        if inner.taken >= self.limit {
             let text = format!(
                 "all {} session slots are taken; try again later",
                 self.limit
             );
-            Some(Error::new(Code::Overloaded, text))
-        } else {
-            None
-        };
-        if let Some(error) = refusal {
-            drop(inner);
-            self.refused(error.code);
-            return Err(error);
+            return Err(Error::new(Code::Overloaded, text));
         }
         inner.taken += 1;
         drop(inner);

@@ -52,5 +52,9 @@ async fn a_seat_is_taken_once() {
             .is_some_and(|text| text.contains("'a'")),
         "{error}"
     );
+    assert_eq!(error["code"], "overloaded", "it may be free later: {error}");
+    assert_eq!(error["retryable"], true, "{error}");
+    let refused = gateway.metric("tidegate_sessions_refused_total", &["overloaded"]);
+    assert_eq!(refused.await, Some(1.0));
     assert_eq!(gateway.sessions().await, 1, "the first goes on");
 }

@@ -49,7 +49,7 @@ pub(super) enum InputError {
         message: String,
     },
     #[error("--in '{path}': {source}")]
-    Media { path: String, source: Error },
+    Media { path: String, source: Box<Error> },
 }
 
 /// The feeds, and the files that they read.
@@ -161,9 +161,9 @@ pub(super) fn extension(path: &str) -> Option<String> {
 }
 
 fn media(port: &str, path: &str, extension: Option<&str>) -> Result<Feed, InputError> {
-    let broken = |source| InputError::Media {
+    let broken = |error| InputError::Media {
         path: path.to_owned(),
-        source,
+        source: Box::new(error),
     };
     if path != "-" {
         let file = File::open(path).map_err(|source| read_error(path, source))?;

@@ -8,6 +8,8 @@ mod dispatch;
 mod join;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tests;
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -123,11 +125,17 @@ impl Driver {
 
     /// Runs the session to its end. A panic in a node or in the graph ends this session and no other.
     pub(crate) async fn run(mut self) -> Outcome {
+        let mut broken = false;
         let end = poll_fn(|cx| {
-            catch_unwind(AssertUnwindSafe(|| self.poll(cx))).unwrap_or_else(|_| {
-                let text = "the session's graph broke an invariant and was ended";
-                Poll::Ready(End::Failed(Error::new(Code::Internal, text)))
-            })
+            if !broken {
+                let polled = catch_unwind(AssertUnwindSafe(|| self.poll(cx)));
+                if let Ok(polled) = polled {
+                    return polled;
+                }
+                broken = true;
+                self.say_broken();
+            }
+            self.poll_broken(cx)
         })
         .await;
         let outcome = end.outcome();
@@ -182,6 +190,31 @@ impl Driver {
             progress = true;
         }
         progress | self.dispatch(now)
+    }
+
+    /// Tells every client that the session panicked. The graph may not be whole, so nothing asks it any more.
+    fn say_broken(&mut self) {
+        let now = self.parts.clock.now();
+        let text = "the session's graph broke an invariant and was ended";
+        let end = End::Failed(Error::new(Code::Internal, text));
+        for (_, slot) in &mut self.slots {
+            slot.farewell(now, &end);
+        }
+        self.end = Some((end, now + LINGER));
+    }
+
+    /// As [`Self::poll`] after a panic: the clients take their last messages, or their time is up.
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let now = self.parts.clock.now();
+        self.slots
+            .retain(|_, slot| slot.link.poll_flush(cx, now).is_pending());
+        let until = self.end.as_ref().map_or(now, |(_, until)| *until);
+        let until = self.parts.clock.instant(until).into();
+        self.sleep.as_mut().reset(until);
+        if self.sleep.as_mut().poll(cx).is_pending() && !self.slots.is_empty() {
+            return Poll::Pending;
+        }
+        Poll::Ready(self.end.take().map_or(End::Left, |(end, _)| end))
     }
 
     fn poll_hops(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
