@@ -25,7 +25,7 @@ pub(crate) struct Gateway {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) pipelines: Pipelines,
     pub(crate) sessions: Arc<Table>,
-    pub(crate) remotes: tidegate_remote::Connector,
+    pub(crate) remotes: crate::remote::Remotes,
     pub(crate) webrtc: Option<WebrtcParts>,
 }
 
@@ -88,14 +88,16 @@ impl Gateway {
         } else {
             None
         };
+        let tasks = Tasks::default();
+        let remotes = crate::remote::Remotes::new(&config, clock, &tasks);
         Ok(Arc::new(Self {
             id: crate::session::table::new_id(),
             clock,
-            tasks: Tasks::default(),
+            tasks,
             sessions: Table::new(config.limits.sessions, Arc::clone(&metrics)),
             metrics,
             pipelines,
-            remotes: crate::remote::connector(config.limits.message.0),
+            remotes,
             webrtc,
             config,
         }))

@@ -166,7 +166,7 @@ pub struct Error {
     pub fault: Fault,
     /// Whether the same request can succeed later.
     pub retryable: bool,
-    /// The hop that it concerns.
+    /// The hop that it concerns; of a hop inside a remote one, the way there: `stt/asr`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hop: Option<String>,
     /// The endpoint that it concerns, as configured.
@@ -204,6 +204,16 @@ impl Error {
     #[must_use]
     pub fn at_hop(mut self, hop: impl Into<String>) -> Self {
         self.hop = Some(hop.into());
+        self
+    }
+
+    /// Names the remote hop that an error came through; which of the hops there it concerns, it knows already.
+    #[must_use]
+    pub fn through_hop(mut self, hop: &str) -> Self {
+        self.hop = Some(match self.hop {
+            Some(inner) => format!("{hop}/{inner}"),
+            None => hop.to_owned(),
+        });
         self
     }
 

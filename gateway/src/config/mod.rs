@@ -42,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) recordings: PathBuf,
     /// Endpoints that a client's own manifest may name in remote hops.
     pub(crate) inline_endpoints: Vec<String>,
+    /// Hosts, with or without a port, that manifests may be fetched from although they are at private addresses.
+    pub(crate) manifest_hosts: Vec<String>,
     /// Whether clients may send manifests of their own.
     pub(crate) inline: bool,
     /// Logging.
@@ -152,6 +154,7 @@ impl Default for Config {
             limits: Limits::default(),
             recordings: PathBuf::new(),
             inline_endpoints: Vec::new(),
+            manifest_hosts: Vec::new(),
             inline: false,
             log: Log::default(),
         }

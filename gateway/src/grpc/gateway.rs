@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use futures_util::stream::Pending;
 use tidegate_proto::{protobuf, v1};
+use tidegate_remote::{Reference, Referent, Step};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::errors::status;
 use crate::gateway::Gateway;
 use crate::http::execute::{Job, collect};
 use crate::links::wire::malformed;
+use crate::remote::targets;
 
 /// The service.
 pub(crate) struct Service {
@@ -94,21 +96,58 @@ impl v1::gateway_server::Gateway for Service {
         &self,
         request: Request<v1::DescribePipelineRequest>,
     ) -> Result<Response<v1::DescribePipelineResponse>, Status> {
-        let name = request.into_inner().pipeline;
-        let pipeline = self
-            .gateway
-            .pipelines
-            .get(&name)
-            .map_err(|error| status(&error))?;
-        let description = serde_json::to_string(&pipeline.describe()).unwrap_or_default();
+        let request = request.into_inner();
+        let source = targets::source(request.pipeline, request.manifest);
+        let path = request.path.into_iter().take(PATH).map(step).collect();
+        let described = self.gateway.describe(&source, path, request.endpoint).await;
+        let described = described.map_err(|error| status(&error))?;
+        let whole = crate::http::api::described(&self.gateway, &described);
         let types = self.gateway.pipelines.registry().iter();
         Ok(Response::new(v1::DescribePipelineResponse {
-            summary: Some(Self::summary(&pipeline)),
-            description,
+            summary: Some(v1::PipelineSummary {
+                name: described.name,
+                ..Self::summary(&described.pipeline)
+            }),
+            description: whole.to_string(),
             gateway_id: self.gateway.id.clone(),
             node_types: types.map(|node| node.name().to_owned()).collect(),
+            references: references(described.references),
+            gateway: env!("CARGO_PKG_VERSION").to_owned(),
         }))
     }
+}
+
+/// Steps of a path that are read: one more than hops may nest, so that too deep is seen to be so.
+const PATH: usize = tidegate_remote::config::HOP_COUNT_MAX as usize + 1;
+
+fn step(step: v1::Step) -> Step {
+    Step {
+        gateway_id: step.gateway_id,
+        pipeline: step.pipeline,
+        endpoint: step.endpoint,
+    }
+}
+
+fn references(references: Vec<Reference>) -> Vec<v1::Reference> {
+    let found = |found: Referent| v1::Referent {
+        endpoint: found.endpoint,
+        gateway_id: found.gateway_id,
+        pipeline: found.pipeline,
+        digest: found.digest,
+        references: self::references(found.references),
+        problem: found.problem,
+    };
+    let one = |reference: Reference| v1::Reference {
+        hop: reference.hop,
+        tier: reference.tier,
+        transport: reference.transport,
+        endpoints: reference.endpoints,
+        pipeline: reference.pipeline,
+        digest: reference.digest,
+        manifest_url: reference.manifest_url,
+        found: reference.found.into_iter().map(found).collect(),
+    };
+    references.into_iter().map(one).collect()
 }
 
 fn kind_number(kind: tidegate_media::Kind) -> v1::Kind {

@@ -7,9 +7,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tidegate_nodes::graph::Role;
 use tidegate_nodes::registry::NodeType;
+use tidegate_proto::message::Source;
 
 use super::Shared;
 use crate::errors::HttpError;
+use crate::gateway::Gateway;
+use crate::remote::Described;
 use crate::session::control::{End, Snapshot};
 use crate::session::table::Handle;
 
@@ -107,10 +110,17 @@ pub(crate) async fn pipeline(
     State(gateway): Shared,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, HttpError> {
-    let pipeline = gateway.pipelines.get(&name)?;
-    Ok(Json(
-        serde_json::to_value(pipeline.describe()).unwrap_or_default(),
-    ))
+    let source = Source::Pipeline(name);
+    let pipeline = gateway.describe(&source, Vec::new(), String::new()).await?;
+    Ok(Json(described(&gateway, &pipeline)))
+}
+
+/// A pipeline with what it refers to.
+pub(crate) fn described(gateway: &Gateway, pipeline: &Described) -> Value {
+    let mut value = serde_json::to_value(pipeline.pipeline.describe()).unwrap_or_default();
+    value["gateway_id"] = json!(gateway.id);
+    value["references"] = json!(pipeline.references);
+    value
 }
 
 #[derive(Serialize)]
@@ -171,6 +181,7 @@ pub(crate) async fn session(
     let handle = gateway.sessions.get(&id)?;
     let snapshot = handle.snapshot().await?;
     let mut value = serde_json::to_value(SessionRow::new(&handle, &snapshot)).unwrap_or_default();
+    value["limit_seconds"] = json!(snapshot.limit.map(|limit| limit.as_secs_f64()));
     let reception = snapshot.reception.unwrap_or_default();
     let millis = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
     value["webrtc"] = snapshot.webrtc.map_or(Value::Null, |webrtc| {

@@ -93,6 +93,8 @@ pub(crate) struct Snapshot {
     pub(crate) ending: bool,
     pub(crate) draining: bool,
     pub(crate) age: Duration,
+    /// How long it may live, from its opening.
+    pub(crate) limit: Option<Duration>,
     pub(crate) hops: Vec<HopReport>,
     pub(crate) session_latency: Option<Percentiles>,
     pub(crate) webrtc: Option<WebrtcStats>,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tidegate_media::Timestamp;
 use tidegate_nodes::compile::{Binding, Pipeline};
 use tidegate_nodes::graph::{Graph, Mode};
 use tidegate_nodes::plan::{PlanHop, Target};
@@ -51,9 +52,10 @@ impl Gateway {
     }
 
     async fn open_uncounted(self: &Arc<Self>, request: Request) -> Result<Handle, Error> {
-        if request.hop_count >= HOP_COUNT_MAX {
+        if request.hop_count > HOP_COUNT_MAX {
             let text = format!(
-                "the session passed {HOP_COUNT_MAX} gateways already: a circle of remote hops"
+                "the session passed {} gateways already, {HOP_COUNT_MAX} at most: a circle of remote hops",
+                request.hop_count
             );
             return Err(Error::new(Code::ManifestCycle, text));
         }
@@ -66,11 +68,12 @@ impl Gateway {
             }
         }
         let slot = self.sessions.admit()?;
+        // From here on, so that what opening takes is not given to those behind.
+        let deadline = request.deadline.map(|limit| self.clock.now() + limit);
         let Request {
             parameters,
             key,
             hop_count,
-            deadline,
             link,
             ..
         } = request;
@@ -98,10 +101,10 @@ impl Gateway {
         Ok(handle)
     }
 
-    /// What runs for a source, and whether it is a client's own.
+    /// The pipeline that a request means, and whether its manifest was sent.
     ///
     /// # Errors
-    /// It is unknown, not served here, or cannot be compiled.
+    /// It is unknown, has errors, or manifests are not served here.
     pub(crate) fn pipeline(&self, source: &Source) -> Result<(Arc<Pipeline>, bool), Error> {
         match source {
             Source::Pipeline(name) if name.is_empty() => Err(Error::new(
@@ -129,6 +132,9 @@ impl Gateway {
         control: tokio::sync::mpsc::Receiver<Control>,
     ) -> Result<Parts, Error> {
         let plan = Arc::new(self.bind(&prepared, binding).await?);
+        let now = self.clock.now();
+        let left = prepared.deadline.map(|at| at.saturating_since(now));
+        let limits = self.session_limits().within(left);
         let figures = Figures::new(
             self.clock,
             Arc::clone(&self.metrics),
@@ -166,7 +172,7 @@ impl Gateway {
             graph,
             hops,
             figures,
-            limits: self.session_limits().within(prepared.deadline),
+            limits,
             clock: self.clock,
             control,
             metrics: Arc::clone(&self.metrics),
@@ -194,12 +200,13 @@ impl Gateway {
 /// What is settled before formats are.
 pub(crate) struct Prepared {
     pub(crate) pipeline: Arc<Pipeline>,
-    inline: bool,
+    pub(crate) inline: bool,
     pub(crate) mode: Mode,
     /// Figures are kept over the whole session: it is one run of a file.
     whole: bool,
     pub(crate) hop_count: u32,
-    pub(crate) deadline: Option<Duration>,
+    /// When the session ends at the latest.
+    pub(crate) deadline: Option<Timestamp>,
 }
 
 impl Prepared {

@@ -13,8 +13,9 @@ use tidegate_proto::message::Mode;
 use crate::auth::Auth;
 use crate::transport::Transport;
 
-/// Gateways that a session may pass through, this one included. A pipeline that needs more refers to itself.
-pub const HOP_COUNT_MAX: u32 = 8;
+/// How deep remote hops may nest: a session passes through at most so many gateways beside its own. A pipeline that needs more
+/// refers to itself, or nobody knows any more what it does.
+pub const HOP_COUNT_MAX: u32 = 10;
 
 /// One remote hop, as its manifest declares it with all references resolved.
 #[derive(Clone, Debug, PartialEq)]

@@ -79,13 +79,19 @@ fn what(phase: Phase, limit: Duration) -> String {
     }
 }
 
+/// What the worker said, and where that happened if it was further away than at the worker itself.
 fn said(error: &WireError) -> String {
-    let hop = error.hop.as_ref();
-    let hop = hop.map_or_else(String::new, |hop| format!(" (at its hop {hop})"));
-    if error.message.is_empty() {
-        return format!("worker failed with '{}'{hop}", error.code);
+    let place = match (error.hop.as_deref(), error.endpoint.as_deref()) {
+        (Some(hop), Some(endpoint)) => format!(" (at its hop {hop}, {endpoint})"),
+        (Some(hop), None) => format!(" (at its hop {hop})"),
+        (None, _) => String::new(),
+    };
+    match error.message.as_str() {
+        "" => format!("worker failed with '{}'{place}", error.code),
+        // It passes on what another said.
+        said if said.starts_with(SAYS) => format!("{said}{place}"),
+        said => format!("{SAYS}{said}{place}"),
     }
-    format!("worker says: {}{hop}", error.message)
 }
 
 impl RemoteError {
@@ -106,6 +112,9 @@ impl RemoteError {
     }
 }
 
+/// Stands before what a worker said.
+const SAYS: &str = "worker says: ";
+
 impl From<WireMessageError> for RemoteError {
     fn from(error: WireMessageError) -> Self {
         Self::Protocol(error.to_string())
@@ -117,6 +126,10 @@ impl From<RemoteError> for Error {
         let message = error.to_string();
         match error {
             RemoteError::Timeout { phase, .. } => Self::new(Code::Timeout, message).in_phase(phase),
+            // It tells of a circle as a whole, wherever that was found.
+            RemoteError::Worker(error) if error.code == Code::ManifestCycle.as_str() => {
+                Self::new(Code::ManifestCycle, error.message)
+            }
             RemoteError::Worker(error) => from_worker(&error, message),
             error => Self::new(error.code(), message),
         }
@@ -145,6 +158,7 @@ fn from_worker(error: &WireError, message: String) -> Error {
             _ => Fault::Worker,
         },
         retryable: error.retryable,
+        hop: error.hop.clone(),
         phase: phases
             .into_iter()
             .find(|phase| Some(phase.as_str()) == error.phase.as_deref()),

@@ -13,7 +13,7 @@ mod status;
 mod stream;
 mod unary;
 
-pub use describe::{Described, describe};
+pub use describe::{Question, describe};
 pub(crate) use open::open;
 pub(crate) use unary::open_unary;
 

@@ -296,7 +296,7 @@ impl RemoteHop {
 
     /// Adds where an error happened.
     fn placed(&self, error: Error) -> Error {
-        let error = error.at_hop(&self.opener.ports.hop);
+        let error = error.through_hop(&self.opener.ports.hop);
         if error.endpoint.is_some() || self.endpoint().is_empty() {
             return error;
         }

@@ -26,7 +26,7 @@ pub(crate) fn message(
         outputs: specs(&ports.outputs)?,
         raw: None,
         hop_count: context.hop_count + 1,
-        deadline: context.deadline.map(|at| at - context.now),
+        deadline: context.deadline.map(|at| at.saturating_since(context.now)),
     })))
 }
 

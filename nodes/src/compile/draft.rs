@@ -275,6 +275,15 @@ fn allow_listed(decl: &NodeDecl, params: &RemoteParams, grants: &Grants, report:
             );
         }
     }
+    let listed = |url: &str| grants.endpoints.iter().any(|known| is_below(url, known));
+    if let Some(url) = params.manifest_url.as_deref().filter(|url| !listed(url)) {
+        report.error(
+            decl.locate("manifest_url"),
+            "stranger",
+            format!("a client's manifest may not have '{url}' fetched"),
+            "give the manifest itself in 'manifest', or name a 'pipeline'",
+        );
+    }
     for path in params.files() {
         report.error(
             decl.locate(&path),
@@ -283,6 +292,12 @@ fn allow_listed(decl: &NodeDecl, params: &RemoteParams, grants: &Grants, report:
             "write the value itself, or ask the operator to publish the pipeline",
         );
     }
+}
+
+/// Whether an address is an endpoint's, or below it.
+fn is_below(url: &str, endpoint: &str) -> bool {
+    let rest = url.strip_prefix(endpoint.trim_end_matches('/'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
 }
 
 /// Local nodes that the hop falls back to exist and take their parameters.

@@ -5,9 +5,11 @@
 
 mod access;
 mod browser;
+mod chains;
 mod chaos;
 mod churn;
 mod clients;
+mod cycles;
 mod examples;
 mod grpc;
 mod hops;
@@ -16,11 +18,13 @@ mod http;
 mod lifecycle;
 mod limits;
 mod malformed;
+mod manifests;
 mod prometheus;
 mod remote;
 mod secure;
 mod shared;
 mod shutdown;
+mod sites;
 mod stalled;
 mod survive;
 mod websocket;

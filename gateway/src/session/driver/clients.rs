@@ -234,6 +234,7 @@ impl Driver {
             ending: self.end.is_some(),
             draining: self.drain_until.is_some(),
             age: now.saturating_since(self.opened_at),
+            limit: self.parts.limits.session,
             hops: self.parts.figures.report(&self.parts.graph, now),
             session_latency: self.parts.figures.session_latency(now),
             webrtc: self

@@ -1,5 +1,7 @@
 //! Asking a worker what one of its pipelines looks like, before anything is opened there.
 
+use std::time::Duration;
+
 use tidegate_media::{Kind, Timestamp};
 use tidegate_nodes::registry::{Port, Ports};
 use tidegate_nodes::{Accepts, Error, Phase};
@@ -8,69 +10,59 @@ use tidegate_proto::v1::gateway_client::GatewayClient;
 use tidegate_proto::{protobuf, v1};
 
 use super::{authorised, status};
-use crate::config::{RemoteConfig, Target};
+use crate::auth::Auth;
+use crate::config::{HOP_COUNT_MAX, Target};
 use crate::connector::Connector;
+use crate::describe::{Described, Reference, Referent, Step};
 use crate::error::RemoteError;
 
-/// A pipeline at a worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Described {
-    /// Its ports, in the worker's order.
-    pub ports: Ports,
-    /// Digest of its manifest.
-    pub digest: String,
-    /// Identity of the worker.
-    pub gateway_id: String,
-    /// Node types that the worker knows.
-    pub node_types: Vec<String>,
+/// What is asked, of whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The worker's address as configured.
+    pub endpoint: &'a str,
+    /// How to prove who asks.
+    pub auth: &'a Auth,
+    /// The pipeline there, or the manifest that is to run there.
+    pub target: &'a Target,
+    /// The pipelines that lead there, the outermost first.
+    pub path: &'a [Step],
+    /// How long to wait for the answer.
+    pub limit: Duration,
 }
 
-/// Asks the first endpoint that answers. Waits at most `config.timeouts.connect` for each.
+/// Asks one endpoint. Cancel safe.
 ///
 /// # Errors
-/// No endpoint answered, the pipeline is unknown there or its description cannot be, or the hop runs an inline manifest, whose
-/// ports nobody can tell before it is opened.
-pub async fn describe(
-    connector: &Connector,
-    config: &RemoteConfig,
-    hop: &str,
-) -> Result<Described, Error> {
-    let Target::Pipeline(pipeline) = &config.target else {
-        let text = "ports of an inline manifest are not known before it is opened: declare 'inputs' and 'outputs'";
-        return Err(Error::from(RemoteError::Incompatible(text.into())).at_hop(hop));
-    };
-    let mut last =
-        RemoteError::Config("the remote hop names no endpoint: list one in 'endpoints'".into());
-    let mut place = None;
-    for endpoint in &config.endpoints {
-        let limit = config.timeouts.connect;
-        let phase = Phase::Connect;
-        let asked = tokio::time::timeout(limit, ask(connector, endpoint, config, pipeline)).await;
-        match asked.unwrap_or(Err(RemoteError::Timeout { phase, limit })) {
-            Ok(described) => return Ok(described),
-            Err(error) => (place, last) = (Some(endpoint), error),
-        }
-    }
-    let error = Error::from(last).at_hop(hop);
-    Err(match place {
-        Some(endpoint) => error.at_endpoint(endpoint),
-        None => error,
-    })
+/// It did not answer, the pipeline is unknown there, the manifest cannot run there, or there is a circle (`manifest_cycle`).
+pub async fn describe(connector: &Connector, question: Question<'_>) -> Result<Described, Error> {
+    let limit = question.limit;
+    let phase = Phase::Connect;
+    let asked = tokio::time::timeout(limit, ask(connector, question)).await;
+    asked
+        .unwrap_or(Err(RemoteError::Timeout { phase, limit }))
+        .map_err(|error| Error::from(error).at_endpoint(question.endpoint))
 }
 
-async fn ask(
-    connector: &Connector,
-    endpoint: &str,
-    config: &RemoteConfig,
-    pipeline: &str,
-) -> Result<Described, RemoteError> {
+async fn ask(connector: &Connector, question: Question<'_>) -> Result<Described, RemoteError> {
     // Nothing lives long enough here for its token to end.
-    let credential = config.auth.read(connector.files(), Timestamp::ZERO)?;
-    let lease = connector.lease(endpoint, credential.tls())?;
+    let credential = question.auth.read(connector.files(), Timestamp::ZERO)?;
+    let lease = connector.lease(&origin(question.endpoint), credential.tls())?;
     let mut client = GatewayClient::new(lease.channel.clone())
         .max_decoding_message_size(connector.config().message_bytes);
+    let (pipeline, manifest) = match question.target {
+        Target::Pipeline(name) => (name.clone(), String::new()),
+        Target::Manifest(text) => (String::new(), text.clone()),
+        Target::Endpoint => {
+            let text = "what an endpoint's path leads to is not described: name it in 'pipeline'";
+            return Err(RemoteError::Incompatible(text.into()));
+        }
+    };
     let request = v1::DescribePipelineRequest {
-        pipeline: pipeline.to_owned(),
+        pipeline,
+        manifest,
+        path: question.path.iter().map(step).collect(),
+        endpoint: crate::describe::shown(question.endpoint),
     };
     let request = authorised(request, &credential);
     let response = client.describe_pipeline(request).await;
@@ -81,11 +73,63 @@ async fn ask(
         .summary
         .ok_or_else(|| RemoteError::Protocol("a description without its summary".into()))?;
     Ok(Described {
+        pipeline: summary.name,
         ports: ports(summary.ports)?,
         digest: summary.digest,
         gateway_id: response.gateway_id,
+        version: response.gateway,
         node_types: response.node_types,
+        references: references(response.references, HOP_COUNT_MAX),
     })
+}
+
+/// Where a gateway that is reached by another transport serves gRPC: at the same address.
+fn origin(endpoint: &str) -> String {
+    let (scheme, rest) = endpoint.split_once("://").unwrap_or(("http", endpoint));
+    let scheme = match scheme {
+        "ws" => "http",
+        "wss" => "https",
+        other => other,
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    format!("{scheme}://{authority}")
+}
+
+fn step(step: &Step) -> v1::Step {
+    v1::Step {
+        gateway_id: step.gateway_id.clone(),
+        pipeline: step.pipeline.clone(),
+        endpoint: step.endpoint.clone(),
+    }
+}
+
+/// References as this crate has them, `depth` levels of them: who sends more, sends it in vain.
+fn references(sent: Vec<v1::Reference>, depth: u32) -> Vec<Reference> {
+    let Some(depth) = depth.checked_sub(1) else {
+        return Vec::new();
+    };
+    let one = |sent: v1::Reference| Reference {
+        hop: sent.hop,
+        tier: sent.tier,
+        transport: sent.transport,
+        endpoints: sent.endpoints,
+        pipeline: sent.pipeline,
+        digest: sent.digest,
+        manifest_url: sent.manifest_url,
+        found: sent
+            .found
+            .into_iter()
+            .map(|found| Referent {
+                endpoint: found.endpoint,
+                gateway_id: found.gateway_id,
+                pipeline: found.pipeline,
+                digest: found.digest,
+                references: references(found.references, depth),
+                problem: found.problem,
+            })
+            .collect(),
+    };
+    sent.into_iter().map(one).collect()
 }
 
 fn ports(listed: Vec<v1::Port>) -> Result<Ports, RemoteError> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tidegate_media::Kind;
 use tidegate_nodes::{Accepts, Code, Fault, Phase, StreamFormat};
-use tidegate_remote::{Connector, ConnectorConfig, OpenContext, Target, describe};
+use tidegate_remote::{Connector, ConnectorConfig, OpenContext, Question, Target, describe};
 use tonic::transport::Identity;
 
 use super::driver::{Driven, config, connector, context, open, open_with, ports};
@@ -181,10 +181,22 @@ async fn a_certificate_is_checked_against_those_that_are_trusted() {
 #[tokio::test]
 async fn a_pipeline_is_described_by_its_ports() {
     let worker = Worker::start(Manner::Echo);
-    let mut config = config(&[nowhere(), worker.endpoint()]);
-    let described = describe(&connector(), &config, "stt")
-        .await
-        .expect("it is there");
+    let config = config(&[worker.endpoint()]);
+    let connector = connector();
+    let ask = |target| {
+        let (connector, config) = (connector.clone(), config.clone());
+        async move {
+            let question = Question {
+                endpoint: &config.endpoints[0],
+                auth: &config.auth,
+                target: &target,
+                path: &[],
+                limit: config.timeouts.connect,
+            };
+            describe(&connector, question).await
+        }
+    };
+    let described = ask(config.target.clone()).await.expect("it is there");
     assert_eq!(described.ports.inputs[0].name, "in");
     assert_eq!(
         described.ports.outputs[0].accepts,
@@ -194,8 +206,7 @@ async fn a_pipeline_is_described_by_its_ports() {
         (described.digest.as_str(), described.gateway_id.as_str()),
         ("d1", "w1")
     );
-    config.target = Target::Pipeline("other".into());
-    let error = describe(&connector(), &config, "stt")
+    let error = ask(Target::Pipeline("other".into()))
         .await
         .expect_err("unknown there");
     assert_eq!(

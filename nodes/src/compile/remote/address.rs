@@ -19,7 +19,7 @@ const ENDPOINT_BYTES_MAX: usize = 2_048;
 pub struct Endpoint {
     /// Its address.
     pub url: String,
-    /// Its share under `balance: weighted`.
+    /// Its share, 1 unless given.
     pub weight: Option<u32>,
 }
 
@@ -48,7 +48,8 @@ enum EndpointForm {
 struct WeightedForm {
     /// Its address.
     url: String,
-    /// Its share under `balance: weighted`, 1 to 1000, against the sum of all; 0 takes it out of use. Default 1.
+    /// Its share, 1 to 1000, against the sum of all: of requests under `balance: weighted`, of requests in flight under
+    /// `least_connections` and `p2c_ewma`. Default 1.
     #[serde(default)]
     weight: Option<u32>,
 }

@@ -95,28 +95,24 @@ pub(super) fn check_pool(
         let Some(weight) = endpoint.weight else {
             continue;
         };
-        if balance != Balance::Weighted {
+        if matches!(balance, Balance::RoundRobin | Balance::Nearest) {
             let what = format!(
                 "a weight has no effect under balance '{}'",
                 balance.as_str()
             );
-            problems.add(path, what, "remove it, or choose 'balance: weighted'");
-        } else if weight > WEIGHT_MAX {
+            let mend = "remove it, or choose 'balance: weighted' (or least_connections, p2c_ewma)";
+            problems.add(path, what, mend);
+        } else if weight == 0 || weight > WEIGHT_MAX {
             let what = format!("weight {weight} is out of range");
-            problems.add(path, what, format!("write 0 to {WEIGHT_MAX}"));
+            let mend = format!("write 1 to {WEIGHT_MAX}; an endpoint not to be used is left out");
+            problems.add(path, what, mend);
         }
     }
-    if balance != Balance::Weighted || endpoints.is_empty() {
-        return;
-    }
-    let place = format!("{prefix}balance");
-    if endpoints.iter().all(|endpoint| endpoint.weight.is_none()) {
+    let weighed = endpoints.iter().any(|endpoint| endpoint.weight.is_some());
+    if balance == Balance::Weighted && !endpoints.is_empty() && !weighed {
         let what = "balance 'weighted' is chosen, but no endpoint has a weight";
         let mend = "write endpoints as {url: …, weight: …}, or choose another balance";
-        problems.add(place, what, mend);
-    } else if endpoints.iter().all(|endpoint| endpoint.weight == Some(0)) {
-        let what = "every endpoint has weight 0, so none would be used";
-        problems.add(place, what, "give one a weight of 1 or more");
+        problems.add(format!("{prefix}balance"), what, mend);
     }
 }
 

@@ -185,9 +185,6 @@ impl RemoteParams {
     #[must_use]
     pub fn unsupported(&self) -> Vec<(&'static str, Cow<'static, str>)> {
         let mut found = Vec::new();
-        if self.manifest_url.is_some() {
-            found.push(("manifest_url", "'manifest_url'".into()));
-        }
         if !self.fallback.is_empty() {
             found.push(("fallback", "'fallback'".into()));
         }

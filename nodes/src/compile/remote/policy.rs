@@ -27,13 +27,13 @@ pub enum Balance {
     /// One after the other.
     #[default]
     RoundRobin,
-    /// The one with the fewest streams and calls open from here.
+    /// The one with the fewest streams and calls open from here, per `weight`.
     LeastConnections,
     /// The better of two chosen at random, by measured latency and load.
     P2cEwma,
-    /// In proportion to the endpoints' `weight`.
+    /// In proportion to the endpoints' `weight`, exactly.
     Weighted,
-    /// The one with the least measured round trip; the next where it is not usable.
+    /// The one with the shortest measured round trip; those within a tenth of it in turn.
     Nearest,
 }
 

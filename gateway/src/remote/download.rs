@@ -1,0 +1,368 @@
+//! One GET over HTTP/1.1 to an address that was looked at first.
+//!
+//! A connection a request: manifests are fetched rarely. No task drives the connection: it is polled beside the response. No
+//! cookies, no proxies, no credentials, no compression.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// Hosts that may be at any address.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Allowed(Vec<String>);
+
+impl Allowed {
+    /// Names or addresses, each with or without a port.
+    pub(crate) fn new(hosts: &[String]) -> Self {
+        Self(hosts.iter().map(|host| host.to_ascii_lowercase()).collect())
+    }
+
+    fn names(&self, host: &str, port: u16) -> bool {
+        let host = host.to_ascii_lowercase();
+        let whole = format!("{host}:{port}");
+        self.0
+            .iter()
+            .any(|listed| *listed == host || *listed == whole)
+    }
+}
+
+/// What a GET gave.
+#[derive(Debug)]
+pub(crate) struct Download {
+    pub(crate) status: StatusCode,
+    pub(crate) etag: Option<HeaderValue>,
+    pub(crate) body: Bytes,
+    location: Option<HeaderValue>,
+}
+
+impl Download {
+    /// Where it redirects to. A redirect from `https` to `http` is an error: it would give up what was asked for.
+    pub(crate) fn redirect(&self, from: &Uri) -> Result<Option<Uri>, String> {
+        let Some(location) = self
+            .location
+            .as_ref()
+            .filter(|_| self.status.is_redirection())
+        else {
+            return Ok(None);
+        };
+        let bad = "redirects to what is no address: look at the server";
+        let to: Uri = location
+            .to_str()
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .ok_or(bad)?;
+        if to.scheme().is_some() {
+            if from.scheme_str() == Some("https") && to.scheme_str() != Some("https") {
+                return Err("redirects from https to http: mend the server's redirect".to_owned());
+            }
+            return Ok(Some(to));
+        }
+        let mut parts = from.clone().into_parts();
+        if let Some(authority) = to.authority() {
+            parts.authority = Some(authority.clone());
+        }
+        let path = to
+            .path_and_query()
+            .filter(|path| path.as_str().starts_with('/'));
+        parts.path_and_query = Some(path.ok_or(bad)?.clone());
+        Uri::from_parts(parts).map(Some).map_err(|_| bad.to_owned())
+    }
+}
+
+/// Makes GETs.
+#[derive(Clone)]
+pub(crate) struct Client {
+    allowed: Allowed,
+    tls: Arc<OnceLock<Arc<ClientConfig>>>,
+}
+
+impl Client {
+    pub(crate) fn new(allowed: Allowed) -> Self {
+        Self {
+            allowed,
+            tls: Arc::default(),
+        }
+    }
+
+    /// Gets what is there, at most `limit` bytes of it; a tag asks whether it has changed. Cancel safe.
+    pub(crate) async fn get(
+        &self,
+        uri: &Uri,
+        etag: Option<HeaderValue>,
+        limit: usize,
+    ) -> Result<Download, String> {
+        let tls = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err("begins with neither http:// nor https://: write one of them".into()),
+        };
+        let host = uri.host().ok_or("names no host: write https://host/path")?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let stream = connect(&self.addresses(host, port).await?).await?;
+        if !tls {
+            return exchange(stream, request(uri, etag)?, limit).await;
+        }
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+        let connector = TlsConnector::from(self.tls()?);
+        let stream = connector.connect(name, stream).await;
+        let stream = stream.map_err(|error| {
+            format!("cannot be fetched, for TLS fails: {error}; look at the server's certificate")
+        })?;
+        exchange(stream, request(uri, etag)?, limit).await
+    }
+
+    /// The addresses of a host that may be connected to.
+    async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+        let found = tokio::net::lookup_host((host, port))
+            .await
+            .map_err(|error| {
+                format!("cannot be fetched, for host '{host}' cannot be resolved: {error}")
+            })?;
+        let mut found: Vec<_> = found.collect();
+        if !self.allowed.names(host, port) {
+            found.retain(|address| is_public(address.ip()));
+            if found.is_empty() {
+                return Err(format!(
+                    "may not be fetched, for host '{host}' is at a private address: add '{host}' to 'manifest_hosts' of the configuration if it is meant"
+                ));
+            }
+        }
+        Ok(found)
+    }
+
+    fn tls(&self) -> Result<Arc<ClientConfig>, String> {
+        if let Some(config) = self.tls.get() {
+            return Ok(Arc::clone(config));
+        }
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Arc::clone(self.tls.get_or_init(|| Arc::new(config))))
+    }
+}
+
+/// The first address that takes the connection. All of them were looked at.
+async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, String> {
+    let mut last = "host has no address".to_owned();
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error.to_string(),
+        }
+    }
+    Err(format!(
+        "cannot be fetched: {last}; look whether the server runs"
+    ))
+}
+
+fn request(uri: &Uri, etag: Option<HeaderValue>) -> Result<Request<Empty<Bytes>>, String> {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let host = uri.authority().map_or("", |authority| authority.as_str());
+    let mut request = Request::get(path)
+        .header(header::HOST, host)
+        .header(
+            header::ACCEPT,
+            "application/yaml, application/json, text/plain, */*;q=0.5",
+        )
+        .header(
+            header::USER_AGENT,
+            concat!("tidegate/", env!("CARGO_PKG_VERSION")),
+        )
+        .header(header::CONNECTION, "close");
+    if let Some(etag) = etag {
+        request = request.header(header::IF_NONE_MATCH, etag);
+    }
+    request
+        .body(Empty::new())
+        .map_err(|error| error.to_string())
+}
+
+/// One request on a connection of its own, which is polled in place.
+async fn exchange<S>(
+    stream: S,
+    request: Request<Empty<Bytes>>,
+    limit: usize,
+) -> Result<Download, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let broke = |error: hyper::Error| format!("cannot be fetched: {error}");
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(broke)?;
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(broke)?;
+        read(response, limit).await
+    };
+    let mut connection = std::pin::pin!(connection);
+    let mut answer = std::pin::pin!(answer);
+    tokio::select! {
+        biased;
+        answer = &mut answer => return answer,
+        ended = &mut connection => ended.map_err(broke)?,
+    }
+    // The connection is over; what it brought is still to be read.
+    answer.await
+}
+
+async fn read(response: Response<Incoming>, limit: usize) -> Result<Download, String> {
+    let (head, body) = response.into_parts();
+    let header = |name| head.headers.get(name).cloned();
+    let body = match head.status.is_success() {
+        true => Limited::new(body, limit).collect().await.map_err(|error| {
+            match error.downcast_ref::<http_body_util::LengthLimitError>() {
+                Some(_) => format!("is larger than {limit} bytes: make it smaller"),
+                None => format!("cannot be fetched: {error}"),
+            }
+        })?,
+        false => http_body_util::Collected::default(),
+    };
+    Ok(Download {
+        status: head.status,
+        etag: header(header::ETAG),
+        location: header(header::LOCATION),
+        body: body.to_bytes(),
+    })
+}
+
+/// Whether an address is one of the public Internet's (IANA's special-purpose registries, RFC 6890 and later).
+pub(crate) fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => is_public_v6(v6),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let special = match (a, b, c) {
+        // This network; shared by carriers; protocol assignments; 6to4 relays; benchmarks; multicast, reserved and broadcast.
+        (0 | 224..=255, ..) | (100, 64..=127, _) | (192, 0, 0) | (192, 88, 99) => true,
+        (198, 18 | 19, _) => true,
+        _ => {
+            address.is_private()
+                || address.is_loopback()
+                || address.is_link_local()
+                || address.is_documentation()
+        }
+    };
+    !special
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    if let Some(v4) = embedded(address) {
+        return is_public_v4(v4);
+    }
+    let [a, b, ..] = address.segments();
+    // Global unicast, without documentation, Teredo, benchmarks and other assignments to protocols (2001::/23).
+    (a & 0xe000) == 0x2000
+        && !(a == 0x2001 && b < 0x200)
+        && !(a == 0x2001 && b == 0xdb8)
+        && a != 0x3fff
+}
+
+/// The IPv4 address that an IPv6 address stands for: mapped (RFC 4291 §2.5.5.2), NAT64 (RFC 6052 §2.1) or 6to4 (RFC 3056 §2).
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d, e, f, g, h] = address.segments();
+    let v4 = |high: u16, low: u16| {
+        let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
+        Ipv4Addr::new(a, b, c, d)
+    };
+    match (a, b, c, d, e, f) {
+        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => Some(v4(g, h)),
+        (0x2002, high, low, ..) => Some(v4(high, low)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_of_the_public_internet_are_public() {
+        let public = [
+            "93.184.216.34",
+            "1.1.1.1",
+            "2606:4700::1111",
+            "::ffff:1.1.1.1",
+        ];
+        let other = [
+            "127.0.0.1",
+            "0.0.0.0",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "192.0.0.8",
+            "198.18.0.1",
+            "203.0.113.7",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::7f00:1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::1",
+            "2002:7f00:1::",
+            "2001:db8::1",
+            "2001::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "ff02::1",
+        ];
+        for text in public {
+            assert!(is_public(text.parse().expect("an address")), "{text}");
+        }
+        for text in other {
+            assert!(!is_public(text.parse().expect("an address")), "{text}");
+        }
+    }
+
+    fn redirect(from: &str, location: &str) -> Result<Option<String>, String> {
+        let download = Download {
+            status: StatusCode::FOUND,
+            etag: None,
+            body: Bytes::new(),
+            location: Some(location.parse().expect("a value")),
+        };
+        let from = from.parse().expect("an address");
+        Ok(download.redirect(&from)?.map(|uri| uri.to_string()))
+    }
+
+    #[test]
+    fn redirects_are_followed_as_written_but_never_out_of_tls() {
+        let to = |from, location| redirect(from, location).map(Option::unwrap_or_default);
+        assert_eq!(
+            to("https://a/x", "/y?z=1"),
+            Ok("https://a/y?z=1".to_owned())
+        );
+        assert_eq!(
+            to("http://a/x", "https://b/y"),
+            Ok("https://b/y".to_owned())
+        );
+        assert!(to("https://a/x", "http://a/y").is_err());
+        assert!(to("https://a/x", "y z").is_err());
+    }
+}

@@ -1,0 +1,308 @@
+//! Remote hops of a session: what the manifest says becomes open streams to workers.
+//!
+//! Before a session is planned, workers are asked what runs there ([`survey`]): ports that a manifest does not declare come from
+//! them, circles are found ([`circles`]), and what does not fit is refused. What a worker says on opening is checked all the same.
+
+mod circles;
+mod download;
+mod fetch;
+mod survey;
+pub(crate) mod targets;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tidegate_nodes::compile::remote::Timeout;
+use tidegate_nodes::compile::{Binding, Pipeline, RemoteParams};
+use tidegate_nodes::graph::Mode;
+use tidegate_nodes::plan::PlanHop;
+use tidegate_nodes::{Code, Error, Plan, Ports};
+use tidegate_proto::message::{self, Source};
+use tidegate_remote::{
+    Auth, Connector, ConnectorConfig, HopConfig, HopPorts, OpenContext, Reference, RemoteConfig, RemoteHop,
+    Step, Target, Timeouts,
+};
+
+use self::fetch::Fetcher;
+use self::survey::{PoolSurvey, Surveyor};
+use self::targets::{params, remote_hops};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::gateway::Gateway;
+use crate::session::hops::Hop;
+use crate::session::notes::{CountedHop, Notes};
+use crate::session::open::Prepared;
+use crate::tasks::Tasks;
+
+/// What a description waits for workers that do not answer.
+const TOLD: Duration = Duration::from_secs(2);
+
+/// What all sessions share of remote hops.
+pub(crate) struct Remotes {
+    connector: Connector,
+    surveyor: Surveyor,
+    fetcher: Fetcher,
+}
+
+impl Remotes {
+    pub(crate) fn new(config: &Config, clock: Clock, tasks: &Tasks) -> Self {
+        let defaults = ConnectorConfig::default();
+        let connector = Connector::new(ConnectorConfig {
+            message_bytes: config.limits.message.0.max(defaults.message_bytes),
+            ..defaults
+        });
+        Self {
+            surveyor: Surveyor::new(connector.clone(), clock, tasks.clone()),
+            fetcher: Fetcher::new(&config.manifest_hosts, clock),
+            connector,
+        }
+    }
+}
+
+/// A remote hop of a plan with what is to run there.
+struct Referring<'a> {
+    hop: &'a PlanHop,
+    params: RemoteParams,
+    target: Result<Target, Error>,
+}
+
+/// A pipeline as another gateway, or a client, is told of it.
+pub(crate) struct Described {
+    pub(crate) pipeline: Arc<Pipeline>,
+    /// How it is called where several gateways speak of it.
+    pub(crate) name: String,
+    pub(crate) references: Vec<Reference>,
+}
+
+impl Gateway {
+    /// Binds a session's plan, asking workers for what they run.
+    pub(crate) async fn bind(
+        &self,
+        prepared: &Prepared,
+        mut binding: Binding,
+    ) -> Result<Plan, Error> {
+        let plan = prepared.pipeline.bind(&binding)?;
+        if remote_hops(&plan).next().is_none() {
+            return Ok(plan);
+        }
+        binding.remote_ports = self.remote_ports(&plan, prepared).await?;
+        if binding.remote_ports.is_empty() {
+            Ok(plan)
+        } else {
+            prepared.pipeline.bind(&binding)
+        }
+    }
+
+    /// Ports of remote hops, as far as their workers could be asked.
+    async fn remote_ports(
+        &self,
+        plan: &Plan,
+        prepared: &Prepared,
+    ) -> Result<BTreeMap<String, Ports>, Error> {
+        let path = [Step {
+            gateway_id: self.id.clone(),
+            pipeline: targets::step_name(&prepared.pipeline, prepared.inline),
+            endpoint: String::new(),
+        }];
+        let referring = self.referring(plan).await?;
+        let patience = Duration::MAX;
+        let surveys = self
+            .survey(&prepared.pipeline, &referring, &path, patience)
+            .await;
+        let mut known = BTreeMap::new();
+        let mut references = Vec::new();
+        for (referring, surveys) in referring.into_iter().zip(surveys) {
+            let id = &referring.hop.id;
+            referring.target.map_err(|error| error.at_hop(id))?;
+            if let Some(circle) = surveys.iter().find_map(PoolSurvey::circle) {
+                return Err(circle.clone().at_hop(id));
+            }
+            let own = surveys.first();
+            match own.and_then(PoolSurvey::described) {
+                Some(described) => {
+                    known.insert(id.clone(), described.ports.clone());
+                }
+                None if referring.params.fallback.is_empty() => {
+                    if let Some(error) = own.and_then(refusal) {
+                        return Err(error.through_hop(id));
+                    }
+                }
+                None => {}
+            }
+            references.extend(surveys.into_iter().map(PoolSurvey::into_reference));
+        }
+        circles::check_references(&path, &references)?;
+        Ok(known)
+    }
+
+    /// What a pipeline refers to, for whoever asks: `path` are the pipelines that lead here, `endpoint` is how the last of them does.
+    ///
+    /// # Errors
+    /// The pipeline is unknown or has errors, or another gateway asks and there is a circle.
+    pub(crate) async fn describe(
+        &self,
+        source: &Source,
+        mut path: Vec<Step>,
+        endpoint: String,
+    ) -> Result<Described, Error> {
+        let (pipeline, inline) = self.pipeline(source)?;
+        let name = targets::step_name(&pipeline, inline);
+        let nested = !path.is_empty();
+        path.push(Step {
+            gateway_id: self.id.clone(),
+            pipeline: name.clone(),
+            endpoint,
+        });
+        circles::check_last(&path)?;
+        let plan = pipeline.outline();
+        let mut references = Vec::new();
+        if remote_hops(plan).next().is_some() {
+            circles::check_depth(&path)?;
+            let referring = self.referring(plan).await.unwrap_or_default();
+            let surveys = self.survey(&pipeline, &referring, &path, TOLD).await;
+            for survey in surveys.into_iter().flatten() {
+                if let Some(circle) = survey.circle().filter(|_| nested) {
+                    return Err(circle.clone());
+                }
+                references.push(survey.into_reference());
+            }
+            if nested {
+                circles::check_references(&path, &references)?;
+            }
+        }
+        Ok(Described {
+            pipeline,
+            name,
+            references,
+        })
+    }
+
+    async fn referring<'a>(&self, plan: &'a Plan) -> Result<Vec<Referring<'a>>, Error> {
+        let hops = remote_hops(plan).map(|(_, hop)| async move {
+            let params = params(hop)?;
+            let target = targets::target(&self.remotes.fetcher, hop, &params).await;
+            Ok(Referring {
+                hop,
+                params,
+                target,
+            })
+        });
+        join_all(hops).await.into_iter().collect()
+    }
+
+    /// What the pools of each hop say.
+    async fn survey(
+        &self,
+        pipeline: &Pipeline,
+        referring: &[Referring<'_>],
+        path: &[Step],
+        patience: Duration,
+    ) -> Vec<Vec<PoolSurvey>> {
+        let hops = referring.iter().map(|referring| {
+            // What cannot be fetched cannot be asked about.
+            let unknown = &Target::Endpoint;
+            let target = referring.target.as_ref().unwrap_or(unknown);
+            let pools = targets::pools(referring.hop, &referring.params, target);
+            let asked = pools.into_iter().map(|mut pool| {
+                pool.connect = pool.connect.min(patience);
+                let surveyor = &self.remotes.surveyor;
+                surveyor.pool(pipeline.digest(), pool, path)
+            });
+            join_all(asked)
+        });
+        join_all(hops).await
+    }
+
+    /// Opens every remote hop of a plan.
+    pub(crate) async fn open_remotes(
+        &self,
+        plan: &Plan,
+        prepared: &Prepared,
+        hops: &mut Vec<(usize, Box<dyn Hop>)>,
+    ) -> Result<(), Error> {
+        for (index, hop) in remote_hops(plan) {
+            let params = params(hop)?;
+            let target = targets::target(&self.remotes.fetcher, hop, &params).await?;
+            let config = HopConfig::new(config(params, target));
+            let context = OpenContext {
+                now: self.clock.now(),
+                hop_count: prepared.hop_count,
+                mode: match prepared.mode {
+                    Mode::Live => message::Mode::Live,
+                    Mode::Waits => message::Mode::Waits,
+                },
+                deadline: prepared.deadline,
+            };
+            let ports = HopPorts::from(hop);
+            let (pipeline, id) = prepared.labels(hop);
+            let notes = Notes::new(Arc::clone(&self.metrics), pipeline, id);
+            let connector = &self.remotes.connector;
+            let clock = || self.clock.now();
+            match RemoteHop::open(connector, &config, &ports, context, clock).await {
+                Ok(hop) => hops.push((index, Box::new(CountedHop { hop, notes }))),
+                Err(refused) => {
+                    refused.notes.iter().for_each(|note| notes.count(note));
+                    return Err(refused.error);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a hop's endpoints cannot run what it wants, if all of them say so.
+fn refusal(survey: &PoolSurvey) -> Option<Error> {
+    let (endpoint, error) = survey.answers.iter().find_map(|(endpoint, answer)| {
+        let error = answer.as_ref().err()?;
+        Some((endpoint, error))
+    })?;
+    let errors = || {
+        survey
+            .answers
+            .iter()
+            .filter_map(|(_, answer)| answer.as_ref().err())
+    };
+    let whole = survey.answers.len() == survey.reference.endpoints.len();
+    let sent = survey.reference.pipeline.is_empty();
+    // Who cannot describe may still serve; whether it fits is then seen on opening.
+    let untold = |error: &Error| {
+        survey::is_passing(error)
+            || error.code == Code::Incompatible
+            || sent && error.code == Code::UnknownPipeline
+    };
+    if !whole || errors().any(untold) {
+        return None;
+    }
+    if sent && error.code == Code::ManifestInvalid {
+        let text = format!(
+            "the manifest of the hop cannot run at its worker: {}; change the manifest, or upgrade the worker",
+            error.message
+        );
+        return Some(Error::new(Code::Incompatible, text).at_endpoint(endpoint));
+    }
+    Some(error.clone())
+}
+
+fn config(params: RemoteParams, target: Target) -> RemoteConfig {
+    let waits = params.waits();
+    let call = match params.timeout {
+        Some(Timeout::Each(each)) => each.call.map(|span| span.0),
+        _ => None,
+    };
+    RemoteConfig {
+        transport: params.transport,
+        mode: params.mode(),
+        endpoints: params.endpoints.into_iter().map(|e| e.url).collect(),
+        target,
+        parameters: params.parameters,
+        timeouts: Timeouts {
+            connect: waits.connect,
+            first_output: waits.first_output,
+            gap: waits.gap,
+            call,
+        },
+        auth: params.auth.as_ref().map(Auth::from).unwrap_or_default(),
+    }
+}
