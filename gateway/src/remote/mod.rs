@@ -21,8 +21,8 @@ use tidegate_nodes::plan::PlanHop;
 use tidegate_nodes::{Code, Error, Plan, Ports};
 use tidegate_proto::message::{self, Source};
 use tidegate_remote::{
-    Auth, Connector, ConnectorConfig, HopConfig, HopPorts, OpenContext, Reference, RemoteConfig, RemoteHop,
-    Step, Target, Timeouts,
+    Auth, Connector, ConnectorConfig, HopConfig, HopPorts, OpenContext, Reference, RemoteConfig,
+    RemoteHop, Step, Target, Timeouts,
 };
 
 use self::fetch::Fetcher;

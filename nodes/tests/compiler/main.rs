@@ -5,4 +5,5 @@ mod binding;
 mod builtin_types;
 mod never_panics;
 mod pictures;
+mod remote_reference;
 mod types;
