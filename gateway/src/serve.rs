@@ -177,6 +177,12 @@ fn background(gateway: &Arc<Gateway>) -> Vec<tokio::task::JoinHandle<()>> {
             metrics.upkeep();
         }
     }));
+    let keeping = Arc::clone(gateway);
+    tasks.push(
+        gateway
+            .tasks
+            .spawn(async move { keeping.keep_pools().await }),
+    );
     if let Some(webrtc) = &gateway.webrtc {
         let media = Arc::clone(&webrtc.media);
         tasks.push(gateway.tasks.spawn(async move { media.run().await }));

@@ -12,7 +12,7 @@ use tidegate_proto::message::Source;
 use super::Shared;
 use crate::errors::HttpError;
 use crate::gateway::Gateway;
-use crate::remote::Described;
+use crate::remote::{Described, state};
 use crate::session::control::{End, Snapshot};
 use crate::session::table::Handle;
 
@@ -120,6 +120,8 @@ pub(crate) fn described(gateway: &Gateway, pipeline: &Described) -> Value {
     let mut value = serde_json::to_value(pipeline.pipeline.describe()).unwrap_or_default();
     value["gateway_id"] = json!(gateway.id);
     value["references"] = json!(pipeline.references);
+    let (pools, now) = (gateway.remotes.pools(), gateway.clock.now());
+    value["pools"] = state::of_pipeline(pools, now, &pipeline.name);
     value
 }
 

@@ -115,6 +115,8 @@ async fn metrics(State(gateway): Shared) -> Response {
         .metrics
         .gauge("tidegate_tasks", Vec::new())
         .set(tasks);
+    let pools = gateway.remotes.pools();
+    crate::remote::state::publish(pools, gateway.clock.now(), &gateway.metrics);
     let text = gateway.metrics.render();
     (
         [(

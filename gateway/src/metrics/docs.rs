@@ -51,6 +51,7 @@ const LABELS: &[(&str, &str)] = &[
         "tidegate_endpoint_breaker_state",
         "pipeline, hop, endpoint, state",
     ),
+    ("tidegate_hop_retries_total", "pipeline, hop, endpoint"),
     ("tidegate_hop_failovers_total", "pipeline, hop, endpoint"),
     (
         "tidegate_hop_replayed_frames_total",

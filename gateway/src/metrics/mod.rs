@@ -178,6 +178,11 @@ const COUNTERS: &[Described] = &[
         "Streams of a remote hop that were opened (`ok`), could not be, or broke (the error's code).",
     ),
     (
+        "tidegate_hop_retries_total",
+        None,
+        "Attempts that were made because the one before had failed.",
+    ),
+    (
         "tidegate_hop_failovers_total",
         None,
         "Streams that another one took over from, by the endpoint that was left.",
@@ -239,7 +244,12 @@ const GAUGES: &[Described] = &[
     (
         "tidegate_endpoint_up",
         None,
-        "Whether the last attempt on an endpoint succeeded.",
+        "Whether the checks of a remote hop's endpoint pass.",
+    ),
+    (
+        "tidegate_endpoint_breaker_state",
+        None,
+        "1 for the state that an endpoint's breaker is in (`closed`, `open`, `half_open`), else 0.",
     ),
     ("tidegate_tasks", None, "Tasks that run."),
 ];

@@ -4,8 +4,10 @@
 //! them, circles are found ([`circles`]), and what does not fit is refused. What a worker says on opening is checked all the same.
 
 mod circles;
+mod config;
 mod download;
 mod fetch;
+pub(crate) mod state;
 mod survey;
 pub(crate) mod targets;
 
@@ -14,17 +16,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tidegate_nodes::compile::remote::Timeout;
 use tidegate_nodes::compile::{Binding, Pipeline, RemoteParams};
 use tidegate_nodes::graph::Mode;
 use tidegate_nodes::plan::PlanHop;
 use tidegate_nodes::{Code, Error, Plan, Ports};
 use tidegate_proto::message::{self, Source};
 use tidegate_remote::{
-    Auth, Connector, ConnectorConfig, HopConfig, HopPorts, OpenContext, Reference, RemoteConfig,
-    RemoteHop, Step, Target, Timeouts,
+    Connector, ConnectorConfig, HopPorts, OpenContext, Pools, Reference, RemoteHop, Step,
+    SystemResolver, Target,
 };
 
+use self::config::Place;
 use self::fetch::Fetcher;
 use self::survey::{PoolSurvey, Surveyor};
 use self::targets::{params, remote_hops};
@@ -42,6 +44,7 @@ const TOLD: Duration = Duration::from_secs(2);
 /// What all sessions share of remote hops.
 pub(crate) struct Remotes {
     connector: Connector,
+    pools: Pools,
     surveyor: Surveyor,
     fetcher: Fetcher,
 }
@@ -56,8 +59,15 @@ impl Remotes {
         Self {
             surveyor: Surveyor::new(connector.clone(), clock, tasks.clone()),
             fetcher: Fetcher::new(&config.manifest_hosts, clock),
+            // What is left to chance is to differ between gateways.
+            pools: Pools::new(rand::random()),
             connector,
         }
+    }
+
+    /// How the endpoints are doing.
+    pub(crate) const fn pools(&self) -> &Pools {
+        &self.pools
     }
 }
 
@@ -215,6 +225,14 @@ impl Gateway {
         join_all(hops).await
     }
 
+    /// Makes the checks of endpoints and asks their names, for as long as it is polled.
+    pub(crate) async fn keep_pools(&self) {
+        let remotes = &self.remotes;
+        let clock = || self.clock.now();
+        let resolver = &SystemResolver;
+        remotes.pools.run(&remotes.connector, resolver, clock).await;
+    }
+
     /// Opens every remote hop of a plan.
     pub(crate) async fn open_remotes(
         &self,
@@ -225,7 +243,12 @@ impl Gateway {
         for (index, hop) in remote_hops(plan) {
             let params = params(hop)?;
             let target = targets::target(&self.remotes.fetcher, hop, &params).await?;
-            let config = HopConfig::new(config(params, target));
+            let place = Place {
+                pipeline: targets::step_name(&prepared.pipeline, prepared.inline),
+                hop: hop.id.clone(),
+            };
+            let pools = &self.remotes.pools;
+            let config = config::hop_config(pools, self.clock.now(), &place, &params, &target);
             let context = OpenContext {
                 now: self.clock.now(),
                 hop_count: prepared.hop_count,
@@ -237,11 +260,11 @@ impl Gateway {
             };
             let ports = HopPorts::from(hop);
             let (pipeline, id) = prepared.labels(hop);
-            let notes = Notes::new(Arc::clone(&self.metrics), pipeline, id);
+            let mut notes = Notes::new(Arc::clone(&self.metrics), pipeline, id);
             let connector = &self.remotes.connector;
             let clock = || self.clock.now();
             match RemoteHop::open(connector, &config, &ports, context, clock).await {
-                Ok(hop) => hops.push((index, Box::new(CountedHop { hop, notes }))),
+                Ok(hop) => hops.push((index, Box::new(CountedHop::new(hop, notes, &config)))),
                 Err(refused) => {
                     refused.notes.iter().for_each(|note| notes.count(note));
                     return Err(refused.error);
@@ -283,26 +306,4 @@ fn refusal(survey: &PoolSurvey) -> Option<Error> {
         return Some(Error::new(Code::Incompatible, text).at_endpoint(endpoint));
     }
     Some(error.clone())
-}
-
-fn config(params: RemoteParams, target: Target) -> RemoteConfig {
-    let waits = params.waits();
-    let call = match params.timeout {
-        Some(Timeout::Each(each)) => each.call.map(|span| span.0),
-        _ => None,
-    };
-    RemoteConfig {
-        transport: params.transport,
-        mode: params.mode(),
-        endpoints: params.endpoints.into_iter().map(|e| e.url).collect(),
-        target,
-        parameters: params.parameters,
-        timeouts: Timeouts {
-            connect: waits.connect,
-            first_output: waits.first_output,
-            gap: waits.gap,
-            call,
-        },
-        auth: params.auth.as_ref().map(Auth::from).unwrap_or_default(),
-    }
 }

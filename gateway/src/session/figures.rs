@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::metrics::hops::{HopHandles, HopKey};
 use crate::metrics::window::{Percentiles, Window};
 use crate::metrics::{Metrics, seconds};
+use crate::remote::state::RemoteReport;
 
 /// What one session has measured.
 pub(crate) struct Figures {
@@ -83,6 +84,9 @@ pub(crate) struct HopReport {
     pub(crate) queue_frames: u32,
     pub(crate) in_flight: u32,
     pub(crate) latency: LatencyReport,
+    /// Of a remote hop: its endpoints, and what it has met.
+    #[serde(flatten)]
+    pub(crate) remote: Option<RemoteReport>,
     /// Hop, input, output or conversion.
     #[serde(skip)]
     pub(crate) role: Role,
@@ -169,6 +173,28 @@ impl Figures {
         }
     }
 
+    /// A remote hop has moved: its figures count for another endpoint from here on.
+    pub(crate) fn moved(&self, graph: &Graph, id: &str, endpoint: &str) {
+        let mut state = lock(&self.state);
+        let hops = state.hops.iter_mut().zip(graph.hop_stats());
+        for (hop, stats) in hops.filter(|(_, stats)| *stats.id == *id) {
+            hop.flush(&self.metrics, stats);
+            hop.leave_gauges();
+            hop.endpoint = Some(endpoint.to_owned());
+            let named = if self.inline {
+                &stats.node_type
+            } else {
+                &stats.id
+            };
+            hop.handles = self.metrics.hop(HopKey {
+                pipeline: self.pipeline.clone(),
+                hop: named.to_string(),
+                endpoint: hop.endpoint.clone(),
+            });
+            hop.flush(&self.metrics, stats);
+        }
+    }
+
     fn window(&self) -> Window {
         if self.whole {
             Window::endless()
@@ -202,16 +228,7 @@ impl Figures {
     pub(crate) fn close(&self, graph: &Graph) {
         self.flush(graph);
         let mut state = lock(&self.state);
-        for hop in &mut state.hops {
-            hop.handles
-                .queue_frames
-                .decrement(f64::from(hop.flushed.queue_frames));
-            hop.handles
-                .in_flight
-                .decrement(f64::from(hop.flushed.in_flight));
-            hop.flushed.queue_frames = 0;
-            hop.flushed.in_flight = 0;
-        }
+        state.hops.iter_mut().for_each(Hop::leave_gauges);
     }
 
     /// All hops, for the admin API.
@@ -236,6 +253,7 @@ impl Figures {
             queue_frames: stats.queue_frames,
             in_flight: stats.in_flight,
             latency: hop.latency(now),
+            remote: None,
             role: stats.role,
         })
         .collect()
@@ -283,6 +301,17 @@ impl Hop {
             wire: self.wire.percentiles(now),
             first_output: self.first_output.percentiles(now),
         }
+    }
+
+    /// Takes what it holds out of the gauges.
+    fn leave_gauges(&mut self) {
+        let (handles, flushed) = (&self.handles, &mut self.flushed);
+        handles
+            .queue_frames
+            .decrement(f64::from(flushed.queue_frames));
+        handles.in_flight.decrement(f64::from(flushed.in_flight));
+        flushed.queue_frames = 0;
+        flushed.in_flight = 0;
     }
 
     fn flush(&mut self, metrics: &Metrics, stats: &HopStats) {

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::tasks::Tasks;
+use crate::remote::state::RemoteReport;
 
 /// A hop outside the graph.
 pub(crate) trait Hop: Send {
@@ -26,6 +27,17 @@ pub(crate) trait Hop: Send {
 
     /// The endpoint as configured, if it is remote.
     fn endpoint(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether it has moved to another endpoint since this was last asked.
+    fn take_moved(&mut self) -> bool {
+        false
+    }
+
+    /// What it has met, if it is remote.
+    fn remote(&self, now: Timestamp) -> Option<RemoteReport> {
+        let _ = now;
         None
     }
 

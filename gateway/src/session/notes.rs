@@ -6,16 +6,21 @@ use std::task::{Context, Poll};
 use metrics::Label;
 use tidegate_media::Timestamp;
 use tidegate_nodes::{HopCommand, HopEvent, HopNote};
-use tidegate_remote::RemoteHop;
+use tidegate_remote::{HopConfig, RemoteHop, SharedPool, Tier};
 
 use super::hops::Hop;
 use crate::metrics::{Metrics, label};
+use crate::remote::state::{self, RemoteReport};
 
 /// Where a hop's notes are counted.
 pub(crate) struct Notes {
     metrics: Arc<Metrics>,
     pipeline: String,
     hop: String,
+    /// The newest attempt failed, so that the next one is a retry.
+    failed: bool,
+    failovers: u64,
+    replayed: u64,
 }
 
 impl Notes {
@@ -25,19 +30,24 @@ impl Notes {
             metrics,
             pipeline,
             hop,
+            failed: false,
+            failovers: 0,
+            replayed: 0,
         }
     }
 
     /// Counts one.
-    pub(crate) fn count(&self, note: &HopNote) {
+    pub(crate) fn count(&mut self, note: &HopNote) {
         match note {
             HopNote::Attempt {
                 endpoint, outcome, ..
             } => {
-                let up = if outcome.is_none() { 1.0 } else { 0.0 };
-                let place = self.labels(endpoint);
-                self.metrics.gauge("tidegate_endpoint_up", place).set(up);
                 let mut labels = self.labels(endpoint);
+                if std::mem::replace(&mut self.failed, outcome.is_some()) {
+                    self.metrics
+                        .counter("tidegate_hop_retries_total", labels.clone())
+                        .increment(1);
+                }
                 let outcome = outcome.map_or("ok", |code| code.as_str());
                 labels.push(label("outcome", outcome));
                 self.metrics
@@ -45,6 +55,8 @@ impl Notes {
                     .increment(1);
             }
             HopNote::Failover { from, replayed, .. } => {
+                self.failovers += 1;
+                self.replayed += *replayed;
                 self.metrics
                     .counter("tidegate_hop_failovers_total", self.labels(from))
                     .increment(1);
@@ -68,8 +80,27 @@ impl Notes {
 
 /// A remote hop whose notes are counted; everything else passes.
 pub(crate) struct CountedHop {
-    pub(crate) hop: RemoteHop,
-    pub(crate) notes: Notes,
+    hop: RemoteHop,
+    notes: Notes,
+    pools: Vec<SharedPool>,
+    /// The endpoint that its figures are under.
+    named: String,
+}
+
+impl CountedHop {
+    /// A hop that was opened from this.
+    pub(crate) fn new(hop: RemoteHop, notes: Notes, config: &HopConfig) -> Self {
+        let pool = |tier: &Tier| {
+            let Tier::Remote(tier) = tier;
+            Arc::clone(&tier.pool)
+        };
+        Self {
+            named: hop.endpoint().to_owned(),
+            hop,
+            notes,
+            pools: config.tiers.iter().map(pool).collect(),
+        }
+    }
 }
 
 impl Hop for CountedHop {
@@ -88,6 +119,22 @@ impl Hop for CountedHop {
 
     fn endpoint(&self) -> Option<&str> {
         Some(self.hop.endpoint())
+    }
+
+    fn take_moved(&mut self) -> bool {
+        let moved = self.hop.endpoint() != self.named;
+        if moved {
+            self.hop.endpoint().clone_into(&mut self.named);
+        }
+        moved
+    }
+
+    fn remote(&self, now: Timestamp) -> Option<RemoteReport> {
+        Some(RemoteReport {
+            endpoints: state::rows(&self.pools, now, self.hop.endpoint()),
+            failovers: self.notes.failovers,
+            replayed_frames: self.notes.replayed,
+        })
     }
 
     fn timeout(&self) -> Option<Timestamp> {

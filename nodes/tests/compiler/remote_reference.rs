@@ -21,7 +21,10 @@ fn rows() -> BTreeMap<String, (String, String)> {
         for key in keys.split(',') {
             let key = key.trim().trim_matches('`').to_owned();
             let row = (default.trim().to_owned(), consequence.trim().to_owned());
-            assert!(rows.insert(key.clone(), row).is_none(), "{key} stands twice");
+            assert!(
+                rows.insert(key.clone(), row).is_none(),
+                "{key} stands twice"
+            );
         }
     }
     rows
@@ -31,7 +34,12 @@ fn rows() -> BTreeMap<String, (String, String)> {
 fn keys(schema: &Value, whole: &Value, path: &str, found: &mut BTreeMap<String, Value>) {
     if let Some(name) = schema["$ref"].as_str() {
         let target = name.trim_start_matches('#');
-        return keys(whole.pointer(target).expect("a definition"), whole, path, found);
+        return keys(
+            whole.pointer(target).expect("a definition"),
+            whole,
+            path,
+            found,
+        );
     }
     for form in ["anyOf", "oneOf"] {
         for one in schema[form].as_array().into_iter().flatten() {
@@ -85,6 +93,9 @@ fn every_parameter_of_a_remote_node_is_in_the_reference_with_its_default() {
             wrong.push(format!("{path}: default is {default}, but {said} is said"));
         }
     }
-    wrong.extend(rows.keys().map(|key| format!("there is no parameter {key}")));
+    wrong.extend(
+        rows.keys()
+            .map(|key| format!("there is no parameter {key}")),
+    );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

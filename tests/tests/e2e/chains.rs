@@ -74,6 +74,12 @@ async fn what_fails_in_the_last_reaches_the_first_and_names_the_last() {
 #[tokio::test]
 async fn the_death_of_the_last_in_mid_stream_reaches_the_first_and_names_the_last() {
     let [a, b, mut c] = chain(&greeting("leaf")).await;
+    let mut hasty = relay("middle", &c.url(), "leaf");
+    hasty["nodes"][0]["params"]["retry"] = json!({"attempts": 1});
+    b.publish(&hasty).await;
+    let mut hasty = relay("root", &b.url(), "middle");
+    hasty["nodes"][0]["params"]["retry"] = json!({"attempts": 1});
+    a.publish(&hasty).await;
     let (mut client, _) = Ws::open(&a.gateway, "root", json!({"pipeline": "root"})).await;
     client.send("frame", frame(1, "you")).await;
     assert_eq!(client.until("frame").await["text"]["text"], "hello you");

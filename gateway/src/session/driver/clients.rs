@@ -227,6 +227,13 @@ impl Driver {
             .collect();
         transports.sort_unstable();
         transports.dedup();
+        let mut hops = self.parts.figures.report(&self.parts.graph, now);
+        for (index, hop) in &self.parts.hops {
+            let id = &self.parts.plan.hops[*index].id;
+            if let Some(row) = hops.iter_mut().find(|row| row.id == *id) {
+                row.remote = hop.remote(now);
+            }
+        }
         Snapshot {
             transports,
             clients: self.slots.len(),
@@ -235,7 +242,7 @@ impl Driver {
             draining: self.drain_until.is_some(),
             age: now.saturating_since(self.opened_at),
             limit: self.parts.limits.session,
-            hops: self.parts.figures.report(&self.parts.graph, now),
+            hops,
             session_latency: self.parts.figures.session_latency(now),
             webrtc: self
                 .slots

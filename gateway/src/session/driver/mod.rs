@@ -232,6 +232,12 @@ impl Driver {
                     .handle_input(now, Input::Hop { hop: *index, event });
                 progress = true;
             }
+            if hop.take_moved()
+                && let Some(endpoint) = hop.endpoint()
+            {
+                let id = &self.parts.plan.hops[*index].id;
+                self.parts.figures.moved(&self.parts.graph, id, endpoint);
+            }
         }
         progress
     }

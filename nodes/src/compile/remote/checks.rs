@@ -289,7 +289,9 @@ fn check_health(node: &RemoteParams, problems: &mut Problems) {
         problems.add("health.timeout", what, "lower it, or raise 'interval'");
     }
     let Some(path) = &checks.path else { return };
-    if node.transport == Transport::Grpc {
+    let mut transports = node.fallback.iter().map(|tier| tier.transport);
+    let elsewhere = transports.any(|other| other.is_some_and(|other| other != Transport::Grpc));
+    if node.transport == Transport::Grpc && !elsewhere {
         let what = "gRPC is checked by grpc.health.v1, which has no path";
         problems.add("health.path", what, "remove it");
     } else if !path.starts_with('/') {
