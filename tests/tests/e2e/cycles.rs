@@ -174,11 +174,15 @@ async fn an_endpoint_that_never_answers_holds_up_nobody_once_it_is_known() {
     // Connections stand here, and nothing is ever said.
     let mute = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let mute = format!("http://{}", mute.local_addr().expect("an address"));
-    let params = json!({"endpoints": [b.url(), mute], "pipeline": "leaf"});
+    let params = json!({
+        "endpoints": [b.url(), mute],
+        "pipeline": "leaf",
+        "timeout": {"connect": "300ms"},
+    });
     a.publish(&pipeline("outer", "remote", params)).await;
     let (mut first, _) = Ws::open(&a.gateway, "outer", json!({"pipeline": "outer"})).await;
     first.send("end", json!({})).await;
-    let by = Deadline::secs(2);
+    let by = Deadline::secs(5);
     for _ in 0..3 {
         let open = Ws::open(&a.gateway, "outer", json!({"pipeline": "outer"}));
         let opened = by.wait(open).await;
