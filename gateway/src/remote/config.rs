@@ -1,51 +1,66 @@
 //! From a node's parameters to what runs its hop: tiers with their pools, waits and policy.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use tidegate_media::Timestamp;
 use tidegate_nodes::compile::RemoteParams;
 use tidegate_nodes::compile::remote::{self, Endpoint, Health, Transport};
+use tidegate_nodes::plan::{PlanHop, PlanPort};
+use tidegate_nodes::{Code, Error, Port, Registry};
 use tidegate_remote::pool::{
     Balance, BreakerConfig, EndpointConfig, HealthConfig, PoolConfig, RetryConfig,
 };
 use tidegate_remote::{
-    Auth, Checks, HopConfig, Partial, PoolKey, PoolSpec, Pools, RemoteConfig, RemoteTier,
-    ReplayLimits, Target, Tier, Timeouts,
+    AnswerCache, Auth, CacheLimits, CacheTier, Checks, HopConfig, LocalNode, Partial, PoolKey,
+    PoolSpec, Pools, RemoteConfig, RemoteTier, ReplayLimits, Target, Tier, Timeouts,
 };
 
-/// Which hop of which pipeline, as its pools are known by.
-pub(super) struct Place {
+use super::targets::sha256;
+
+/// Which hop of which pipeline, as its pools and answers are known by.
+pub(super) struct Place<'a> {
     pub(super) pipeline: String,
-    pub(super) hop: String,
+    pub(super) hop: &'a PlanHop,
+    /// Digest of what runs at the hop's own endpoints, if one of them said.
+    pub(super) digest: &'a str,
 }
 
-/// What a hop is run from. Pools are those that other sessions of the hop use, where they were made from the same.
+/// What sessions of a hop share.
+pub(super) struct Shared<'a> {
+    pub(super) pools: &'a Pools,
+    pub(super) answers: &'a Answers,
+    pub(super) registry: &'a Registry,
+}
+
+/// What a hop is run from. Pools and caches are those that other sessions of the hop use, where they were made from the same.
+///
+/// # Errors
+/// A local node that the hop falls back to cannot take its place.
 pub(super) fn hop_config(
-    pools: &Pools,
+    shared: &Shared<'_>,
     now: Timestamp,
-    place: &Place,
+    place: &Place<'_>,
     params: &RemoteParams,
     target: &Target,
-) -> HopConfig {
-    let tiers = std::iter::once(own(params)).chain(params.fallback.iter().enumerate().filter_map(
-        |(index, tier)| {
-            let tier = tier.tier(params)?;
-            Some((index + 1, tier))
-        },
-    ));
-    let remote = Making {
-        pools,
+) -> Result<HopConfig, Error> {
+    let further = params.fallback.iter().enumerate();
+    let further =
+        further.filter_map(|(index, tier)| tier.tier(params).map(|tier| (index + 1, tier)));
+    let making = Making {
+        shared,
         now,
         place,
         params,
         target,
     };
+    let tiers = std::iter::once(own(params)).chain(further);
+    let tiers = tiers.map(|(number, tier)| making.tier(number, &tier));
     let replay = params.replay.unwrap_or_default();
-    HopConfig {
-        tiers: tiers
-            .filter_map(|(number, tier)| remote.tier(number, &tier))
-            .collect(),
+    Ok(HopConfig {
+        tiers: tiers.collect::<Result<_, _>>()?,
         mode: params.mode(),
         timeouts: timeouts(params),
         attempts: params.retry.attempts,
@@ -58,7 +73,7 @@ pub(super) fn hop_config(
             frames: usize::try_from(replay.frames).unwrap_or(usize::MAX),
             bytes: usize::try_from(replay.bytes.0).unwrap_or(usize::MAX),
         },
-    }
+    })
 }
 
 /// The node's own endpoints, as its first tier.
@@ -85,52 +100,91 @@ fn timeouts(params: &RemoteParams) -> Timeouts {
 
 /// What all tiers of a hop have in common.
 struct Making<'a> {
-    pools: &'a Pools,
+    shared: &'a Shared<'a>,
     now: Timestamp,
-    place: &'a Place,
+    place: &'a Place<'a>,
     params: &'a RemoteParams,
     target: &'a Target,
 }
 
 impl Making<'_> {
-    fn tier(&self, number: usize, tier: &remote::Tier<'_>) -> Option<Tier> {
-        let remote::Tier::Pool {
-            endpoints,
-            transport,
-            pipeline,
-            auth,
-            balance,
-        } = tier
-        else {
-            return None;
+    fn tier(&self, number: usize, tier: &remote::Tier<'_>) -> Result<Tier, Error> {
+        Ok(match tier {
+            remote::Tier::Pool { .. } => Tier::Remote(self.remote(number, tier)),
+            remote::Tier::Local { node_type, params } => {
+                let local = local(self.shared.registry, self.place.hop, node_type, params);
+                Tier::Local(local.map_err(|error| {
+                    let text = format!("'fallback[{}]': {}", number - 1, error.message);
+                    Error::new(error.code, text).at_hop(&self.place.hop.id)
+                })?)
+            }
+            remote::Tier::Cache(cache) => Tier::Cache(self.cache(number, *cache)),
+            remote::Tier::Error(text) => Tier::Error((*text).to_owned()),
+        })
+    }
+
+    fn key(&self, tier: usize) -> PoolKey {
+        PoolKey {
+            pipeline: self.place.pipeline.clone(),
+            hop: self.place.hop.id.clone(),
+            tier,
+        }
+    }
+
+    /// A pool; a tier that is none has no endpoints.
+    fn remote(&self, number: usize, tier: &remote::Tier<'_>) -> RemoteTier {
+        let (endpoints, transport, pipeline, auth, balance) = match tier {
+            remote::Tier::Pool {
+                endpoints,
+                transport,
+                pipeline,
+                auth,
+                balance,
+            } => (*endpoints, *transport, *pipeline, *auth, *balance),
+            _ => (
+                &[][..],
+                self.params.transport,
+                None,
+                None,
+                self.params.balance,
+            ),
         };
         let auth = auth.map(Auth::from).unwrap_or_default();
-        let target = match pipeline {
-            Some(name) => Target::Pipeline((*name).to_owned()),
-            None => self.target.clone(),
-        };
+        let named = pipeline.map(|name| Target::Pipeline(name.to_owned()));
         let config = RemoteConfig {
             endpoints: endpoints.iter().map(|e| e.url.clone()).collect(),
-            transport: *transport,
+            transport,
             mode: self.params.mode(),
-            target,
+            target: named.unwrap_or_else(|| self.target.clone()),
             parameters: self.params.parameters.clone(),
             timeouts: timeouts(self.params),
             auth: auth.clone(),
         };
-        let key = PoolKey {
-            pipeline: self.place.pipeline.clone(),
-            hop: self.place.hop.clone(),
-            tier: number,
-        };
         let spec = PoolSpec {
-            pool: self.pool(endpoints, *balance),
-            checks: self.checks(*transport, auth),
+            pool: self.pool(endpoints, balance),
+            checks: self.checks(transport, auth),
         };
-        Some(Tier::Remote(RemoteTier {
+        RemoteTier {
             config: Arc::new(config),
-            pool: self.pools.get(self.now, key, spec),
-        }))
+            pool: self.shared.pools.get(self.now, self.key(number), spec),
+        }
+    }
+
+    /// Answers are kept apart by what runs there and by the parameters that it is given.
+    fn cache(&self, number: usize, cache: remote::Cache) -> CacheTier {
+        let limits = CacheLimits {
+            entries: usize::try_from(cache.entries).unwrap_or(usize::MAX),
+            age: cache.age.0,
+            bytes: CacheLimits::BYTES,
+        };
+        let parameters = serde_json::Value::Object(self.params.parameters.clone());
+        let whole = format!("{} {:?} {parameters}", self.place.digest, self.target);
+        CacheTier {
+            answers: self.shared.answers.get(self.now, self.key(number), limits),
+            digest: sha256(whole.as_bytes()).into(),
+            // Whoever holds the gateway's token is one caller: it knows no others apart.
+            caller: Arc::from(""),
+        }
     }
 
     fn pool(&self, endpoints: &[Endpoint], balance: remote::Balance) -> PoolConfig {
@@ -189,5 +243,89 @@ impl Making<'_> {
             path: path.filter(|_| transport != Transport::Grpc),
             auth,
         }
+    }
+}
+
+/// A node of this process in the hop's place. One is made at once, so that what cannot be is known before it is needed.
+fn local(
+    registry: &Registry,
+    hop: &PlanHop,
+    node_type: &str,
+    params: &Map<String, Value>,
+) -> Result<LocalNode, Error> {
+    let unfit = |text: String| Error::new(Code::Incompatible, text);
+    let found = registry
+        .get(node_type)
+        .ok_or_else(|| unfit(format!("there is no node type '{node_type}'")))?;
+    let params = Value::Object(params.clone());
+    let ports = found
+        .ports(&params)
+        .map_err(|error| unfit(error.to_string()))?;
+    let format = |name: &str, alone: bool, side: &[PlanPort]| {
+        let joined = || side.iter().filter(|port| port.format.is_some());
+        let named = joined().find(|port| port.name == name);
+        let only = joined().next().filter(|_| alone && joined().count() == 1);
+        named.or(only).and_then(|port| port.format)
+    };
+    let alone = ports.inputs.len() == 1;
+    let inputs: Vec<_> = ports
+        .inputs
+        .iter()
+        .map(|port| format(&port.name, alone, &hop.inputs))
+        .collect();
+    let given = found
+        .outputs(&params, &inputs)
+        .map_err(|error| unfit(error.to_string()))?;
+    let alone = ports.outputs.len() == 1;
+    for (port, given) in ports.outputs.iter().zip(given) {
+        let wanted = format(&port.name, alone, &hop.outputs);
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != given) {
+            return Err(unfit(format!(
+                "'{node_type}' gives {given} on '{}' where the hop gives {wanted}: choose another node, or declare the hop's 'outputs' with that format",
+                port.name
+            )));
+        }
+    }
+    let named = |ports: &[Port]| ports.iter().map(|port| port.name.clone()).collect();
+    let (found, node_type) = (Arc::clone(found), node_type.to_owned());
+    let local = LocalNode {
+        inputs: named(&ports.inputs),
+        outputs: named(&ports.outputs),
+        make: Arc::new(move || {
+            found.build(&params, &inputs).map_err(|error| {
+                let text = format!("{node_type} cannot be built: {error}");
+                Error::new(Code::NodeFailed, text)
+            })
+        }),
+    };
+    (local.make)()?;
+    Ok(local)
+}
+
+/// Caches of answers, each shared by the sessions of a hop.
+#[derive(Debug, Default)]
+pub(super) struct Answers(Mutex<HashMap<PoolKey, (Timestamp, Arc<AnswerCache>)>>);
+
+impl Answers {
+    /// Caches that are kept; the one used longest ago goes first.
+    const MOST: usize = 256;
+
+    fn get(&self, now: Timestamp, key: PoolKey, limits: CacheLimits) -> Arc<AnswerCache> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((used, cache)) = all.get_mut(&key)
+            && cache.limits() == limits
+        {
+            *used = now;
+            return Arc::clone(cache);
+        }
+        if all.len() >= Self::MOST && !all.contains_key(&key) {
+            let oldest = all.iter().min_by_key(|(_, (used, _))| *used);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                all.remove(&oldest);
+            }
+        }
+        let cache = Arc::new(AnswerCache::new(limits));
+        all.insert(key, (now, Arc::clone(&cache)));
+        cache
     }
 }

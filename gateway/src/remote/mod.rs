@@ -19,14 +19,14 @@ use futures_util::future::join_all;
 use tidegate_nodes::compile::{Binding, Pipeline, RemoteParams};
 use tidegate_nodes::graph::Mode;
 use tidegate_nodes::plan::PlanHop;
-use tidegate_nodes::{Code, Error, Plan, Ports};
+use tidegate_nodes::{Code, Error, Plan};
 use tidegate_proto::message::{self, Source};
 use tidegate_remote::{
-    Connector, ConnectorConfig, HopPorts, OpenContext, Pools, Reference, RemoteHop, Step,
-    SystemResolver, Target,
+    Connector, ConnectorConfig, Described as Found, HopPorts, OpenContext, Pools, Reference,
+    RemoteHop, Step, SystemResolver, Target,
 };
 
-use self::config::Place;
+use self::config::{Answers, Place, Shared};
 use self::fetch::Fetcher;
 use self::survey::{PoolSurvey, Surveyor};
 use self::targets::{params, remote_hops};
@@ -45,6 +45,7 @@ const TOLD: Duration = Duration::from_secs(2);
 pub(crate) struct Remotes {
     connector: Connector,
     pools: Pools,
+    answers: Answers,
     surveyor: Surveyor,
     fetcher: Fetcher,
 }
@@ -61,6 +62,7 @@ impl Remotes {
             fetcher: Fetcher::new(&config.manifest_hosts, clock),
             // What is left to chance is to differ between gateways.
             pools: Pools::new(rand::random()),
+            answers: Answers::default(),
             connector,
         }
     }
@@ -68,6 +70,21 @@ impl Remotes {
     /// How the endpoints are doing.
     pub(crate) const fn pools(&self) -> &Pools {
         &self.pools
+    }
+}
+
+/// A session's plan, and the digests of what runs at its remote hops.
+pub(crate) struct Bound {
+    pub(crate) plan: Arc<Plan>,
+    digests: BTreeMap<String, String>,
+}
+
+impl Bound {
+    fn new(plan: Plan) -> Self {
+        Self {
+            plan: Arc::new(plan),
+            digests: BTreeMap::new(),
+        }
     }
 }
 
@@ -92,25 +109,29 @@ impl Gateway {
         &self,
         prepared: &Prepared,
         mut binding: Binding,
-    ) -> Result<Plan, Error> {
+    ) -> Result<Bound, Error> {
         let plan = prepared.pipeline.bind(&binding)?;
         if remote_hops(&plan).next().is_none() {
-            return Ok(plan);
+            return Ok(Bound::new(plan));
         }
-        binding.remote_ports = self.remote_ports(&plan, prepared).await?;
-        if binding.remote_ports.is_empty() {
-            Ok(plan)
-        } else {
-            prepared.pipeline.bind(&binding)
+        let known = self.remote_ports(&plan, prepared).await?;
+        if known.is_empty() {
+            return Ok(Bound::new(plan));
         }
+        let digest = |(hop, found): (&String, &Arc<Found>)| (hop.clone(), found.digest.clone());
+        let digests = known.iter().map(digest).collect();
+        let ports = |(hop, found): (String, Arc<Found>)| (hop, found.ports.clone());
+        binding.remote_ports = known.into_iter().map(ports).collect();
+        let plan = Arc::new(prepared.pipeline.bind(&binding)?);
+        Ok(Bound { plan, digests })
     }
 
-    /// Ports of remote hops, as far as their workers could be asked.
+    /// What runs at the remote hops, as far as their workers could be asked.
     async fn remote_ports(
         &self,
         plan: &Plan,
         prepared: &Prepared,
-    ) -> Result<BTreeMap<String, Ports>, Error> {
+    ) -> Result<BTreeMap<String, Arc<Found>>, Error> {
         let path = [Step {
             gateway_id: self.id.clone(),
             pipeline: targets::step_name(&prepared.pipeline, prepared.inline),
@@ -132,7 +153,7 @@ impl Gateway {
             let own = surveys.first();
             match own.and_then(PoolSurvey::described) {
                 Some(described) => {
-                    known.insert(id.clone(), described.ports.clone());
+                    known.insert(id.clone(), Arc::clone(described));
                 }
                 None if referring.params.fallback.is_empty() => {
                     if let Some(error) = own.and_then(refusal) {
@@ -236,7 +257,7 @@ impl Gateway {
     /// Opens every remote hop of a plan.
     pub(crate) async fn open_remotes(
         &self,
-        plan: &Plan,
+        Bound { plan, digests }: &Bound,
         prepared: &Prepared,
         hops: &mut Vec<(usize, Box<dyn Hop>)>,
     ) -> Result<(), Error> {
@@ -245,10 +266,15 @@ impl Gateway {
             let target = targets::target(&self.remotes.fetcher, hop, &params).await?;
             let place = Place {
                 pipeline: targets::step_name(&prepared.pipeline, prepared.inline),
-                hop: hop.id.clone(),
+                hop,
+                digest: digests.get(&hop.id).map_or("", String::as_str),
             };
-            let pools = &self.remotes.pools;
-            let config = config::hop_config(pools, self.clock.now(), &place, &params, &target);
+            let shared = Shared {
+                pools: &self.remotes.pools,
+                answers: &self.remotes.answers,
+                registry: self.pipelines.registry(),
+            };
+            let config = config::hop_config(&shared, self.clock.now(), &place, &params, &target)?;
             let context = OpenContext {
                 now: self.clock.now(),
                 hop_count: prepared.hop_count,

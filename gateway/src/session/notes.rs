@@ -90,15 +90,15 @@ pub(crate) struct CountedHop {
 impl CountedHop {
     /// A hop that was opened from this.
     pub(crate) fn new(hop: RemoteHop, notes: Notes, config: &HopConfig) -> Self {
-        let pool = |tier: &Tier| {
-            let Tier::Remote(tier) = tier;
-            Arc::clone(&tier.pool)
+        let pool = |tier: &Tier| match tier {
+            Tier::Remote(tier) => Some(Arc::clone(&tier.pool)),
+            Tier::Local(_) | Tier::Cache(_) | Tier::Error(_) => None,
         };
         Self {
             named: hop.endpoint().to_owned(),
             hop,
             notes,
-            pools: config.tiers.iter().map(pool).collect(),
+            pools: config.tiers.iter().filter_map(pool).collect(),
         }
     }
 }

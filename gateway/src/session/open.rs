@@ -131,7 +131,8 @@ impl Gateway {
         shared: bool,
         control: tokio::sync::mpsc::Receiver<Control>,
     ) -> Result<Parts, Error> {
-        let plan = Arc::new(self.bind(&prepared, binding).await?);
+        let bound = self.bind(&prepared, binding).await?;
+        let plan = Arc::clone(&bound.plan);
         let now = self.clock.now();
         let left = prepared.deadline.map(|at| at.saturating_since(now));
         let limits = self.session_limits().within(left);
@@ -164,7 +165,7 @@ impl Gateway {
             );
             hops.push((index, Box::new(hop)));
         }
-        self.open_remotes(&plan, &prepared, &mut hops).await?;
+        self.open_remotes(&bound, &prepared, &mut hops).await?;
         Ok(Parts {
             id: slot.id().to_owned(),
             shared,

@@ -230,17 +230,6 @@ fn remote(
             return broken(resolved);
         }
     };
-    for (path, name) in params.unsupported() {
-        report.error(
-            decl.locate(path),
-            "unsupported",
-            format!(
-                "{name} of '{}' is not served by this version",
-                decl.id.value
-            ),
-            "leave it out, or use a later version",
-        );
-    }
     allow_listed(decl, &params, grants, report);
     local_tiers(decl, &params, (registry, grants), report);
     let mut body = Remote {

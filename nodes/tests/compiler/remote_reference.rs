@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use tidegate_nodes::compile::RemoteParams;
+use tidegate_nodes::{Grants, Pipeline};
 
 /// Rows of the section by key: the default and the consequence.
 fn rows() -> BTreeMap<String, (String, String)> {
@@ -98,4 +99,14 @@ fn every_parameter_of_a_remote_node_is_in_the_reference_with_its_default() {
             .map(|key| format!("there is no parameter {key}")),
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_manifest_of_the_design_compiles() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests/design.yaml");
+    let text = std::fs::read_to_string(file).expect("the manifest");
+    let grants = Grants::operator([("STT_TOKEN".to_owned(), "secret".to_owned())]);
+    let pipeline = Pipeline::from_text("design.yaml", &text, &crate::types::registry(), &grants);
+    let pipeline = pipeline.unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(pipeline.name(), "interpreter");
 }

@@ -1,8 +1,7 @@
 //! Parameters of a `remote` node, typed in full.
 //!
 //! The compiler checks them, and whoever runs the hop reads the same struct from [`PlanHop::params`]. Defaults are written once:
-//! here. A parameter that would have no effect beside another is an error, never ignored; what is typed but not served by this
-//! version is named by [`RemoteParams::unsupported`] and refused likewise.
+//! here. A parameter that would have no effect beside another is an error, never ignored.
 //!
 //! | file | has |
 //! | --- | --- |
@@ -21,8 +20,6 @@ mod checks;
 mod fallback;
 mod policy;
 mod ports;
-
-use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -179,16 +176,6 @@ impl RemoteParams {
     pub fn may_use(&self, transport: Transport) -> bool {
         let mut tiers = self.fallback.iter();
         self.transport == transport || tiers.any(|tier| tier.transport == Some(transport))
-    }
-
-    /// What is written but not served by this version: path and name of each.
-    #[must_use]
-    pub fn unsupported(&self) -> Vec<(&'static str, Cow<'static, str>)> {
-        let mut found = Vec::new();
-        if !self.fallback.is_empty() {
-            found.push(("fallback", "'fallback'".into()));
-        }
-        found
     }
 
     /// Parameters whose value is a file of the gateway's: path of each.
