@@ -34,8 +34,9 @@ const GRACE: Duration = Duration::from_millis(250);
 const ENTRIES: usize = 4_096;
 /// Questions at a time.
 const ASKING: usize = 64;
-/// What a question of a gateway that was asked itself may take; less with each further one, so that the outermost hears of it.
-const NESTED: Duration = Duration::from_secs(2);
+/// What a question of a gateway that was asked itself may take; a step less with each further one, so that the outermost hears of it.
+const NESTED: Duration = Duration::from_secs(3);
+const STEP: Duration = Duration::from_millis(250);
 
 /// Asks workers and keeps what they say. Clones share it.
 #[derive(Clone)]
@@ -362,7 +363,11 @@ fn busy(endpoint: &str) -> Error {
 fn limit(pool: &PoolTarget, path: &[Step]) -> Duration {
     match path.len() {
         0 | 1 => pool.connect,
-        nested => (NESTED / (1 << (nested - 2).min(4))).min(pool.connect),
+        nested => {
+            let steps = u32::try_from(nested - 2).unwrap_or(u32::MAX);
+            let less = STEP.saturating_mul(steps);
+            NESTED.saturating_sub(less).max(STEP).min(pool.connect)
+        }
     }
 }
 
