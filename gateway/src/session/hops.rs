@@ -14,8 +14,8 @@ use tidegate_nodes::{Code, Error, Hold, HopCommand, HopEvent};
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
-use crate::tasks::Tasks;
 use crate::remote::state::RemoteReport;
+use crate::tasks::Tasks;
 
 /// A hop outside the graph.
 pub(crate) trait Hop: Send {

@@ -85,7 +85,11 @@ impl RemoteHop {
                     if !hop.drive(cx, clock()) {
                         // An attempt that failed is followed by a backoff, which ends before the attempt's time would have.
                         let moved = hop.failover.poll_timeout() != due;
-                        return if moved { Poll::Ready(()) } else { Poll::Pending };
+                        return if moved {
+                            Poll::Ready(())
+                        } else {
+                            Poll::Pending
+                        };
                     }
                 }
                 Poll::Ready(())

@@ -30,7 +30,7 @@ pub fn decode_frame(
         is_final: frame.r#final,
         caused_by: frame.caused_by,
         caused_port: 0,
-            since: 0,
+        since: 0,
         deadline: validate::optional_micros(frame.deadline).map(|left| now + left),
         service: validate::optional_micros(frame.service),
         replayed: frame.replayed,
