@@ -341,6 +341,7 @@ impl Exchange {
     }
 
     /// Nothing more will come but what [`Self::poll_said`] still has.
+    #[cfg(test)]
     pub(crate) const fn is_over(&self) -> bool {
         self.over
     }

@@ -102,10 +102,9 @@ impl Exchange {
         );
         frame.meta.caused_by = cause.map_or(0, |cause| cause.seq);
         frame.meta.caused_port = cause.map_or(0, |cause| port_number(cause.port));
-        match place {
-            Some(port) => self.said.push_back(Said::Frame { port, cause, frame }),
-            // What is joined to nothing is no loss.
-            None => {}
+        // What is joined to nothing is no loss.
+        if let Some(port) = place {
+            self.said.push_back(Said::Frame { port, cause, frame });
         }
         Ok(())
     }

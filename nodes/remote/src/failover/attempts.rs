@@ -20,6 +20,10 @@ const PROVEN_AFTER: Duration = Duration::from_secs(10);
 
 /// What is to become the active stream.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each hop, and it becomes the active stream, which lies in place too"
+)]
 pub(super) enum Coming {
     /// The driver opens it.
     Opening {

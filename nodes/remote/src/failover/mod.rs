@@ -26,11 +26,11 @@ use tidegate_proto::{ClientMessage, ServerMessage};
 
 use crate::cache::CacheTier;
 use crate::config::{HopPorts, Timeouts};
-use crate::credit::{Allowance, Room};
+use crate::credit::Allowance;
 use crate::error::RemoteError;
 use crate::link::{Counts, FramePlace};
 use crate::pool::Member;
-use crate::replay::{Hold, Ledger, Next, ReplayLimits, Ring};
+use crate::replay::{Hold, Ledger, ReplayLimits, Ring};
 use crate::tiers::Partial;
 
 mod attempts;

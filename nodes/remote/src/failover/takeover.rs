@@ -183,7 +183,8 @@ impl Failover {
             .is_some_and(|until| until <= now);
         // Who does not acknowledge may have more to say of the last frame, which stays in the ring and is sent again.
         let idle = self.ring.is_empty() || settled && (alike || !active.exchange.acks());
-        if !idle && !forced && !(alike && *since + IDLE_WAIT <= now) {
+        let patient = alike && *since + IDLE_WAIT <= now;
+        if !(idle || forced || patient) {
             return;
         }
         let Some(Coming::Ready(next, _)) = self.coming.take() else {
