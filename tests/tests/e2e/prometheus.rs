@@ -8,7 +8,7 @@ use tidegate_tests::http::send;
 use tidegate_tests::{Deadline, Gateway, Peer};
 use tokio::net::UdpSocket;
 
-use crate::clients::webrtc::{self, Rtc};
+use crate::clients::webrtc::Rtc;
 use crate::remote::front;
 
 /// Sends a recording through a pipeline with a node, so that there are figures.
@@ -86,10 +86,12 @@ async fn prometheus_scrapes_and_answers_for_the_p99_of_a_hop() {
     assert!(p99 < 0.1, "the p99 of a gain is {p99} s");
 }
 
-/// Metrics that stand for what no ordinary run has: they come with their first event.
-const RARE: [&str; 2] = [
+/// Metrics of what goes wrong in a run, which come with the first time that it does.
+const RARE: [&str; 4] = [
     "tidegate_frames_dropped_total",
     "tidegate_hop_dropped_frames_total",
+    "tidegate_hop_failovers_total",
+    "tidegate_hop_replayed_frames_total",
 ];
 
 #[tokio::test]
@@ -101,8 +103,11 @@ async fn every_metric_that_is_documented_appears_in_a_run() {
     let peer = peer.args(["--wav".as_ref(), recording("jfk.wav").as_os_str()]);
     let report = peer.report(Deadline::secs(60)).await;
     assert_eq!(report["same"], true, "{report:#}\n{}", gateway.logs.text());
-    let refused = webrtc::post(&gateway, "none", "v=0").await;
-    assert!(refused.status >= 400, "{}", refused.text());
+    let stray = json!({"inputs": {"nobody": [{"text": {"text": "hello"}}]}});
+    let refused = gateway
+        .post_json("/v1/pipelines/relay/execute", &stray)
+        .await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
     let sent = socket.send_to(&[0xff; 40], gateway.media).await;
     sent.expect("sent");
