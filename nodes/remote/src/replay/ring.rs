@@ -338,6 +338,11 @@ impl Ring {
         self.frames == 0
     }
 
+    #[cfg(test)]
+    pub(crate) const fn len(&self) -> usize {
+        self.frames
+    }
+
     /// How many frames a new stream will be sent that another one was sent before.
     pub(crate) fn sent(&self) -> u64 {
         let again = |lane: &Lane| (lane.sent + 1).saturating_sub(lane.first());
