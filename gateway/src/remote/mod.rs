@@ -122,7 +122,8 @@ impl Gateway {
         let digests = known.iter().map(digest).collect();
         let ports = |(hop, found): (String, Arc<Found>)| (hop, found.ports.clone());
         binding.remote_ports = known.into_iter().map(ports).collect();
-        let plan = Arc::new(prepared.pipeline.bind(&binding)?);
+        let bound = prepared.pipeline.bind(&binding);
+        let plan = Arc::new(bound.map_err(|error| at_remote(error, &plan))?);
         Ok(Bound { plan, digests })
     }
 
@@ -332,4 +333,18 @@ fn refusal(survey: &PoolSurvey) -> Option<Error> {
         return Some(Error::new(Code::Incompatible, text).at_endpoint(endpoint));
     }
     Some(error.clone())
+}
+
+/// Says of which remote hop an error speaks that came with what its worker has: the compiler names it in the text.
+fn at_remote(error: Error, plan: &Plan) -> Error {
+    let mut hops = remote_hops(plan).map(|(_, hop)| hop);
+    let Some(hop) = hops.find(|hop| error.message.contains(&format!("'{}'", hop.id))) else {
+        return error;
+    };
+    let endpoint = hop.params["endpoints"][0].as_str().map(str::to_owned);
+    let error = error.at_hop(&hop.id);
+    match endpoint {
+        Some(endpoint) => error.at_endpoint(endpoint),
+        None => error,
+    }
 }

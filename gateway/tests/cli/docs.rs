@@ -31,13 +31,15 @@ fn every_key_of_a_manifest_is_documented() {
     for (name, form) in forms {
         for key in form["properties"].as_object().into_iter().flatten() {
             keys += 1;
-            // By itself, or at the end of a path such as `auth.tls.ca`.
-            let found = [format!("`{}`", key.0), format!(".{}`", key.0)];
-            assert!(
-                found.iter().any(|name| page.contains(name)),
-                "{name}: `{}`",
-                key.0
-            );
+            // By itself, or within a path such as `auth.tls.ca`.
+            let key = key.0;
+            let found = ["`", "."].iter().any(|before| {
+                let after = ["`", "."].iter();
+                after
+                    .map(|after| format!("{before}{key}{after}"))
+                    .any(|text| page.contains(&text))
+            });
+            assert!(found, "{name}: `{key}`");
         }
     }
     assert!(keys > 40, "only {keys} keys were found");
