@@ -265,8 +265,10 @@ impl Exchange {
 
     /// The graph wants nothing of what was sent. Before it the transport's queue is to be emptied of frames if
     /// [`Self::may_discard`] says so, and [`Self::discarded`] told.
-    pub(crate) fn interrupt(&mut self) -> ClientMessage {
-        self.watch.interrupted();
+    pub(crate) fn interrupt(&mut self, now: Timestamp) -> ClientMessage {
+        let mut fed = self.inputs.iter().filter(|input| input.name.is_some());
+        let starving = fed.any(|input| !input.ended && !input.window.is_open());
+        self.watch.interrupted(now, starving);
         ClientMessage::Interrupt
     }
 

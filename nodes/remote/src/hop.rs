@@ -81,7 +81,7 @@ impl RemoteHop {
         while !hop.failover.has_begun() {
             let due = hop.failover.poll_timeout();
             let begun = poll_fn(|cx| {
-                while !hop.failover.has_begun() {
+                while !hop.failover.has_begun() && hop.failover.poll_timeout() == due {
                     if !hop.drive(cx, clock()) {
                         // An attempt that failed is followed by a backoff, which ends before the attempt's time would have.
                         let moved = hop.failover.poll_timeout() != due;

@@ -4,21 +4,22 @@
 //!
 //! | layer | does |
 //! | --- | --- |
-//! | [`RemoteHop`] | what a session's driver sends commands to and polls for events |
-//! | `exchange` | the native protocol of one open hop as a state machine without I/O: ports, credit, interrupts, ends, waits |
+//! | [`RemoteHop`] | what a session's driver sends commands to and polls for events: the links and openings of one hop |
+//! | `failover` | what a hop does over several streams, attempts and tiers, as a state machine without I/O |
+//! | `replay` | what it remembers for that: what it sent, and what it was given |
+//! | `exchange` | the native protocol of one stream as a state machine without I/O: ports, credit, interrupts, ends, waits |
 //! | `auth` | who asks, as it is on the day |
 //! | `calls` | a stream made of calls, for protocols that have nothing else |
 //! | `link` | carries native messages to one worker and back; one implementation per transport (`grpc`) |
+//! | `local`, `cache` | a node of this process, and earlier answers, in a worker's place |
 //! | [`Pool`] | which endpoint takes the next attempt: balance, breakers, health, retry budget; pure |
 //! | [`Pools`] | the pools of the process, and the future that makes their checks (`probe`) and asks their names (`resolve`) |
 //! | [`Connector`] | connections shared by all sessions |
 //!
 //! No task stands between the driver and the transport: polling a hop polls the transport's stream in place, and sending wakes
-//! the transport's own task. Time is an argument; the connect limit alone is the runtime's
-//! timer, and `clock` tells when tokens end.
+//! the transport's own task. Time is an argument; the connect limit alone is the runtime's timer, and `clock` tells when tokens end.
 //!
-//! Absent: pools with health, breakers, retry, replay and failover; they will stand between `RemoteHop` and `link`, which is why
-//! neither knows how many endpoints there are beyond the order in which they are tried at opening.
+//! Absent: what a manifest says, and who may reach which endpoint.
 
 pub mod auth;
 pub mod cache;

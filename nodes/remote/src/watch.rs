@@ -35,6 +35,8 @@ pub(crate) struct Watch {
     ever_had_output: bool,
     /// All input has ended, so that the end is awaited.
     ending: bool,
+    /// Nothing may be sent, though all that was sent is void: credit is awaited.
+    starving: bool,
     /// Last inputs of utterances, and when they were sent.
     calls: VecDeque<(usize, u64, Timestamp)>,
 }
@@ -59,6 +61,7 @@ impl Watch {
             had_output: false,
             ever_had_output: false,
             ending: false,
+            starving: false,
             calls: VecDeque::new(),
         }
     }
@@ -112,21 +115,31 @@ impl Watch {
         self.since.get_or_insert(now);
     }
 
-    /// What was sent is void, so nothing of it is awaited.
-    pub(crate) fn interrupted(&mut self) {
+    /// What was sent is void, so nothing of it is awaited; but credit is, where there is none.
+    pub(crate) fn interrupted(&mut self, now: Timestamp, starving: bool) {
         for (sent, settled) in &mut self.ports {
             *settled = *sent;
         }
-        if !self.ending {
+        self.starving = starving;
+        if starving {
+            self.since.get_or_insert(now);
+        } else if !self.ending {
             self.since = None;
         }
         self.calls.clear();
     }
 
+    /// The worker takes more.
+    pub(crate) fn credited(&mut self, now: Timestamp) {
+        if std::mem::replace(&mut self.starving, false) {
+            self.restart(now);
+        }
+    }
+
     /// Nothing more is awaited but the end.
     pub(crate) fn ended(&mut self) {
         self.ending = false;
-        self.interrupted();
+        self.interrupted(Timestamp::ZERO, false);
     }
 
     /// When [`Watch::expired`] has something to say.
@@ -191,7 +204,7 @@ impl Watch {
 
     fn restart(&mut self, now: Timestamp) {
         let awaited = self.ports.iter().any(|(sent, settled)| sent > settled);
-        self.since = (awaited || self.ending).then_some(now);
+        self.since = (awaited || self.ending || self.starving).then_some(now);
     }
 }
 
@@ -309,7 +322,7 @@ mod tests {
     fn an_interrupt_ends_every_wait() {
         let mut watch = watch();
         watch.sent(at(0), frame(1, 0));
-        watch.interrupted();
+        watch.interrupted(at(1), false);
         assert_eq!(watch.next(), None);
     }
 }

@@ -13,6 +13,7 @@ mod remote {
     mod opening;
     mod pools;
     mod streaming;
+    mod tiers;
     mod tls;
     mod unary;
     mod web;

@@ -29,6 +29,7 @@ impl Exchange {
             ServerMessage::Credit(credit) => {
                 let (_, input) = self.input(&credit.port)?;
                 input.window.credited(&credit);
+                self.watch.credited(now);
             }
             ServerMessage::Ack(ack) => {
                 let (port, input) = self.input(&ack.port)?;

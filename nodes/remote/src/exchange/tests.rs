@@ -185,7 +185,7 @@ fn what_an_interrupt_takes_back_leaves_no_gap_in_the_numbers_on_the_wire() {
     let (port, bytes) = (0, 640);
     unsent.add(FramePlace { port, bytes });
     exchange.discarded(&unsent);
-    assert_eq!(exchange.interrupt(), ClientMessage::Interrupt);
+    assert_eq!(exchange.interrupt(NOW), ClientMessage::Interrupt);
     assert_eq!(send(&mut exchange, 4), 3);
     exchange.receive(NOW, text("out", 3));
     let last = said(&mut exchange).pop();

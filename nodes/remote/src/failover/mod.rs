@@ -21,16 +21,13 @@ use std::time::Duration;
 
 use tidegate_media::{Frame, Timestamp};
 use tidegate_nodes::{DropReason, HopCommand, HopEvent, HopNote};
-use tidegate_proto::message::{Mode, Opened};
-use tidegate_proto::{ClientMessage, ServerMessage};
+use tidegate_proto::ServerMessage;
+use tidegate_proto::message::Opened;
 
-use crate::cache::CacheTier;
-use crate::config::{HopPorts, Timeouts};
 use crate::credit::Allowance;
 use crate::error::RemoteError;
-use crate::link::{Counts, FramePlace};
-use crate::pool::Member;
-use crate::replay::{Hold, Ledger, ReplayLimits, Ring};
+use crate::link::Counts;
+use crate::replay::{Hold, Ledger, Ring};
 use crate::tiers::Partial;
 
 mod attempts;
@@ -38,6 +35,7 @@ mod episode;
 mod faults;
 mod flow;
 mod heard;
+mod setup;
 #[cfg(test)]
 mod simulation;
 mod stream;
@@ -47,6 +45,7 @@ mod unary;
 use attempts::Coming;
 use episode::Episode;
 pub(crate) use episode::Way;
+pub(crate) use setup::{Action, Setup};
 use stream::Stream;
 pub(crate) use stream::StreamId;
 use takeover::Takeover;
@@ -86,45 +85,6 @@ pub(crate) struct Failover {
     over: bool,
     actions: VecDeque<Action>,
     events: VecDeque<HopEvent>,
-}
-
-/// What does not change.
-#[derive(Debug)]
-pub(crate) struct Setup {
-    pub(crate) ports: HopPorts,
-    pub(crate) timeouts: Timeouts,
-    /// Whether the session's client can be told to wait: then nothing is forgotten that was not acknowledged.
-    pub(crate) mode: Mode,
-    /// A stream for each call.
-    pub(crate) unary: bool,
-    pub(crate) attempts: u32,
-    pub(crate) deterministic: Option<bool>,
-    pub(crate) partial: Option<Partial>,
-    pub(crate) replay: ReplayLimits,
-    /// Where answers of calls are kept.
-    pub(crate) cache: Option<CacheTier>,
-}
-
-/// What the driver is to do, in order.
-#[derive(Debug)]
-pub(crate) enum Action {
-    /// Open a stream; [`Failover::opened`] is told.
-    Open {
-        stream: StreamId,
-        tier: usize,
-        /// `None`: the tier has no pool.
-        member: Option<Member>,
-    },
-    /// Send a message.
-    Send {
-        stream: StreamId,
-        message: ClientMessage,
-        place: Option<FramePlace>,
-    },
-    /// Take frames back that were not sent yet; [`Failover::discarded`] is told.
-    Discard { stream: StreamId },
-    /// Forget a stream, or its opening.
-    Close { stream: StreamId },
 }
 
 impl Failover {
@@ -230,7 +190,7 @@ impl Failover {
                 // What waits is older than the interrupt, which is to overtake it.
                 self.actions.push_back(Action::Discard { stream });
             }
-            let message = active.exchange.interrupt();
+            let message = active.exchange.interrupt(now);
             self.actions.push_back(Action::Send {
                 stream,
                 message,

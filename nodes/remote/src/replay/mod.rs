@@ -2,6 +2,8 @@
 //!
 //! Pure: no I/O, no clock, no endpoints.
 
+mod bounds;
+mod lane;
 mod ledger;
 mod ring;
 mod tally;

@@ -8,10 +8,9 @@
 //! Kept true: frames of a lane are contiguous; what was never sent to anyone is never forgotten; what was forgotten is known
 //! ([`Ring::gap`]). Absent: a refusal. Whoever pushes stays within [`Ring::room`], or shrinks the ring afterwards.
 
-use std::collections::VecDeque;
-
 use tidegate_media::{Frame, Timestamp};
 
+use super::lane::{Entry, Lane};
 use super::tally::Tally;
 use crate::exchange::Cause;
 
@@ -36,57 +35,17 @@ impl Default for ReplayLimits {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    lanes: Vec<Lane>,
-    limits: ReplayLimits,
-    frames: usize,
-    bytes: usize,
-    position: u64,
+    pub(super) lanes: Vec<Lane>,
+    pub(super) limits: ReplayLimits,
+    pub(super) frames: usize,
+    pub(super) bytes: usize,
+    pub(super) position: u64,
+    /// Frames sent on all streams.
+    pub(super) order: u64,
     /// The newest position that caused an output.
-    furthest: u64,
+    pub(super) furthest: u64,
     /// Frames of an utterance stay until it is closed.
-    whole_utterances: bool,
-}
-
-/// One input port.
-#[derive(Debug, Default)]
-struct Lane {
-    entries: VecDeque<Entry>,
-    /// The graph's number of the newest frame, in the ring or not.
-    newest: u64,
-    /// Consumed by the worker up to here.
-    acked: u64,
-    /// Newest number that was acknowledged or answered.
-    answered: u64,
-    /// Not needed any more up to here.
-    released: u64,
-    /// A replay begins here at the latest; 0: wherever it likes.
-    from: u64,
-    /// The next one, from the next acknowledgement on.
-    coming: Option<u64>,
-    /// It was named on an earlier stream.
-    from_before: bool,
-    /// Newest number that any stream was sent.
-    sent: u64,
-    /// Up to here utterances are closed, and up to here that was looked at.
-    closed: u64,
-    scanned: u64,
-    /// Where in the common order the port ended.
-    ended: Option<u64>,
-    /// Outputs that the end caused.
-    end_tally: Tally,
-}
-
-/// A frame that may be needed again.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    /// Place in the order over all ports.
-    pub(crate) position: u64,
-    /// As the graph gave it.
-    pub(crate) frame: Frame,
-    /// When a stream was last sent it.
-    sent: Timestamp,
-    /// Outputs that it caused.
-    pub(crate) tally: Tally,
+    pub(super) whole_utterances: bool,
 }
 
 /// What a stream has been sent so far: per port the number of the next frame, and whether its end was sent.
@@ -110,6 +69,7 @@ impl Ring {
             frames: 0,
             bytes: 0,
             position: 0,
+            order: 0,
             furthest: 0,
             whole_utterances: false,
         }
@@ -142,6 +102,7 @@ impl Ring {
             position,
             frame,
             sent: Timestamp::ZERO,
+            order: 0,
             tally: Tally::default(),
         });
     }
@@ -192,7 +153,7 @@ impl Ring {
 
     /// A worker that does not acknowledge has answered a frame: everything that it was sent before is consumed.
     pub(crate) fn answered(&mut self, cause: Cause) {
-        let Some(position) = self.position_of(cause) else {
+        let Some(order) = self.entry(cause.port, cause.seq).map(|entry| entry.order) else {
             return;
         };
         for port in 0..self.lanes.len() {
@@ -201,10 +162,8 @@ impl Ring {
                 lane.answered = lane.answered.max(cause.seq);
                 cause.seq - 1
             } else {
-                let older = lane
-                    .entries
-                    .iter()
-                    .take_while(|entry| entry.position < position);
+                let sent = |entry: &&Entry| (1..order).contains(&entry.order);
+                let older = lane.entries.iter().take_while(sent);
                 older.last().map_or(0, |entry| entry.frame.meta.seq)
             };
             self.acknowledge(port, seq);
@@ -262,61 +221,6 @@ impl Ring {
             self.frames -= 1;
             self.bytes -= entry.size();
         }
-    }
-
-    /// Forgets what makes it too large, oldest first: what was acknowledged and only a replay would want; then, if `all`, what was
-    /// sent. What was not sent to anyone stays.
-    pub(crate) fn shrink(&mut self, all: bool) {
-        while self.is_over() {
-            let front = |acked_only: bool| {
-                let lanes = self.lanes.iter().enumerate();
-                let fronts =
-                    lanes.filter_map(|(port, lane)| Some((port, lane, lane.entries.front()?)));
-                let may_go = fronts.filter(|(_, lane, entry)| {
-                    entry.frame.meta.seq <= if acked_only { lane.acked } else { lane.sent }
-                });
-                may_go
-                    .min_by_key(|(_, _, entry)| entry.position)
-                    .map(|(port, ..)| port)
-            };
-            let Some(port) = front(true).or_else(|| if all { front(false) } else { None }) else {
-                return;
-            };
-            self.pop(port);
-        }
-    }
-
-    /// Makes room by forgetting what was acknowledged and only a replay would want: what it waits for to be released may be in what
-    /// there is no room for.
-    pub(crate) fn make_room(&mut self) {
-        while self.room().0 == 0 || self.room().1 == 0 {
-            let lanes = self.lanes.iter().enumerate();
-            let fronts = lanes.filter_map(|(port, lane)| Some((port, lane, lane.entries.front()?)));
-            let kept = fronts.filter(|(_, lane, entry)| entry.frame.meta.seq <= lane.acked);
-            let oldest = kept
-                .min_by_key(|(_, _, entry)| entry.position)
-                .map(|(port, ..)| port);
-            let Some(port) = oldest else { return };
-            self.pop(port);
-        }
-    }
-
-    fn pop(&mut self, port: usize) {
-        if let Some(entry) = self.lanes[port].entries.pop_front() {
-            self.frames -= 1;
-            self.bytes -= entry.size();
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.frames > self.limits.frames || self.bytes > self.limits.bytes && self.frames > 1
-    }
-
-    /// Frames and bytes that may still be pushed.
-    pub(crate) fn room(&self) -> (usize, usize) {
-        let frames = self.limits.frames.saturating_sub(self.frames);
-        let bytes = self.limits.bytes.saturating_sub(self.bytes);
-        (frames, bytes)
     }
 
     /// Frames that are needed for a replay and are no longer there.
@@ -437,9 +341,7 @@ impl Ring {
             lane.from_before = true;
             lane.coming = None;
             lane.end_tally.rewind();
-            lane.entries
-                .iter_mut()
-                .for_each(|entry| entry.tally.rewind());
+            lane.entries.iter_mut().for_each(|entry| entry.rewind());
         }
     }
 
@@ -474,6 +376,8 @@ impl Ring {
         let entry = lane.entries.get_mut(index)?;
         *next = at + 1;
         entry.sent = now;
+        self.order += 1;
+        entry.order = self.order;
         let mut frame = entry.frame.clone();
         frame.meta.replayed |= at <= lane.sent;
         lane.sent = lane.sent.max(at);
@@ -500,79 +404,6 @@ impl Ring {
         let skip = lane.index(at).unwrap_or(0);
         let bytes = lane.entries.iter().skip(skip).map(Entry::size).sum();
         (lane.newest + 1 - at, bytes)
-    }
-}
-
-impl Lane {
-    /// Number of the oldest frame kept, or of the next one.
-    fn first(&self) -> u64 {
-        self.newest + 1 - self.entries.len() as u64
-    }
-
-    fn index(&self, seq: u64) -> Option<usize> {
-        usize::try_from(seq.checked_sub(self.first())?).ok()
-    }
-
-    /// Everything up to this number is consumed: a place that was named for then holds. One behind it takes an earlier one back.
-    fn place(&mut self, seq: u64) {
-        if let Some(from) = self.coming.take() {
-            self.from = if from > seq { 0 } else { from };
-        } else if self.from_before {
-            // A new worker would have named its own by now.
-            self.from = 0;
-        }
-        self.from_before = false;
-    }
-
-    /// Where it ended, if this is the number behind its last frame.
-    fn ended_at(&self, seq: u64) -> Option<u64> {
-        self.ended.filter(|_| seq == self.newest + 1)
-    }
-
-    /// Nothing up to this number is needed.
-    fn skip_to(&mut self, seq: u64) {
-        let marks = [
-            &mut self.acked,
-            &mut self.answered,
-            &mut self.released,
-            &mut self.closed,
-            &mut self.scanned,
-        ];
-        for mark in marks {
-            *mark = (*mark).max(seq);
-        }
-        self.sent = self.sent.max(seq);
-        self.from = 0;
-        self.coming = None;
-    }
-
-    /// Up to which number what is kept belongs to utterances that are closed, or to none.
-    fn closed_up_to(&mut self) -> u64 {
-        let mut at = self.scanned.max(self.first() - 1) + 1;
-        while at <= self.acked {
-            let here = self.index(at).and_then(|index| self.entries.get(index));
-            let Some(meta) = here.map(|entry| entry.frame.meta) else {
-                break;
-            };
-            let next = self.index(at + 1).and_then(|index| self.entries.get(index));
-            let left = next.map(|next| next.frame.meta.utterance != meta.utterance);
-            let ended = next.is_none() && self.ended.is_some();
-            if meta.utterance == 0 || meta.is_final || ended || left == Some(true) {
-                self.closed = at;
-            } else if left.is_none() {
-                // The next frame will tell.
-                break;
-            }
-            self.scanned = at;
-            at += 1;
-        }
-        self.closed
-    }
-}
-
-impl Entry {
-    pub(crate) fn size(&self) -> usize {
-        self.frame.payload.size()
     }
 }
 

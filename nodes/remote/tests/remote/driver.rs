@@ -173,6 +173,12 @@ impl Driven {
         }
     }
 
+    /// Sends the next frame once there is credit.
+    pub(crate) async fn send_when_possible(&mut self, data: Bytes) {
+        self.wait_for_credit().await;
+        self.send(data);
+    }
+
     /// Sends the next frame; there must be credit.
     pub(crate) fn send(&mut self, data: Bytes) {
         self.credit = self.credit.checked_sub(1).expect("credit");

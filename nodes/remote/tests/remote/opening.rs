@@ -14,7 +14,7 @@ use super::driver::{Driven, config, connector, context, open, open_with, ports};
 use super::worker::{Manner, Worker};
 
 /// An address where nothing listens: it was free a moment ago.
-fn nowhere() -> String {
+pub(crate) fn nowhere() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     format!("http://{}", listener.local_addr().expect("an address"))
 }

@@ -54,6 +54,12 @@ pub(crate) enum Seen {
     Overstepped,
 }
 
+impl Seen {
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self, Self::Open { .. })
+    }
+}
+
 pub(crate) struct Worker {
     pub(crate) address: SocketAddr,
     pub(crate) seen: mpsc::Receiver<Seen>,
@@ -68,7 +74,11 @@ impl Worker {
     }
 
     pub(crate) fn start_with(manner: Manner, identity: Option<Identity>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::start_at("127.0.0.1:0", manner, identity)
+    }
+
+    pub(crate) fn start_at(address: &str, manner: Manner, identity: Option<Identity>) -> Self {
+        let listener = TcpListener::bind(address).expect("a port");
         listener.set_nonblocking(true).expect("a socket");
         let address = listener.local_addr().expect("an address");
         let runtime = tokio::runtime::Builder::new_multi_thread()

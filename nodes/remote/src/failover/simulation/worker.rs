@@ -19,6 +19,8 @@ pub(super) enum Recipe {
     Window(usize),
     /// Each input together with so many before it.
     Slide(usize),
+    /// Each utterance some partial outputs and a final one, in words that no two workers share.
+    Talk,
 }
 
 impl Recipe {
@@ -42,13 +44,16 @@ pub(super) struct Brain {
     recipe: Recipe,
     /// Number and value of what is kept.
     kept: VecDeque<(u64, u64)>,
+    /// Whose words these are.
+    who: u64,
 }
 
 impl Brain {
-    pub(super) const fn new(recipe: Recipe) -> Self {
+    pub(super) const fn new(recipe: Recipe, who: u64) -> Self {
         Self {
             recipe,
             kept: VecDeque::new(),
+            who,
         }
     }
 
@@ -74,6 +79,7 @@ impl Brain {
                 }
                 vec![(0, sum)]
             }
+            Recipe::Talk => vec![(0, self.who)],
         }
     }
 
@@ -115,28 +121,46 @@ pub(super) struct Style {
 /// One session at a worker.
 #[derive(Debug)]
 pub(super) struct Worker {
-    brain: Brain,
+    inputs: [Input; 2],
     style: Style,
+    open: usize,
+    over: bool,
+    /// Revision of the utterance under way.
+    revision: u32,
+}
+
+/// One input of a session.
+#[derive(Debug)]
+struct Input {
+    brain: Brain,
     seen: u64,
     acknowledged: u64,
     place: Option<u64>,
     credit: u32,
-    over: bool,
 }
 
 /// Frames that a worker takes ahead.
 const CREDIT: u32 = 6;
 
+/// Names of the inputs and outputs.
+const INPUTS: [&str; 2] = ["in", "in-too"];
+const OUTPUTS: [&str; 2] = ["out", "more"];
+
 impl Worker {
-    pub(super) const fn new(recipe: Recipe, style: Style) -> Self {
-        Self {
-            brain: Brain::new(recipe),
-            style,
+    pub(super) fn new(recipe: Recipe, style: Style, who: u64, inputs: usize) -> Self {
+        let input = |_| Input {
+            brain: Brain::new(recipe, who),
             seen: 0,
             acknowledged: 0,
             place: None,
             credit: 0,
+        };
+        Self {
+            inputs: [0, 1].map(input),
+            style,
+            open: inputs,
             over: false,
+            revision: 0,
         }
     }
 
@@ -148,12 +172,11 @@ impl Worker {
             kind: tidegate_media::Kind::Binary,
             format: None,
         };
+        let inputs = INPUTS[..self.open].iter();
+        let inputs = inputs.map(|text| port(text, Direction::Input));
+        let outputs = OUTPUTS.iter().map(|text| port(text, Direction::Output));
         let mut opened = Opened {
-            ports: vec![
-                port("in", Direction::Input),
-                port("out", Direction::Output),
-                port("more", Direction::Output),
-            ],
+            ports: inputs.chain(outputs).collect(),
             deterministic: self.style.deterministic,
             ..Opened::default()
         };
@@ -163,8 +186,10 @@ impl Worker {
         }
         if self.style.credits {
             opened.features.push("credits".into());
-            self.credit = CREDIT;
-            said.push(credit(CREDIT));
+            for port in 0..self.open {
+                self.inputs[port].credit = CREDIT;
+                said.push(credit(port, CREDIT));
+            }
         }
         (opened, said)
     }
@@ -173,49 +198,74 @@ impl Worker {
     pub(super) fn take(&mut self, message: ClientMessage) -> Vec<ServerMessage> {
         let mut said = Vec::new();
         match message {
-            ClientMessage::Frame { frame, .. } if !self.over => {
-                self.seen += 1;
-                assert_eq!(
-                    frame.meta.seq, self.seen,
-                    "numbers on the wire count by one"
-                );
-                if self.style.credits {
-                    self.credit = self.credit.checked_sub(1).expect("within credit");
-                }
-                for (port, value) in self.brain.feed(self.seen, value(&frame)) {
-                    said.push(output(port, value, self.seen));
-                }
-                self.acknowledge(&mut said);
-                if self.style.credits && self.credit == CREDIT / 2 {
-                    self.credit = CREDIT;
-                    said.push(credit(CREDIT / 2));
-                }
+            ClientMessage::Frame { port, frame } if !self.over => {
+                self.frame(place(&port), &frame, &mut said);
             }
-            ClientMessage::End { .. } if !self.over => {
-                self.over = true;
-                for (port, value) in self.brain.end() {
-                    said.push(output(port, value, self.seen + 1));
-                }
-                if self.style.acks {
-                    let port = name("in");
-                    let seq = self.seen;
-                    said.push(ServerMessage::Ack(Ack { port, seq }));
-                }
-                let reason = String::new();
-                said.push(ServerMessage::Ended { reason });
+            ClientMessage::End { port: Some(port) } if !self.over => {
+                self.end(place(&port), &mut said);
             }
             _ => {}
         }
         said
     }
 
-    fn acknowledge(&mut self, said: &mut Vec<ServerMessage>) {
-        if !self.style.acks || self.seen % self.style.every != 0 {
+    fn frame(&mut self, port: usize, frame: &Frame, said: &mut Vec<ServerMessage>) {
+        let input = &mut self.inputs[port];
+        input.seen += 1;
+        let seen = input.seen;
+        assert_eq!(frame.meta.seq, seen, "numbers on the wire count by one");
+        if self.style.credits {
+            input.credit = input.credit.checked_sub(1).expect("within credit");
+        }
+        for (out, value) in input.brain.feed(seen, value(frame)) {
+            let mut output = output(out, value, (port, seen));
+            if let (Recipe::Talk, ServerMessage::Frame { frame: spoken, .. }) =
+                (input.brain.recipe, &mut output)
+            {
+                spoken.meta.utterance = frame.meta.utterance;
+                spoken.meta.is_final = frame.meta.is_final;
+                spoken.meta.revision = self.revision;
+                self.revision = if frame.meta.is_final {
+                    0
+                } else {
+                    self.revision + 1
+                };
+            }
+            said.push(output);
+        }
+        input.acknowledge(port, self.style, said);
+        if self.style.credits && input.credit == CREDIT / 2 {
+            input.credit = CREDIT;
+            said.push(credit(port, CREDIT / 2));
+        }
+    }
+
+    fn end(&mut self, port: usize, said: &mut Vec<ServerMessage>) {
+        let input = &mut self.inputs[port];
+        for (out, value) in input.brain.end() {
+            said.push(output(out, value, (port, input.seen + 1)));
+        }
+        if self.style.acks {
+            let (port, seq) = (name(INPUTS[port]), input.seen);
+            said.push(ServerMessage::Ack(Ack { port, seq }));
+        }
+        self.open -= 1;
+        if self.open == 0 {
+            self.over = true;
+            let reason = String::new();
+            said.push(ServerMessage::Ended { reason });
+        }
+    }
+}
+
+impl Input {
+    fn acknowledge(&mut self, port: usize, style: Style, said: &mut Vec<ServerMessage>) {
+        if !style.acks || self.seen % style.every != 0 {
             return;
         }
-        let port = || name("in");
+        let port = || name(INPUTS[port]);
         let held = self.brain.holds();
-        if !self.style.names_places {
+        if !style.names_places {
             let seq = held.map_or(self.seen, |held| held - 1);
             if seq > self.acknowledged {
                 self.acknowledged = seq;
@@ -234,24 +284,29 @@ impl Worker {
     }
 }
 
+fn place(port: &PortName) -> usize {
+    let place = INPUTS.iter().position(|name| *name == port.as_str());
+    place.expect("one of them")
+}
+
 pub(super) fn name(text: &str) -> PortName {
     PortName::new(text).expect("a name")
 }
 
-fn credit(frames: u32) -> ServerMessage {
+fn credit(port: usize, frames: u32) -> ServerMessage {
     ServerMessage::Credit(Credit {
-        port: name("in"),
+        port: name(INPUTS[port]),
         frames,
         bytes: Credit::UNCOUNTED,
     })
 }
 
-fn output(port: usize, value: u64, caused_by: u64) -> ServerMessage {
+fn output(port: usize, value: u64, (caused_port, caused_by): (usize, u64)) -> ServerMessage {
     let mut frame = frame(value);
     frame.meta.caused_by = caused_by;
     ServerMessage::Frame {
-        port: name(["out", "more"][port]),
-        caused_port: None,
+        port: name(OUTPUTS[port]),
+        caused_port: Some(name(INPUTS[caused_port])),
         frame,
     }
 }

@@ -1,0 +1,69 @@
+//! What a ring forgets to keep its bounds.
+
+use super::ring::Ring;
+
+impl Ring {
+    /// Forgets what makes it too large, oldest first: what was acknowledged and only a replay would want; then, if `all`, what was
+    /// sent. What was not sent to anyone stays.
+    pub(crate) fn shrink(&mut self, all: bool) {
+        while self.is_over() {
+            let front = |acked_only: bool| {
+                let lanes = self.lanes.iter().enumerate();
+                let fronts =
+                    lanes.filter_map(|(port, lane)| Some((port, lane, lane.entries.front()?)));
+                let may_go = fronts.filter(|(_, lane, entry)| {
+                    entry.frame.meta.seq <= if acked_only { lane.acked } else { lane.sent }
+                });
+                may_go
+                    .min_by_key(|(_, _, entry)| entry.position)
+                    .map(|(port, ..)| port)
+            };
+            let Some(port) = front(true).or_else(|| if all { front(false) } else { None }) else {
+                return;
+            };
+            self.pop(port);
+        }
+    }
+
+    /// Forgets an eighth, oldest first, of what was sent.
+    pub(crate) fn forget_some(&mut self) {
+        let limits = self.limits;
+        self.limits.frames -= limits.frames.div_ceil(8);
+        self.limits.bytes -= limits.bytes / 8;
+        self.shrink(true);
+        self.limits = limits;
+    }
+
+    /// Makes room by forgetting what was acknowledged and only a replay would want: what it waits for to be released may be in what
+    /// there is no room for.
+    pub(crate) fn make_room(&mut self) {
+        while self.room().0 == 0 || self.room().1 == 0 {
+            let lanes = self.lanes.iter().enumerate();
+            let fronts = lanes.filter_map(|(port, lane)| Some((port, lane, lane.entries.front()?)));
+            let kept = fronts.filter(|(_, lane, entry)| entry.frame.meta.seq <= lane.acked);
+            let oldest = kept
+                .min_by_key(|(_, _, entry)| entry.position)
+                .map(|(port, ..)| port);
+            let Some(port) = oldest else { return };
+            self.pop(port);
+        }
+    }
+
+    fn pop(&mut self, port: usize) {
+        if let Some(entry) = self.lanes[port].entries.pop_front() {
+            self.frames -= 1;
+            self.bytes -= entry.size();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.frames > self.limits.frames || self.bytes > self.limits.bytes && self.frames > 1
+    }
+
+    /// Frames and bytes that may still be pushed.
+    pub(crate) fn room(&self) -> (usize, usize) {
+        let frames = self.limits.frames.saturating_sub(self.frames);
+        let bytes = self.limits.bytes.saturating_sub(self.bytes);
+        (frames, bytes)
+    }
+}
