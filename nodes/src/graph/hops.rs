@@ -54,6 +54,7 @@ impl Graph {
                 caused_by: frame.meta.caused_by,
                 caused_port: frame.meta.caused_port,
                 since: frame.meta.since,
+                replayed: frame.meta.replayed,
                 enqueued: now.saturating_sub(pop.waited),
                 sent: now,
             });
@@ -173,6 +174,8 @@ impl Graph {
             Some(cause) => cause.sent.newest(),
             None => Newest::default(),
         };
+        // A hop that replays to another worker is no replay of ours.
+        frame.meta.replayed = cause.is_some_and(|cause| cause.sent.replayed);
         frame.meta.ingress = newest.ingress;
         frame.meta.caused_by = newest.caused_by;
         frame.meta.caused_port = newest.caused_port;

@@ -19,6 +19,7 @@ pub(super) struct Sent {
     pub(super) caused_by: u64,
     pub(super) caused_port: u16,
     pub(super) since: u64,
+    pub(super) replayed: bool,
     pub(super) enqueued: Timestamp,
     pub(super) sent: Timestamp,
 }
@@ -128,6 +129,7 @@ mod tests {
             caused_by: at,
             caused_port: 0,
             since: at,
+            replayed: false,
             enqueued: Timestamp::from_nanos(at),
             sent: Timestamp::from_nanos(at),
         }

@@ -29,3 +29,4 @@ mod stalled;
 mod survive;
 mod websocket;
 mod whip;
+mod worker;
