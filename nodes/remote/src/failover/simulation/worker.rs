@@ -62,7 +62,7 @@ impl Brain {
         match self.recipe {
             Recipe::Echo => vec![(0, value)],
             Recipe::Fan => (0..value % 4)
-                .map(|i| (usize::from((value + i) % 3 == 0), mix(value, i)))
+                .map(|i| (usize::from((value + i).is_multiple_of(3)), mix(value, i)))
                 .collect(),
             Recipe::Window(size) => {
                 self.kept.push_back((seq, value));
@@ -260,7 +260,7 @@ impl Worker {
 
 impl Input {
     fn acknowledge(&mut self, port: usize, style: Style, said: &mut Vec<ServerMessage>) {
-        if !style.acks || self.seen % style.every != 0 {
+        if !style.acks || !self.seen.is_multiple_of(style.every) {
             return;
         }
         let port = || name(INPUTS[port]);
