@@ -1,7 +1,7 @@
 //! Credentials of a hop: a bearer token, a header of any name, and the certificates of TLS.
 //!
 //! Each value is given inline or lies in a file, which is read again when it has changed, so that whoever renews a token or a
-//! certificate tells nobody. [`Auth`] is what the manifest says; [`Credential`] is what one stream is opened with. When a token ends
+//! certificate tells nobody. [`Auth`] is what the manifest says; `Credential` is what one stream is opened with. When a token ends
 //! is read from it where it is a JWT (RFC 7519 §4.1.4); its signature is the worker's affair. References to the environment are
 //! resolved where manifests are.
 //!

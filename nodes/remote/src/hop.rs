@@ -1,4 +1,4 @@
-//! A remote hop as a session's driver holds it: the [`Failover`] and the links and openings that it asks for.
+//! A remote hop as a session's driver holds it: the `Failover` and the links and openings that it asks for.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

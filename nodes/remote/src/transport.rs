@@ -1,6 +1,6 @@
 //! Which protocol carries a hop's stream, and opening one by it.
 //!
-//! Every transport opens in the same way: it gives a [`Link`] and the worker's `opened`. What becomes of the two is not its affair,
+//! Every transport opens in the same way: it gives a `Link` and the worker's `opened`. What becomes of the two is not its affair,
 //! so a transport knows nothing of exchanges, pools or replay.
 
 use tidegate_nodes::Phase;
