@@ -7,6 +7,8 @@ SHELL := /bin/bash
 # Cargo honours CARGO_TARGET_DIR by itself; the path is needed here to start what was built.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
+# Seconds for all tests together, many times what they take: one that hangs is named and ends the run.
+TEST_TIMEOUT ?= 1500
 
 .PHONY: help run test build web setup setup-test check fmt clippy doc deny test-web test-rust bench bench-setup
 
@@ -49,7 +51,9 @@ test-web: web ## the browser client's own tests
 
 test-rust: web setup-test ## unit, simulation and end-to-end tests
 	cargo build --locked --workspace --bin tidegate
-	TIDEGATE_BIN=$(abspath $(TARGET))/debug/tidegate cargo test --locked --workspace --no-fail-fast
+	cargo test --locked --workspace --no-run
+	TIDEGATE_BIN=$(abspath $(TARGET))/debug/tidegate \
+	  timeout --kill-after=10 $(TEST_TIMEOUT) cargo test --locked --workspace --no-fail-fast
 
 bench-setup: setup ## install the benchmark's peers (Janus, Envoy, Pipecat; heavy)
 	benches/peers/setup.sh

@@ -16,6 +16,8 @@ impl Failover {
         if self.over {
             return;
         }
+        // Here too, for a timer of a hop that always has something to do comes late.
+        self.takeover_due(now);
         self.switch_if_good(now);
         self.begin_call(now);
         self.transmit();

@@ -1,7 +1,8 @@
 //! Leaving a stream that still stands: back to an earlier tier, away from a worker that drains, or to one with a newer credential.
 //!
 //! The other stream is opened first. It takes over when nothing has to be sent again; of a deterministic worker, whose repetitions are
-//! recognised, also when something has to; and at the latest when the one that stands is about to go anyway.
+//! recognised, also when something has to; and at the latest when the one that stands is about to go anyway, or, where an earlier tier
+//! came back, after a while: what is then unanswered is sent again, as after a failure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_secs(5);
 /// A deterministic worker is replaced after this long even if it is never idle.
 const IDLE_WAIT: Duration = Duration::from_millis(500);
+/// An earlier tier that came back takes over after this long even if there is never a pause.
+const RECOVERY_WAIT: Duration = Duration::from_secs(10);
 /// A stream with a credential that ends is left by then.
 const EXPIRY: Duration = Duration::from_secs(20);
 
@@ -40,6 +43,16 @@ enum Reason {
     Draining,
     /// Its credential is about to end.
     Expiring,
+}
+
+impl Takeover {
+    /// How long a stream that is ready waits for a good moment, if that has an end.
+    fn patience(&self, alike: bool) -> Option<Duration> {
+        if alike {
+            return Some(IDLE_WAIT);
+        }
+        (self.reason == Reason::Recover).then_some(RECOVERY_WAIT)
+    }
 }
 
 impl Failover {
@@ -90,9 +103,9 @@ impl Failover {
         let takeover = self.takeover?;
         match (&self.coming, &self.active) {
             (Some(Coming::Ready(stream, since)), Some(active)) => {
-                let soon = stream.deterministic && active.deterministic;
-                let soon = soon.then_some(*since + IDLE_WAIT);
-                soon.into_iter().chain(takeover.until).min()
+                let alike = stream.deterministic && active.deterministic;
+                let patience = takeover.patience(alike).map(|wait| *since + wait);
+                patience.into_iter().chain(takeover.until).min()
             }
             (None, Some(_)) => Some(takeover.at),
             _ => None,
@@ -177,14 +190,14 @@ impl Failover {
         };
         let settled = self.ring.is_settled();
         let alike = next.deterministic && active.deterministic;
-        let forced = self
-            .takeover
-            .and_then(|takeover| takeover.until)
-            .is_some_and(|until| until <= now);
+        let takeover = self.takeover;
+        let until = takeover.and_then(|takeover| takeover.until);
+        let forced = until.is_some_and(|until| until <= now);
         // Who does not acknowledge may have more to say of the last frame, which stays in the ring and is sent again.
         let idle = self.ring.is_empty() || settled && (alike || !active.exchange.acks());
-        let patient = alike && *since + IDLE_WAIT <= now;
-        if !(idle || forced || patient) {
+        let patience = takeover.and_then(|takeover| takeover.patience(alike));
+        let waited = patience.is_some_and(|wait| *since + wait <= now);
+        if !(idle || forced || waited) {
             return;
         }
         let Some(Coming::Ready(next, _)) = self.coming.take() else {

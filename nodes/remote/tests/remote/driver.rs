@@ -16,7 +16,7 @@ use tidegate_remote::{
 
 pub(crate) const NOW: Timestamp = Timestamp::from_nanos(7_000_000_000);
 /// Longer than anything here takes on the slowest machine; only a broken test waits for it.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn config(endpoints: &[String]) -> RemoteConfig {
     RemoteConfig {
@@ -147,6 +147,25 @@ impl Driven {
                 other => return other,
             }
         }
+    }
+
+    /// Hears what is there without waiting, but for frames: none may be left.
+    pub(crate) async fn settle(&mut self) {
+        poll_fn(|cx| {
+            if let Some(clock) = &self.clock {
+                self.now = clock();
+            }
+            while let Poll::Ready(event) = self.hop.poll_event(cx, self.now) {
+                match event {
+                    HopEvent::Credit { frames, .. } => self.credit += frames,
+                    HopEvent::Note(note) => self.notes.push(note),
+                    HopEvent::Acknowledged { .. } => {}
+                    other => panic!("{other:?} left behind"),
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// Whether nothing comes without waiting.

@@ -13,7 +13,7 @@ use tidegate_remote::{
     RemoteHop, RemoteTier, Tier,
 };
 
-use super::driver::{Driven, clock, config, connector, context, ports};
+use super::driver::{Driven, PATIENCE, clock, config, connector, context, ports};
 use super::opening::nowhere;
 use super::worker::{Manner, Worker};
 
@@ -97,10 +97,14 @@ async fn fr_008_a_local_node_answers_in_place_of_workers_and_the_primary_comes_b
     assert_eq!((data(&frame), frame.meta.caused_by), (&b"local"[..], 1));
     let address = endpoint.trim_start_matches("http://");
     let _back = Worker::start_at(address, Manner::Acks, None);
+    let began = tokio::time::Instant::now();
     while !hop.notes.contains(&HopNote::Tier(0)) {
+        assert!(began.elapsed() < PATIENCE, "the primary is left alone");
         hop.send_when_possible(Bytes::from_static(b"b")).await;
         let frame = hop.frame().await;
         assert_eq!(frame.meta.caused_by, hop.sent);
+        // A moment in which nothing is owed, as every session has.
+        hop.settle().await;
         // A node in place never lets the runtime do anything else.
         tokio::task::yield_now().await;
     }
