@@ -130,7 +130,7 @@ pub(crate) fn shipped_names() -> Vec<String> {
 }
 
 fn read(folder: &Path, registry: &Registry) -> Result<Set, LoadError> {
-    let grants = Grants::operator(std::env::vars());
+    let grants = Grants::operator(crate::config::environment());
     let mut set = Set::new();
     let mut errors = Vec::new();
     for path in Shipped::iter().filter(|path| is_manifest(Path::new(path.as_ref()))) {

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Failure;
 use crate::config::layers::Layered;
-use crate::config::{Log, LogFormat};
+use crate::config::{self, Log, LogFormat};
 use crate::serve::Server;
 
 const EXAMPLES: &str = "\
@@ -50,7 +50,7 @@ pub(crate) struct Serve {
 impl Serve {
     /// Runs until a signal.
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let layered = Layered::load(self.config.as_deref(), variables(), self.flags())
+        let layered = Layered::load(self.config.as_deref(), config::environment(), self.flags())
             .map_err(Failure::usage)?;
         if self.print_config {
             super::print(&layered.print());
@@ -91,13 +91,6 @@ impl Serve {
         }
         flags
     }
-}
-
-/// The environment. A value that is not text stays set, if to something else: a token must not count as none.
-fn variables() -> impl Iterator<Item = (String, String)> {
-    let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
-    std::env::vars_os()
-        .filter_map(move |(name, value)| Some((name.into_string().ok()?, text(value))))
 }
 
 /// Logs go to standard error, so that standard output has results alone.

@@ -14,6 +14,13 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use units::{Bytes, Span, address};
 
+/// The environment. A value that is not text stays set, if to something else: a token must not count as none.
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
+    std::env::vars_os()
+        .filter_map(move |(name, value)| Some((name.into_string().ok()?, text(value))))
+}
+
 /// All settings.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -279,7 +279,7 @@ fn env_names(tree: &Tree, names: &mut Vec<String>) {
                     .into_iter()
                     .flatten()
                     .filter_map(|piece| match piece {
-                        Piece::Env(name) => Some(name),
+                        Piece::Env(name, _) => Some(name),
                         _ => None,
                     }),
             )

@@ -164,13 +164,13 @@ impl Scope<'_> {
                     tree.at,
                     "reference",
                     message,
-                    "write ${param:name} or ${env:NAME}, or $${ for a plain ${",
+                    "write ${param:name}, ${env:NAME} or ${env:NAME:-default}, or $${ for a plain ${",
                 );
                 *open = true;
                 return Value::String(text.to_owned());
             }
         };
-        if let [piece @ (Piece::Param(_) | Piece::Env(_))] = pieces.as_slice() {
+        if let [piece @ (Piece::Param(_) | Piece::Env(..))] = pieces.as_slice() {
             return self.piece(piece, tree, open, report);
         }
         let mut whole = String::new();
@@ -201,11 +201,21 @@ impl Scope<'_> {
                 *open = true;
                 Value::String(String::new())
             }
-            Piece::Env(name) => self.env(name, tree, open, report),
+            Piece::Env(name, default) => {
+                let set = match &self.grants.env {
+                    Env::Values(values) => values.get(name),
+                    Env::Assumed => None,
+                };
+                match set.or(default.as_ref()).filter(|_| !self.grants.stranger) {
+                    Some(value) => Value::String(value.clone()),
+                    None => self.no_env(name, tree, open, report),
+                }
+            }
         }
     }
 
-    fn env(&self, name: &str, tree: &Tree, open: &mut bool, report: &mut Report) -> Value {
+    /// A variable that may not be read or is not set.
+    fn no_env(&self, name: &str, tree: &Tree, open: &mut bool, report: &mut Report) -> Value {
         if self.grants.stranger {
             report.error(
                 tree.at,
@@ -213,15 +223,12 @@ impl Scope<'_> {
                 format!("a client's manifest may not read the environment ('{name}')"),
                 "write the value, or ask the operator to publish the pipeline",
             );
-        } else if let Env::Values(values) = &self.grants.env {
-            if let Some(value) = values.get(name) {
-                return Value::String(value.clone());
-            }
+        } else if let Env::Values(_) = &self.grants.env {
             report.error(
                 tree.at,
                 "unknown-env",
                 format!("environment variable '{name}' is not set"),
-                "set it for the gateway, or write the value",
+                format!("set it for the gateway, or write ${{env:{name}:-what it is else}}"),
             );
         }
         *open = true;

@@ -1,4 +1,4 @@
-//! References in string values: `${param:x}` and `${env:X}`; `$${` stands for a plain `${`.
+//! References in string values: `${param:x}`, `${env:X}` and `${env:X:-what it is where X is not set}`; `$${` stands for a plain `${`.
 //!
 //! A string that is one reference and nothing else takes the parameter's own type; within other text the value is written out.
 //! A value that comes in through a reference is not read for references again.
@@ -8,7 +8,8 @@
 pub(crate) enum Piece {
     Text(String),
     Param(String),
-    Env(String),
+    /// An environment variable, and what stands for it where it is not set.
+    Env(String, Option<String>),
 }
 
 /// Splits a string value at its references.
@@ -51,15 +52,26 @@ fn reference(inside: &str) -> Result<Piece, String> {
             && name.len() <= 128
             && name.chars().all(|c| c.is_ascii_alphanumeric() || also(c))
     };
+    let refused = || {
+        let inside = super::diagnostic::shown(inside);
+        Err(format!("'${{{inside}}}' is not a reference"))
+    };
     match inside.split_once(':') {
         Some(("param", name)) if name_is(name, |c| c == '_' || c == '-') => {
             Ok(Piece::Param(name.to_owned()))
         }
-        Some(("env", name)) if name_is(name, |c| c == '_') => Ok(Piece::Env(name.to_owned())),
-        _ => Err(format!(
-            "'${{{}}}' is not a reference",
-            super::diagnostic::shown(inside)
-        )),
+        Some(("env", variable)) => {
+            let (name, default) = match variable.split_once(":-") {
+                Some((name, default)) => (name, Some(default.to_owned())),
+                None => (variable, None),
+            };
+            if name_is(name, |c| c == '_') {
+                Ok(Piece::Env(name.to_owned(), default))
+            } else {
+                refused()
+            }
+        }
+        _ => refused(),
     }
 }
 
@@ -75,8 +87,11 @@ mod tests {
         assert_eq!(pieces("${param:x}"), Ok(vec![Piece::Param("x".to_owned())]));
         assert_eq!(
             pieces("a ${env:B_C} d"),
-            Ok(vec![text("a "), Piece::Env("B_C".to_owned()), text(" d")])
+            Ok(vec![text("a "), Piece::Env("B_C".to_owned(), None), text(" d")])
         );
+        let or = |default: &str| Ok(vec![Piece::Env("A".to_owned(), Some(default.to_owned()))]);
+        assert_eq!(pieces("${env:A:-http://w:1}"), or("http://w:1"));
+        assert_eq!(pieces("${env:A:-}"), or(""));
         assert_eq!(pieces("cost $5 $${x}"), Ok(vec![text("cost $5 ${x}")]));
     }
 
@@ -88,6 +103,8 @@ mod tests {
             "${param:a",
             "${file:/etc/passwd}",
             "${env:A B}",
+            "${env::-x}",
+            "${param:a:-x}",
             "${}",
         ] {
             assert!(pieces(text).is_err(), "{text}");

@@ -306,6 +306,24 @@ fn a_remote_node_gives_audio_as_the_client_sends_it_unless_something_else_is_dec
 }
 
 #[test]
+fn a_variable_may_have_a_default_which_holds_where_it_is_not_set() {
+    let text = "version: tidegate/v1\nname: far\ninputs: [{name: in, kind: text}]\n\
+        outputs: [{name: out, kind: text}]\nnodes:\n\
+        - {id: r, type: remote, params: {endpoints: [\"${env:WORKER:-http://w:1}\"], pipeline: p}}\n\
+        edges: [{from: in, to: r, queue: {when_full: drop_oldest}}, r -> out]\n";
+    let endpoint = |grants: Grants| {
+        let pipeline = Pipeline::from_text("t", text, &crate::types::registry(), &grants)?;
+        let plan = pipeline.bind(&live(&[StreamFormat::Text])).unwrap();
+        Ok::<_, tidegate_nodes::Diagnostics>(plan.hops[0].params["endpoints"][0].clone())
+    };
+    assert_eq!(endpoint(Grants::operator([])).unwrap(), "http://w:1");
+    let set = Grants::operator([("WORKER".to_owned(), "http://w:2".to_owned())]);
+    assert_eq!(endpoint(set).unwrap(), "http://w:2");
+    let refused = endpoint(Grants::stranger(["http://w:1".to_owned()])).unwrap_err();
+    assert!(refused.to_string().contains("environment"), "{refused}");
+}
+
+#[test]
 fn secrets_are_in_no_text() {
     let text = INTERPRETER.replace("timeout: 30s", "timeout: \"${env:STT_TOKEN}\"");
     let grants = Grants::operator([("STT_TOKEN".to_owned(), "secret-token".to_owned())]);

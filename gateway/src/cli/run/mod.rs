@@ -80,7 +80,7 @@ impl Run {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let source = source::read(&self.manifest).map_err(Failure::usage)?;
         let registry = Registry::builtin();
-        let grants = Grants::operator(std::env::vars());
+        let grants = Grants::operator(crate::config::environment());
         let pipeline = Pipeline::from_text(&source.name, &source.text, &registry, &grants)
             .map_err(Failure::work)?;
         let about = pipeline.describe();
