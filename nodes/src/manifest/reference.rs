@@ -87,7 +87,11 @@ mod tests {
         assert_eq!(pieces("${param:x}"), Ok(vec![Piece::Param("x".to_owned())]));
         assert_eq!(
             pieces("a ${env:B_C} d"),
-            Ok(vec![text("a "), Piece::Env("B_C".to_owned(), None), text(" d")])
+            Ok(vec![
+                text("a "),
+                Piece::Env("B_C".to_owned(), None),
+                text(" d")
+            ])
         );
         let or = |default: &str| Ok(vec![Piece::Env("A".to_owned(), Some(default.to_owned()))]);
         assert_eq!(pieces("${env:A:-http://w:1}"), or("http://w:1"));

@@ -137,7 +137,10 @@ struct Id(#[schemars(regex(pattern = "^[a-z][a-z0-9_-]{0,63}$"))] String);
 /// A value from elsewhere: `${param:name}`, `${env:NAME}` or `${env:NAME:-default}`, alone or within text.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
-struct Reference(#[schemars(regex(pattern = r"\$\{(param:[A-Za-z0-9_-]+|env:[A-Za-z0-9_]+(:-[^}]*)?)\}"))] String);
+struct Reference(
+    #[schemars(regex(pattern = r"\$\{(param:[A-Za-z0-9_-]+|env:[A-Za-z0-9_]+(:-[^}]*)?)\}"))]
+    String,
+);
 
 /// A parameter of the pipeline.
 #[derive(JsonSchema)]

@@ -10,6 +10,7 @@ mod chaos;
 mod churn;
 mod clients;
 mod cycles;
+mod environment;
 mod examples;
 mod grpc;
 mod hops;
