@@ -7,10 +7,12 @@ SHELL := /bin/bash
 # Cargo honours CARGO_TARGET_DIR by itself; the path is needed here to start what was built.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
+# The Python SDK's own environment.
+SDK := $(abspath .cache/sdk-venv/bin)
 # Seconds for all tests together, many times what they take: one that hangs is named and ends the run.
 TEST_TIMEOUT ?= 1500
 
-.PHONY: help run test build web setup setup-test check fmt clippy doc deny test-web test-rust bench bench-setup
+.PHONY: help run test build web setup setup-test check fmt clippy doc deny test-web test-rust test-sdk bench bench-setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +20,7 @@ help: ## this list
 run: build ## build everything and start the gateway; ARGS="--listen …" go to `tidegate serve`
 	exec $(TARGET)/release/tidegate serve $(ARGS)
 
-test: check test-web test-rust ## everything that CI runs
+test: check test-web test-rust test-sdk ## everything that CI runs
 
 build: web ## the release binary, with the page in it
 	cargo build --locked --release -p tidegate-gateway
@@ -54,6 +56,13 @@ test-rust: web setup-test ## unit, simulation and end-to-end tests
 	cargo test --locked --workspace --no-run
 	TIDEGATE_BIN=$(abspath $(TARGET))/debug/tidegate \
 	  timeout --kill-after=10 $(TEST_TIMEOUT) cargo test --locked --workspace --no-fail-fast
+
+test-sdk: web ## the Python SDK's lints and tests, against the gateway's binary
+	tests/setup/sdk.sh
+	cargo build --locked --workspace --bin tidegate
+	cd sdk/python && $(SDK)/ruff check . && $(SDK)/ruff format --check . && $(SDK)/mypy
+	cd sdk/python && TIDEGATE_BIN=$(abspath $(TARGET))/debug/tidegate \
+	  timeout --kill-after=10 $(TEST_TIMEOUT) $(SDK)/pytest
 
 bench-setup: setup ## install the benchmark's peers (Janus, Envoy, Pipecat; heavy)
 	benches/peers/setup.sh

@@ -1,0 +1,171 @@
+"""A session while it runs: its function and its reader, side by side, and where its words go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
+
+import grpc
+
+from ._generated.tidegate.v1 import gateway_pb2 as pb
+from .drive import drive
+from .errors import HopError, of_exception
+from .exchange import Exchange, Sink
+from .wire import Buffer, length_prefixed, nested, server_frame, size
+
+log = logging.getLogger("tidegate_sdk")
+
+Rpc: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+
+
+class Live:
+    """A session while it runs: `async with` counts it, and says how it ended."""
+
+    def __init__(self, all_of_them: set[Live], left: Callable[[], None], exchange: Exchange) -> None:
+        self._all = all_of_them
+        self._left = left
+        self._exchange = exchange
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._said: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Live:
+        self._all.add(self)
+        self._exchange.figures.sessions += 1
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._failed.cancel()
+        figures = self._exchange.figures
+        figures.sessions -= 1
+        self._all.discard(self)
+        self._left()
+        await self._exchange.close()
+        if error is None:
+            figures.outcomes["finished"] += 1
+        elif isinstance(error, asyncio.CancelledError):
+            figures.outcomes["left"] += 1
+        elif isinstance(error, HopError):
+            figures.outcomes[error.code] += 1
+
+    async def run(self, reader: Coroutine[Any, Any, None] | None) -> None:
+        """The function over the session, until it has said all; an error of any part ends all."""
+        loop = asyncio.get_running_loop()
+        driver = loop.create_task(drive_and_log(self._exchange))
+        tasks: list[asyncio.Future[None]] = [driver]
+        if reader is not None:
+            tasks.append(loop.create_task(reader))
+        timer = None
+        if self._exchange.info.deadline is not None:
+            late = HopError("the session's time is over", code="timeout", phase="call")
+            timer = loop.call_at(self._exchange.info.deadline, self.fail, late)
+        try:
+            await asyncio.wait([*tasks, self._failed], return_when=asyncio.FIRST_COMPLETED)
+            while not driver.done():
+                for done in (*tasks[1:], self._failed):
+                    if done.done():
+                        done.result()
+                # The client has said all; the function goes on.
+                await asyncio.wait([driver, self._failed], return_when=asyncio.FIRST_COMPLETED)
+            driver.result()
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._exchange.closed = self._exchange.closed or not driver.done()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def fail(self, error: HopError) -> None:
+        """Ends it."""
+        if not self._failed.done():
+            self._failed.set_exception(error)
+
+    def drain(self, until: float) -> None:
+        """Tells the client that it should leave."""
+        left = max(1, round((until - time.monotonic()) * 1e6))
+        message = pb.ServerMessage(draining=pb.Draining(deadline=left))
+        self._said = asyncio.get_running_loop().create_task(self._exchange.say(message))
+        self._said.add_done_callback(lambda said: said.cancelled() or said.exception())
+
+
+async def drive_and_log(exchange: Exchange) -> None:
+    try:
+        await drive(exchange)
+    except HopError as error:
+        if error.code == "remote_execution" and error.__cause__ is not None:
+            log.error("hop '%s' failed: %s", exchange.hop.name, error, exc_info=error.__cause__)
+        raise
+    except Exception as error:
+        log.exception("hop '%s' failed in session %s", exchange.hop.name, exchange.info.id)
+        raise of_exception(error) from error
+
+
+async def read(context: Rpc, exchange: Exchange, bounded: bool) -> None:
+    """What the client says, until it has said all."""
+    while True:
+        received = await context.read()
+        if received is grpc.aio.EOF:
+            break
+        message = received.message
+        if message is None:
+            raise HopError("bytes that are no message", code="bad_request")
+        match message.WhichOneof("message"):
+            case "frame":
+                exchange.feed(message.frame, received.data)
+                if bounded:
+                    await exchange.room()
+            case "interrupt":
+                exchange.interrupt()
+            case "end":
+                exchange.end(message.end.port)
+            case "credit":
+                exchange.grant(message.credit)
+            case "open":
+                raise HopError("'open' came twice", code="bad_request")
+            # Acknowledgements of outputs are not used, and messages of a newer version are ignored.
+            case _:
+                pass
+    exchange.end("")
+
+
+class StreamSink(Sink):
+    """A stream's client."""
+
+    def __init__(self, context: Rpc) -> None:
+        self._write = context.write
+
+    async def frame(self, port: str, pieces: list[Buffer]) -> None:
+        await self._write(server_frame(pieces))
+
+    async def say(self, message: pb.ServerMessage) -> None:
+        await self._write(message.SerializeToString())
+
+
+class MemorySink(Sink):
+    """The answer of a call, while it is made."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._frames: dict[str, list[Buffer]] = {}
+
+    async def frame(self, port: str, pieces: list[Buffer]) -> None:
+        self._size += size(pieces)
+        if self._size > self._limit:
+            raise HopError(f"the answer is larger than {self._limit} bytes: use the stream", code="too_large")
+        # What a function gave may be changed by it afterwards.
+        self._frames.setdefault(port, []).extend(bytes(piece) for piece in nested(1, pieces))
+
+    async def say(self, message: pb.ServerMessage) -> None:
+        pass
+
+    def response(self) -> bytes:
+        """`ExecuteResponse`: entries of a map, each with its key and its value."""
+        whole: list[Buffer] = []
+        for port, frames in self._frames.items():
+            key = port.encode()
+            whole += nested(1, [length_prefixed(1, len(key)), key, *nested(2, frames)])
+        return b"".join(whole)

@@ -1,0 +1,130 @@
+"""Figures of each hop, for Prometheus. What every frame touches is a plain number, which is read when somebody asks."""
+
+from __future__ import annotations
+
+import pathlib
+import socket
+import ssl
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from http.server import ThreadingHTTPServer
+from typing import Any
+
+from prometheus_client import CollectorRegistry, GCCollector, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import MetricsHandler
+from prometheus_client.registry import Collector
+
+from .settings import Tls, host_and_port
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Figures:
+    """Of one hop."""
+
+    def __init__(self, metrics: Metrics, hop: str) -> None:
+        self.frames_in = 0
+        self.frames_out = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.sessions = 0
+        self.dropped: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
+        self.served = metrics.service.labels(hop).observe
+        self._batch_frames = metrics.batch_frames.labels(hop)
+        self._batch_seconds = metrics.batch_seconds.labels(hop)
+
+    def drop(self, reason: str, frames: int = 1) -> None:
+        """Frames that the function did not get, or whose outputs nobody wanted."""
+        if frames:
+            self.dropped[reason] += frames
+
+    def batch(self, frames: int, seconds: float) -> None:
+        """A call for several frames."""
+        self._batch_frames.observe(frames)
+        self._batch_seconds.observe(seconds)
+
+
+class Metrics(Collector):
+    """Of the process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self.service = self._histogram("service_seconds", "From a frame's arrival to an output that it caused.", _SECONDS)
+        self.batch_frames = self._histogram("batch_frames", "Frames in one call of a batch function.", _BATCH)
+        self.batch_seconds = self._histogram("batch_seconds", "Duration of one call of a batch function.", _SECONDS)
+        self._hops: dict[str, Figures] = {}
+        self.registry.register(self)
+
+    def of(self, hop: str) -> Figures:
+        """Figures of a hop."""
+        if hop not in self._hops:
+            self._hops[hop] = Figures(self, hop)
+        return self._hops[hop]
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"tidegate_worker_{name}", text, ["hop"], buckets=buckets, registry=self.registry)
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing that could be known beforehand is left out of `collect`."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Called by Prometheus' client."""
+        active = GaugeMetricFamily("tidegate_worker_sessions_active", "Sessions and calls that run.", labels=["hop"])
+        total = CounterMetricFamily("tidegate_worker_sessions", "Sessions and calls, by how they ended.", labels=["hop", "outcome"])
+        frames = CounterMetricFamily("tidegate_worker_frames", "Frames in and out.", labels=["hop", "direction"])
+        octets = CounterMetricFamily("tidegate_worker_bytes", "Payload bytes in and out.", labels=["hop", "direction"])
+        dropped = CounterMetricFamily("tidegate_worker_dropped_frames", "Frames that did not go on, and why.", labels=["hop", "reason"])
+        for hop, figures in self._hops.items():
+            active.add_metric([hop], figures.sessions)
+            _each(total, hop, figures.outcomes)
+            _each(frames, hop, {"in": figures.frames_in, "out": figures.frames_out})
+            _each(octets, hop, {"in": figures.bytes_in, "out": figures.bytes_out})
+            _each(dropped, hop, figures.dropped)
+        return [active, total, frames, octets, dropped]
+
+
+def _each(family: CounterMetricFamily, hop: str, values: Mapping[str, int]) -> None:
+    # Copied, since the loop's thread may add to it meanwhile.
+    for label, value in dict(values).items():
+        family.add_metric([hop, label], value)
+
+
+def serve(metrics: Metrics, address: str, tls: Tls | None) -> tuple[Any, str]:
+    """Serves `/metrics` in a thread; gives the server and where it listens."""
+    host, port = host_and_port(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    class Http(ThreadingHTTPServer):
+        address_family = family
+        daemon_threads = True
+
+    server = Http((host, port), MetricsHandler.factory(metrics.registry))
+    if tls is not None:
+        server.socket = _context(tls).wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    shown = f"[{host}]" if ":" in host else host
+    return server, f"{shown}:{server.server_address[1]}"
+
+
+def _context(tls: Tls) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    # The standard library reads keys from files only.
+    with tempfile.TemporaryDirectory() as folder:
+        chain, key = pathlib.Path(folder, "chain.pem"), pathlib.Path(folder, "key.pem")
+        chain.write_bytes(tls.certificate)
+        key.touch(mode=0o600)
+        key.write_bytes(tls.key)
+        context.load_cert_chain(chain, key)
+    if tls.client_ca is not None:
+        context.load_verify_locations(cadata=tls.client_ca.decode())
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
