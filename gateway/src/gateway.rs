@@ -25,6 +25,7 @@ pub(crate) struct Gateway {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) pipelines: Pipelines,
     pub(crate) sessions: Arc<Table>,
+    pub(crate) bodies: crate::http::body::Bodies,
     pub(crate) remotes: crate::remote::Remotes,
     pub(crate) webrtc: Option<WebrtcParts>,
 }
@@ -95,6 +96,7 @@ impl Gateway {
             clock,
             tasks,
             sessions: Table::new(config.limits.sessions, Arc::clone(&metrics)),
+            bodies: crate::http::body::Bodies::new(config.limits.body.0),
             metrics,
             pipelines,
             remotes,
@@ -111,6 +113,7 @@ impl Gateway {
             idle: limits.idle.limit(),
             stalled: limits.stalled.0,
             vacant: limits.vacant.0,
+            clients: limits.clients,
             message_bytes: limits.message.0 as u64,
         }
     }

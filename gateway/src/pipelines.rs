@@ -189,10 +189,17 @@ fn files(folder: &Path, errors: &mut Vec<String>) -> Vec<PathBuf> {
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| is_manifest(path))
-        .take(FILES)
+        .take(FILES + 1)
         .collect();
+    if files.len() > FILES {
+        errors.push(format!(
+            "{}: the folder has more than {FILES} manifests: serve them by several gateways",
+            folder.display()
+        ));
+        return Vec::new();
+    }
     files.sort();
-    for path in &files {
+    files.retain(|path| {
         let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         if size > MANIFEST_BYTES {
             errors.push(format!(
@@ -200,7 +207,8 @@ fn files(folder: &Path, errors: &mut Vec<String>) -> Vec<PathBuf> {
                 path.display()
             ));
         }
-    }
+        size <= MANIFEST_BYTES
+    });
     files
 }
 

@@ -251,12 +251,15 @@ async fn accept(server: Server, router: Router, stop: Arc<Notify>) {
     let slots = Arc::new(Semaphore::new(gateway.config.limits.connections));
     let open = gateway.config.limits.open.0;
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            break;
+        // Both in one: where all places are taken, the stop must be heard too.
+        let next = async {
+            let slot = Arc::clone(&slots).acquire_owned().await;
+            (slot, server.listener.accept().await)
         };
-        let accepted = tokio::select! {
-            accepted = server.listener.accept() => accepted,
+        let (slot, accepted) = tokio::select! {
+            (Ok(slot), accepted) = next => (slot, accepted),
             () = stop.notified() => break,
+            else => break,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,

@@ -107,6 +107,8 @@ pub(crate) struct IceServerConfig {
 pub(crate) struct Limits {
     /// Sessions at a time.
     pub(crate) sessions: usize,
+    /// Clients of one shared session.
+    pub(crate) clients: usize,
     /// Largest message or request body.
     pub(crate) message: Bytes,
     /// Largest request body of `execute`.
@@ -174,6 +176,8 @@ impl Default for Limits {
         Self {
             // At 400 KiB each half a gigabyte, and a core's worth of decoding voices times ten.
             sessions: 1000,
+            // A large meeting; each listener may cost an encoder.
+            clients: 100,
             // A second of 4K float audio or a batch of log-mel windows fits four times.
             message: Bytes(4 << 20),
             // An hour of Opus, or three minutes of CD audio.
@@ -231,6 +235,7 @@ impl Config {
         let limits = &self.limits;
         let positive = [
             ("sessions", limits.sessions > 0),
+            ("clients", limits.clients > 0),
             ("connections", limits.connections > 0),
             ("message", limits.message.0 > 0),
             ("body", limits.body.0 > 0),

@@ -67,8 +67,10 @@ impl v1::gateway_server::Gateway for Service {
     ) -> Result<Response<v1::ExecuteResponse>, Status> {
         let gateway = &self.gateway;
         let now = gateway.clock.now();
-        let execute = protobuf::decode_execute(request.into_inner(), now)
+        let timeout = super::timeout(request.metadata().as_ref());
+        let mut execute = protobuf::decode_execute(request.into_inner(), now)
             .map_err(|error| status(&malformed(&error)))?;
+        execute.deadline = super::sooner(timeout, execute.deadline);
         let run = async {
             let events = Job::new(execute).start(gateway).await?;
             collect(events, gateway.config.limits.body.0).await

@@ -30,6 +30,7 @@ pub(super) async fn stream(State(gateway): State<Arc<Gateway>>, request: Request
         // As gRPC over HTTP2 asks: a caller that does not speak gRPC gets an HTTP status.
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
+    let timeout = super::timeout(request.headers());
     let mut incoming = Reader::new(request.into_body(), gateway.config.limits.message.0);
     let begun = async {
         let open = opening(&gateway, &mut incoming).await?;
@@ -39,7 +40,7 @@ pub(super) async fn stream(State(gateway): State<Arc<Gateway>>, request: Request
             parameters: open.parameters.clone(),
             key: open.session.clone(),
             hop_count: open.hop_count,
-            deadline: open.deadline,
+            deadline: super::sooner(timeout, open.deadline),
             link: Box::new(GrpcLink::new(Native::new(open), incoming, outgoing)),
         };
         gateway.open(request).await?;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
@@ -33,6 +32,8 @@ use crate::session::open::Request;
 use crate::session::ports::PortFacts;
 
 const NDJSON: &str = "application/x-ndjson";
+/// What a frame costs beside its payload, in bytes; the smallest are not free.
+const FRAME_COST: usize = 64;
 
 /// `?parameters=JSON`. Anything else is refused: a misspelt name would run with defaults and look right.
 #[derive(Debug, Default, Deserialize)]
@@ -49,7 +50,7 @@ pub(crate) async fn execute(
     Path(name): Path<String>,
     Query(query): Query<ExecuteQuery>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, HttpError> {
     run(&gateway, Some(name), &query, &headers, body).await
 }
@@ -59,7 +60,7 @@ pub(crate) async fn execute_any(
     State(gateway): Shared,
     Query(query): Query<ExecuteQuery>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, HttpError> {
     run(&gateway, None, &query, &headers, body).await
 }
@@ -69,13 +70,13 @@ async fn run(
     name: Option<String>,
     query: &ExecuteQuery,
     headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, HttpError> {
     if let Some(name) = &name {
         // Before the body: what it is matters to nobody where there is nothing to run.
         gateway.pipelines.get(name)?;
     }
-    let body = body.map_err(|rejection| unread(gateway, &rejection))?;
+    let body = gateway.bodies.gather(headers, body).await?;
     let text = |name| {
         headers
             .get(name)
@@ -88,7 +89,7 @@ async fn run(
         .unwrap_or_default()
         .trim();
     let mut job = if kind == "application/json" || kind.is_empty() {
-        let text = std::str::from_utf8(&body)
+        let text = std::str::from_utf8(&body.bytes)
             .map_err(|_| Error::new(Code::BadRequest, "the body is not UTF-8 text"))?;
         if !text.trim_start().starts_with('{') {
             // The library would take a list for an object's fields in their order.
@@ -104,7 +105,7 @@ async fn run(
                 "a media file says nothing of pipelines: send it to /v1/pipelines/<name>/execute";
             return Err(Error::new(Code::BadRequest, text).into());
         };
-        Job::of_file(gateway, name, body)?
+        Job::of_file(gateway, name, body.bytes.clone())?
     } else {
         let text =
             format!("content type '{kind}': send application/json or a media file as audio/*");
@@ -112,19 +113,6 @@ async fn run(
     };
     job.add_parameters(super::ws::parameters(query.parameters.as_deref())?)?;
     answer(gateway, job, text(header::ACCEPT).contains(NDJSON)).await
-}
-
-/// Why a body could not be read to its end.
-fn unread(gateway: &Gateway, rejection: &BytesRejection) -> Error {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        let limit = gateway.config.limits.body.0;
-        let text = format!("the body has more than {limit} bytes: send less, or stream it");
-        return Error::new(Code::TooLarge, text);
-    }
-    Error::new(
-        Code::BadRequest,
-        format!("the body cannot be read: {}", rejection.body_text()),
-    )
 }
 
 async fn answer(gateway: &Arc<Gateway>, job: Job, stream: bool) -> Result<Response, HttpError> {
@@ -324,7 +312,7 @@ pub(crate) async fn collect(
                 outputs.extend(names.map(|name| (name, Vec::new())));
             }
             MemoryEvent::Frame { output, frame } => {
-                bytes += frame.payload.size();
+                bytes += frame.payload.size() + FRAME_COST;
                 if bytes > bytes_max {
                     let text = format!(
                         "the answer is larger than {bytes_max} bytes: ask for application/x-ndjson"

@@ -27,6 +27,12 @@ pub(crate) async fn refuse_foreign(
     next: Next,
 ) -> Response {
     let config = &gateway.config;
+    let named = [header::HOST, header::ORIGIN];
+    if let Some(name) = named.iter().find(|name| is_unreadable(&request, name)) {
+        // Read as absent it would pass.
+        let text = format!("the {name} header is not readable text");
+        return HttpError::from(Error::new(Code::PermissionDenied, text)).into_response();
+    }
     let host = request
         .uri()
         .authority()
@@ -56,7 +62,8 @@ pub(crate) async fn refuse_foreign(
         && request
             .headers()
             .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if preflight && configured {
+    // Answered here, for what is behind asks for credentials, which a preflight never has.
+    let mut response = if preflight {
         http::StatusCode::NO_CONTENT.into_response()
     } else {
         next.run(request).await
@@ -67,6 +74,9 @@ pub(crate) async fn refuse_foreign(
     response
 }
 
+/// Where orchestrators ask whether the gateway lives. Their probes carry no token, as on `/healthz`.
+const HEALTH: &str = "/grpc.health.v1.Health/";
+
 /// Asks for the bearer token, if one is configured.
 pub(crate) async fn authenticate(
     State(gateway): State<Arc<Gateway>>,
@@ -74,7 +84,7 @@ pub(crate) async fn authenticate(
     next: Next,
 ) -> Response {
     let expected = &gateway.config.auth.token;
-    if expected.is_empty() || request.method() == Method::OPTIONS {
+    if expected.is_empty() || request.uri().path().starts_with(HEALTH) {
         return next.run(request).await;
     }
     let grpc = text(request.headers(), header::CONTENT_TYPE)
@@ -103,6 +113,11 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     protocols
         .split(',')
         .find_map(|name| name.trim().strip_prefix(BEARER_SUBPROTOCOL))
+}
+
+fn is_unreadable(request: &Request, name: &header::HeaderName) -> bool {
+    let value = request.headers().get(name);
+    value.is_some_and(|value| value.to_str().is_err())
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {

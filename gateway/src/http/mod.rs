@@ -3,6 +3,7 @@
 //! Order matters: foreign hosts and origins are refused before credentials are looked at, credentials before anything is read.
 
 pub(crate) mod api;
+pub(crate) mod body;
 pub(crate) mod execute;
 pub(crate) mod guard;
 pub(crate) mod openapi;
@@ -26,12 +27,14 @@ use tidegate_nodes::{Code, Error};
 use crate::errors::HttpError;
 use crate::gateway::Gateway;
 
+/// Largest body that is read by an extractor: an offer, with every candidate and codec that there is.
+const SDP_BYTES: usize = 256 << 10;
+
 /// Shared state of handlers.
 pub(crate) type Shared = State<Arc<Gateway>>;
 
 /// All routes, HTTP and gRPC.
 pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
-    let limits = &gateway.config.limits;
     let whip_resource = get(whip::resource_get)
         .patch(whip::resource_patch)
         .delete(whip::resource_delete)
@@ -47,14 +50,8 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
             "/v1/sessions/{id}",
             get(api::session).delete(api::end_session),
         )
-        .route(
-            "/v1/pipelines/{name}/execute",
-            post(execute::execute).layer(DefaultBodyLimit::max(limits.body.0)),
-        )
-        .route(
-            "/v1/execute",
-            post(execute::execute_any).layer(DefaultBodyLimit::max(limits.body.0)),
-        )
+        .route("/v1/pipelines/{name}/execute", post(execute::execute))
+        .route("/v1/execute", post(execute::execute_any))
         .route("/v1/pipelines/{name}/ws", get(ws::upgrade))
         .route("/v1/ws", get(ws::upgrade_any))
         .route("/v1/whip", post(whip::whip_any))
@@ -72,7 +69,7 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
         )
         .route("/v1/pipelines/{name}/whep/{resource}", whip_resource)
         .with_state(Arc::clone(gateway))
-        .layer(DefaultBodyLimit::max(limits.message.0))
+        .layer(DefaultBodyLimit::max(SDP_BYTES))
         .layer(middleware::map_response(rejections::as_problem))
         .merge(crate::grpc::router(gateway))
         .route_layer(middleware::from_fn_with_state(

@@ -234,3 +234,52 @@ async fn a_shared_session_that_everybody_left_is_vacant() {
     }
     panic!("the state is {last}");
 }
+
+#[tokio::test]
+async fn whatever_hands_out_ice_servers_asks_for_the_token_and_probes_do_not() {
+    let mut config = Config::default();
+    config.auth.token = "s3cret".to_owned();
+    let gateway = gateway(LOUDER, config);
+    let options = async |path: &str, headers: &[(&str, &str)]| {
+        let mut request = Request::options(path).header("host", "127.0.0.1:8080");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).expect("a request");
+        let answer = super::router(&gateway).oneshot(request).await;
+        answer.expect("the router answers")
+    };
+    let whip = "/v1/pipelines/louder/whip";
+    assert_eq!(options(whip, &[]).await.status(), StatusCode::UNAUTHORIZED);
+    let preflight = [
+        ("origin", "http://127.0.0.1:8080"),
+        ("access-control-request-method", "POST"),
+    ];
+    let answer = options(whip, &preflight).await;
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+    assert!(!answer.headers().contains_key("link"));
+    let probe = Request::post("/grpc.health.v1.Health/Check").header("host", "127.0.0.1");
+    let probe = probe.header("content-type", "application/grpc");
+    // An empty request, which names the whole server.
+    let probe = probe.body(Body::from(&[0_u8; 5][..])).expect("a request");
+    let answer = super::router(&gateway).oneshot(probe).await;
+    assert_eq!(answer.expect("an answer").status(), StatusCode::OK);
+    let (status, _) = get(&gateway, "/metrics").await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_host_or_origin_that_cannot_be_read_is_refused() {
+    let gateway = gateway(PASS, Config::default());
+    for name in ["host", "origin"] {
+        let value = http::HeaderValue::from_bytes(b"ev\xeel.example").expect("opaque");
+        let mut request = Request::get("/healthz");
+        if name == "origin" {
+            request = request.header("host", "127.0.0.1");
+        }
+        let request = request.header(name, value).body(Body::empty());
+        let (status, text) = ask(&gateway, request.expect("a request")).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{text}");
+        assert!(text.contains(name), "{text}");
+    }
+}

@@ -17,6 +17,7 @@ const END: &str = "<!-- end -->\n";
 /// Labels of each metric, in the order in which they are written.
 const LABELS: &[(&str, &str)] = &[
     ("tidegate_sessions_active", "transport"),
+    ("tidegate_sessions_taken", ""),
     ("tidegate_sessions_limit", ""),
     ("tidegate_sessions_total", "transport, outcome"),
     ("tidegate_sessions_refused_total", "code"),

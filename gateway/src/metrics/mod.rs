@@ -230,6 +230,11 @@ const GAUGES: &[Described] = &[
         None,
         "Sessions with at least one client, by transport.",
     ),
+    (
+        "tidegate_sessions_taken",
+        None,
+        "Places taken of those that `tidegate_sessions_limit` counts: sessions that are being opened and shared ones without a client too.",
+    ),
     ("tidegate_sessions_limit", None, "Most sessions at a time."),
     (
         "tidegate_hop_queue_frames",

@@ -16,7 +16,7 @@ const BOUNDS_NANOS: (u64, u64) = (64, 60_000_000_000);
 /// Samples of the last ten seconds.
 #[derive(Default)]
 pub(crate) struct Window {
-    halves: Option<Box<[Histogram<u16>; 2]>>,
+    halves: Option<Box<[Histogram<u32>; 2]>>,
     current_since: Timestamp,
     endless: bool,
 }
@@ -92,7 +92,7 @@ impl Window {
     }
 }
 
-fn fresh() -> Option<Histogram<u16>> {
+fn fresh() -> Option<Histogram<u32>> {
     Histogram::new_with_bounds(BOUNDS_NANOS.0, BOUNDS_NANOS.1, 1).ok()
 }
 

@@ -1,10 +1,13 @@
 //! What the rest of the gateway says to a session's driver, and how a session ends.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tidegate_nodes::node::Reception;
 use tidegate_nodes::{Code, Error, Fault};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tracing::Level;
 
 use super::figures::HopReport;
@@ -22,8 +25,41 @@ pub(crate) enum Control {
     Snapshot(oneshot::Sender<Snapshot>),
     /// It is to end.
     End(End),
+    /// It is to end if it has no client.
+    EndIfEmpty,
     /// The gateway shuts down; it may go on for this long.
     Drain { grace: Duration },
+}
+
+/// A driver's end of the way in.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    receiver: mpsc::Receiver<Control>,
+    ending: Arc<AtomicBool>,
+}
+
+impl Inbox {
+    pub(crate) fn new(receiver: mpsc::Receiver<Control>) -> Self {
+        Self {
+            receiver,
+            ending: Arc::default(),
+        }
+    }
+
+    /// The next message. Cancel safe.
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Control>> {
+        self.receiver.poll_recv(cx)
+    }
+
+    /// True once the session only says its last words: whoever comes with its key gets a new one.
+    pub(crate) fn ending(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.ending)
+    }
+
+    /// The session takes no more clients.
+    pub(crate) fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Why a session ended.

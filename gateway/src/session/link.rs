@@ -78,8 +78,8 @@ pub(crate) trait Link: Send {
     /// transport feels; events that need no room may still come. Also drives what the transport needs besides.
     fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp, read: bool) -> Poll<LinkEvent>;
 
-    /// Takes a message for the client. Frames only within [`Link::window`], and one more for each output at most; the others are few
-    /// and always taken.
+    /// Takes a message for the client. Frames only within [`Link::window`], and at most as many again where several outputs speak at
+    /// once; the others are few and always taken.
     fn send(&mut self, now: Timestamp, message: LinkMessage);
 
     /// How many frames the link takes now; `u32::MAX` for one that never waits.

@@ -11,3 +11,5 @@ pub(crate) mod ports;
 pub(crate) mod shape;
 mod slot;
 pub(crate) mod table;
+#[cfg(test)]
+mod tests;

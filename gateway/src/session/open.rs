@@ -15,13 +15,13 @@ use tidegate_nodes::{Code, Error, Plan};
 use tidegate_proto::message::Source;
 use tidegate_remote::config::HOP_COUNT_MAX;
 
-use super::control::Control;
+use super::control::Inbox;
 use super::driver::{Driver, Parts};
 use super::figures::Figures;
 use super::hops::{Hop, OffloadHop};
 use super::link::{Link, Transport};
 use super::ports::{PortFacts, SessionPorts};
-use super::table::{Handle, Slot};
+use super::table::{Handle, SharedKey, Slot};
 use crate::gateway::Gateway;
 use crate::metrics::label;
 
@@ -60,24 +60,25 @@ impl Gateway {
             return Err(Error::new(Code::ManifestCycle, text));
         }
         let (pipeline, inline) = self.pipeline(&request.source)?;
-        if let Some(key) = &request.key {
-            check_key(key)?;
-            if let Some(handle) = self.sessions.find(pipeline.name(), key) {
-                handle.join(request.link).await?;
-                return Ok(handle);
-            }
+        let shared = request.key.map(|key| shared_key(key, &pipeline, inline));
+        let shared = shared.transpose()?;
+        if let Some(shared) = &shared
+            && let Some(handle) = self.sessions.find(shared)
+        {
+            handle.join(request.link).await?;
+            return Ok(handle);
         }
         let slot = self.sessions.admit()?;
         // From here on, so that what opening takes is not given to those behind.
         let deadline = request.deadline.map(|limit| self.clock.now() + limit);
         let Request {
             parameters,
-            key,
             hop_count,
             link,
             ..
         } = request;
-        let (handle, control) = match self.sessions.insert(&slot, pipeline.name(), key.as_deref()) {
+        let is_shared = shared.is_some();
+        let (handle, control) = match self.sessions.insert(&slot, pipeline.name(), shared) {
             Ok(new) => new,
             Err(first) => {
                 first.join(link).await?;
@@ -94,10 +95,14 @@ impl Gateway {
         };
         let binding = binding(&prepared, parameters, link.as_ref())?;
         let parts = self
-            .prepare(prepared, binding, &slot, key.is_some(), control)
+            .prepare(prepared, binding, &slot, is_shared, control)
             .await?;
         self.run(parts, slot, link.transport());
-        handle.join(link).await?;
+        if let Err(error) = handle.join(link).await {
+            // Not to be kept for nobody until it is found vacant.
+            handle.end_if_empty().await;
+            return Err(error);
+        }
         Ok(handle)
     }
 
@@ -129,7 +134,7 @@ impl Gateway {
         binding: Binding,
         slot: &Slot,
         shared: bool,
-        control: tokio::sync::mpsc::Receiver<Control>,
+        control: Inbox,
     ) -> Result<Parts, Error> {
         let bound = self.bind(&prepared, binding).await?;
         let plan = Arc::clone(&bound.plan);
@@ -264,6 +269,18 @@ pub(crate) fn ports_of(plan: &Plan) -> SessionPorts {
         inputs: inputs.collect(),
         outputs: outputs.collect(),
     }
+}
+
+/// Under what a shared session is found.
+fn shared_key(key: String, pipeline: &Pipeline, inline: bool) -> Result<SharedKey, Error> {
+    check_key(&key)?;
+    let scope = if inline {
+        // No name has a colon.
+        format!("inline:{}", pipeline.digest())
+    } else {
+        pipeline.name().to_owned()
+    };
+    Ok(SharedKey { scope, key })
 }
 
 fn check_key(key: &str) -> Result<(), Error> {

@@ -1,5 +1,7 @@
 //! A client's place in a running session: its link, its ports, and what it may still send and take.
 
+use std::sync::Arc;
+
 use metrics::Gauge;
 use tidegate_media::Timestamp;
 use tidegate_nodes::graph::{Consumed, EgressId};
@@ -25,8 +27,8 @@ pub(super) struct Slot {
     pub(super) reported: WebrtcStats,
     /// It has been told `ended`; only flushing is left.
     pub(super) closing: bool,
-    /// Counts it in `tidegate_sessions_active` for as long as it is there.
-    pub(super) _active: Active,
+    /// Counts its session in `tidegate_sessions_active` for as long as a client of its transport is there.
+    pub(super) active: Arc<Active>,
 }
 
 /// Counts one up for as long as it lives, whatever ends it.
@@ -69,6 +71,8 @@ pub(super) struct SlotOutput {
     pub(super) granted: u32,
     /// What the client's own credit leaves, if it uses that feature.
     pub(super) client_frames: Option<u32>,
+    /// It was told of an interrupt, and has got no frame since.
+    pub(super) interrupted: bool,
 }
 
 impl SlotInput {
@@ -97,26 +101,33 @@ impl Slot {
         self.inputs.iter_mut().find(|slot| slot.input == input)
     }
 
+    /// Tells the client that an output was interrupted. One that takes nothing, and was told so and got no frame since, is not told
+    /// again: a client that interrupts without end and never reads would fill the gateway's memory.
+    pub(super) fn interrupted(&mut self, now: Timestamp, at: usize) {
+        let port = &mut self.outputs[at];
+        if port.interrupted && self.link.window() == 0 {
+            return;
+        }
+        port.interrupted = true;
+        let output = port.output;
+        self.link.send(now, LinkMessage::Interrupted { output });
+    }
+
     /// How much more each output may get from the graph now: its share of what the link takes, less what was granted before and
-    /// has not come.
+    /// has not come. What another output was granted and does not use is not kept for it: a link that tells of room only once it has
+    /// much would leave the one that has something to send waiting for ever.
     pub(super) fn grants(&mut self) -> impl Iterator<Item = (EgressId, u32)> {
         let window = self.link.window();
-        let open = || self.outputs.iter().filter(|output| !output.ended);
-        let count = u32::try_from(open().count()).unwrap_or(u32::MAX).max(1);
-        let granted = open().map(|output| output.granted).sum();
-        let mut left = window.saturating_sub(granted);
-        let share = window / count;
-        if share == 0 && window > 0 {
-            // Less than there are outputs: each may have one all the same, or the silent ones would keep it from the others.
-            left = count;
-        }
+        let open = self.outputs.iter().filter(|output| !output.ended).count();
+        let share = window / u32::try_from(open).unwrap_or(u32::MAX).max(1);
+        // Less than there are outputs: each may have one all the same, or the silent ones would keep it from the others.
+        let share = share.max(u32::from(window > 0));
         self.outputs
             .iter_mut()
             .filter(|output| !output.ended)
             .filter_map(move |output| {
-                let wanted = share.max(1).min(output.client_frames.unwrap_or(u32::MAX));
-                let more = wanted.saturating_sub(output.granted).min(left);
-                left -= more;
+                let wanted = share.min(output.client_frames.unwrap_or(u32::MAX));
+                let more = wanted.saturating_sub(output.granted);
                 output.granted += more;
                 (more > 0).then_some((output.egress, more))
             })
@@ -163,5 +174,114 @@ impl Slot {
                 bytes,
             },
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll};
+
+    use tidegate_proto::message::{Mode, Open, Source};
+
+    use super::*;
+    use crate::links::native::Native;
+    use crate::session::link::{LinkEvent, Transport, Wishes};
+
+    /// A link that takes so many frames.
+    struct Takes(u32, Native);
+
+    impl Link for Takes {
+        fn transport(&self) -> Transport {
+            Transport::Grpc
+        }
+        fn wishes(&self) -> &dyn Wishes {
+            &self.1
+        }
+        fn poll_event(&mut self, _: &mut Context<'_>, _: Timestamp, _: bool) -> Poll<LinkEvent> {
+            Poll::Pending
+        }
+        fn send(&mut self, _: Timestamp, _: LinkMessage) {
+            self.0 -= 1;
+        }
+        fn window(&self) -> u32 {
+            self.0
+        }
+        fn poll_flush(&mut self, _: &mut Context<'_>, _: Timestamp) -> Poll<()> {
+            Poll::Ready(())
+        }
+    }
+
+    fn slot(window: u32, outputs: usize) -> Slot {
+        let open = Open {
+            source: Source::Pipeline("p".to_owned()),
+            parameters: serde_json::Map::new(),
+            mode: Mode::Waits,
+            features: Vec::new(),
+            session: None,
+            as_ports: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            raw: None,
+            hop_count: 0,
+            deadline: None,
+        };
+        let output = |output| SlotOutput {
+            output,
+            egress: EgressId::default(),
+            ended: false,
+            granted: 0,
+            client_frames: None,
+            interrupted: false,
+        };
+        Slot {
+            link: Box::new(Takes(window, Native::new(open))),
+            features: Features::default(),
+            inputs: Vec::new(),
+            outputs: (0..outputs).map(output).collect(),
+            last_seen: Timestamp::ZERO,
+            last_progress: Timestamp::ZERO,
+            stats_at: Timestamp::ZERO,
+            reported: WebrtcStats::default(),
+            closing: false,
+            active: Arc::new(Active::new(Gauge::noop())),
+        }
+    }
+
+    /// Uses up what the first output was granted.
+    fn speak(slot: &mut Slot) -> u32 {
+        let frames = std::mem::take(&mut slot.outputs[0].granted);
+        for _ in 0..frames {
+            slot.link
+                .send(Timestamp::ZERO, LinkMessage::OutputEnded { output: 0 });
+        }
+        frames
+    }
+
+    #[test]
+    fn while_the_link_has_room_an_output_gets_some_of_it_whatever_silent_ones_were_granted() {
+        for outputs in [1, 2, 3, 16, 40] {
+            let mut slot = slot(16, outputs);
+            while slot.link.window() > 0 {
+                assert!(slot.grants().count() <= outputs);
+                assert!(speak(&mut slot) > 0, "{outputs} outputs");
+            }
+            assert_eq!(slot.grants().count(), 0, "no room, no grants");
+            // The silent ones may still use what they have: no more than the link takes once more.
+            let held: u32 = slot.outputs.iter().map(|output| output.granted).sum();
+            assert!(
+                held <= 16.max(u32::try_from(outputs).unwrap_or(0)),
+                "{held}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_client_that_reads_nothing_is_told_of_an_interrupt_once() {
+        let mut slot = slot(2, 1);
+        slot.interrupted(Timestamp::ZERO, 0);
+        slot.interrupted(Timestamp::ZERO, 0);
+        assert_eq!(slot.link.window(), 0, "while it reads, each is told");
+        // A third would underflow.
+        slot.interrupted(Timestamp::ZERO, 0);
     }
 }

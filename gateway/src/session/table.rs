@@ -4,6 +4,7 @@
 //! the limit.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use rand::Rng as _;
 use tidegate_nodes::{Code, Error};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::control::{Control, End, Snapshot};
+use super::control::{Control, End, Inbox, Snapshot};
 use super::link::Link;
 use crate::metrics::{Metrics, label};
 
@@ -19,6 +20,8 @@ use crate::metrics::{Metrics, label};
 const CONTROL: usize = 32;
 /// How long a driver may take to answer. It answers between two frames; only a machine that stands still takes longer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one that is still being opened may take until it lets others in: remote hops connect first, with retries.
+const OPENING: Duration = Duration::from_secs(60);
 
 /// All running sessions.
 pub(crate) struct Table {
@@ -34,18 +37,28 @@ pub(crate) struct Table {
 #[derive(Default)]
 struct Inner {
     sessions: HashMap<String, Entry>,
-    /// Ids of shared sessions by pipeline and key.
-    shared: HashMap<(String, String), String>,
+    /// Ids of shared sessions.
+    shared: HashMap<SharedKey, String>,
     /// Slots taken, those of sessions that are being set up included.
     taken: usize,
     draining: Option<Duration>,
 }
 
+/// What clients that are to meet in one session have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SharedKey {
+    /// What runs: a pipeline's name, or of a manifest that a client sent its digest, since its author chose the name.
+    pub(crate) scope: String,
+    /// The word that they were given.
+    pub(crate) key: String,
+}
+
 #[derive(Clone)]
 struct Entry {
     pipeline: String,
-    key: Option<String>,
+    shared: Option<SharedKey>,
     control: mpsc::Sender<Control>,
+    ending: Arc<AtomicBool>,
 }
 
 /// A session's way in.
@@ -81,6 +94,7 @@ impl Table {
         metrics
             .gauge("tidegate_sessions_limit", Vec::new())
             .set(limit as f64);
+        metrics.gauge("tidegate_sessions_taken", Vec::new()).set(0);
         Arc::new(Self {
             inner: Mutex::default(),
             metrics,
@@ -109,10 +123,15 @@ impl Table {
         }
         inner.taken += 1;
         drop(inner);
+        self.taken().increment(1);
         Ok(Slot {
             table: Arc::clone(self),
             id: new_id(),
         })
+    }
+
+    fn taken(&self) -> metrics::Gauge {
+        self.metrics.gauge("tidegate_sessions_taken", Vec::new())
     }
 
     /// Counts an opening that failed.
@@ -131,23 +150,24 @@ impl Table {
         &self,
         slot: &Slot,
         pipeline: &str,
-        key: Option<&str>,
-    ) -> Result<(Handle, mpsc::Receiver<Control>), Handle> {
+        shared: Option<SharedKey>,
+    ) -> Result<(Handle, Inbox), Handle> {
         let mut inner = self.lock();
-        if let Some(key) = key {
-            let place = (pipeline.to_owned(), key.to_owned());
-            if let Some(id) = inner.shared.get(&place)
-                && let Some(entry) = inner.sessions.get(id).filter(|e| !e.control.is_closed())
+        if let Some(shared) = &shared {
+            if let Some(id) = inner.shared.get(shared)
+                && let Some(entry) = inner.sessions.get(id).filter(|e| e.is_open())
             {
                 return Err(entry.handle(id));
             }
-            inner.shared.insert(place, slot.id.clone());
+            inner.shared.insert(shared.clone(), slot.id.clone());
         }
         let (control, receiver) = mpsc::channel(CONTROL);
+        let inbox = Inbox::new(receiver);
         let entry = Entry {
             pipeline: pipeline.to_owned(),
-            key: key.map(str::to_owned),
+            shared,
             control,
+            ending: inbox.ending(),
         };
         let handle = entry.handle(&slot.id);
         inner.sessions.insert(slot.id.clone(), entry);
@@ -155,17 +175,14 @@ impl Table {
             // It was admitted just before; it is told like the others.
             drop(handle.control.try_send(Control::Drain { grace }));
         }
-        Ok((handle, receiver))
+        Ok((handle, inbox))
     }
 
     /// The shared session with a key, if it runs.
-    pub(crate) fn find(&self, pipeline: &str, key: &str) -> Option<Handle> {
+    pub(crate) fn find(&self, shared: &SharedKey) -> Option<Handle> {
         let inner = self.lock();
-        let id = inner.shared.get(&(pipeline.to_owned(), key.to_owned()))?;
-        let entry = inner
-            .sessions
-            .get(id)
-            .filter(|entry| !entry.control.is_closed())?;
+        let id = inner.shared.get(shared)?;
+        let entry = inner.sessions.get(id).filter(|entry| entry.is_open())?;
         Some(entry.handle(id))
     }
 
@@ -246,11 +263,16 @@ impl Table {
 }
 
 impl Entry {
+    /// Whether clients may still join.
+    fn is_open(&self) -> bool {
+        !self.control.is_closed() && !self.ending.load(Ordering::Relaxed)
+    }
+
     fn handle(&self, id: &str) -> Handle {
         Handle {
             id: id.to_owned(),
             pipeline: self.pipeline.clone(),
-            key: self.key.clone(),
+            key: self.shared.as_ref().map(|shared| shared.key.clone()),
             control: self.control.clone(),
         }
     }
@@ -265,18 +287,17 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        self.table.taken().decrement(1);
         let mut inner = self.table.lock();
         inner.taken -= 1;
         if inner.taken == 0 {
             self.table.empty.notify_waiters();
         }
         if let Some(entry) = inner.sessions.remove(&self.id)
-            && let Some(key) = entry.key
+            && let Some(shared) = entry.shared
+            && inner.shared.get(&shared) == Some(&self.id)
         {
-            let place = (entry.pipeline, key);
-            if inner.shared.get(&place) == Some(&self.id) {
-                inner.shared.remove(&place);
-            }
+            inner.shared.remove(&shared);
         }
     }
 }
@@ -288,7 +309,14 @@ impl Handle {
     /// The session is ending, or has no ports for it.
     pub(crate) async fn join(&self, link: Box<dyn Link>) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Control::Join { link, reply }, answer).await?
+        self.ask(Control::Join { link, reply }, answer, OPENING)
+            .await?
+    }
+
+    /// The client that the session was opened for could not come in: it ends, unless others have come.
+    pub(crate) async fn end_if_empty(&self) {
+        // One that is gone already has ended.
+        drop(self.control.send(Control::EndIfEmpty).await);
     }
 
     /// How the session stands.
@@ -297,7 +325,7 @@ impl Handle {
     /// It has ended.
     pub(crate) async fn snapshot(&self) -> Result<Snapshot, Error> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Control::Snapshot(reply), answer).await
+        self.ask(Control::Snapshot(reply), answer, PATIENCE).await
     }
 
     /// Ends the session.
@@ -311,13 +339,18 @@ impl Handle {
             .map_err(|_| ended())
     }
 
-    async fn ask<T>(&self, control: Control, answer: oneshot::Receiver<T>) -> Result<T, Error> {
+    async fn ask<T>(
+        &self,
+        control: Control,
+        answer: oneshot::Receiver<T>,
+        patience: Duration,
+    ) -> Result<T, Error> {
         let asked = async {
             self.control.send(control).await.map_err(|_| ended())?;
             answer.await.map_err(|_| ended())
         };
         let late = |_| Error::new(Code::Internal, "the session did not answer in time");
-        tokio::time::timeout(PATIENCE, asked).await.map_err(late)?
+        tokio::time::timeout(patience, asked).await.map_err(late)?
     }
 }
 

@@ -183,6 +183,7 @@ impl Graph {
             ports: self.ports.len(),
             outputs: vec![HopOutput::default(); hop.outputs.len()],
             silenced: false,
+            interrupted: false,
             hold: Hold::Nothing,
             ended: false,
         });

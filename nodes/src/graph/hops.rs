@@ -61,6 +61,7 @@ impl Graph {
             frame.meta.caused_by = 0;
             frame.meta.caused_port = 0;
             slot.silenced = false;
+            slot.interrupted = false;
             let command = HopCommand::Frame { port, frame };
             self.outputs.push_back(Output::Hop {
                 hop: index,
@@ -89,7 +90,10 @@ impl Graph {
         };
         let slot = &mut self.hops[hop];
         match event {
-            HopEvent::Frame { port, frame } => self.hop_frame(now, hop, port, frame),
+            HopEvent::Frame { port, frame } => {
+                slot.interrupted = false;
+                self.hop_frame(now, hop, port, frame);
+            }
             HopEvent::Credit {
                 port,
                 frames,

@@ -42,11 +42,14 @@ impl Graph {
         }
         let slot = &mut self.hops[hop];
         slot.silenced = slot.inputs.iter().any(|input| input.flushed > 0);
-        let command = HopCommand::Interrupt;
-        self.outputs.push_back(Output::Hop {
-            hop: index,
-            command,
-        });
+        // Once: a client may interrupt without end, and a hop that stands still would hear all of it.
+        if !std::mem::replace(&mut slot.interrupted, true) {
+            let command = HopCommand::Interrupt;
+            self.outputs.push_back(Output::Hop {
+                hop: index,
+                command,
+            });
+        }
         for port in 0..self.hops[hop].inputs.len() {
             // The end that stood behind what was flushed.
             self.pump_hop(now, hop, port);

@@ -10,7 +10,7 @@ use crate::plan::Mode;
 use crate::stream::Accepts;
 
 /// One listener at one output. Never given twice by the same graph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EgressId(pub(super) u32);
 
 /// A client that listens to an output.

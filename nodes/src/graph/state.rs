@@ -117,6 +117,8 @@ pub(super) struct Hop {
     pub(super) outputs: Vec<HopOutput>,
     /// An interrupt was sent, and nothing since.
     pub(super) silenced: bool,
+    /// An interrupt was sent, and since then nothing was sent and nothing came: another would find nothing to end.
+    pub(super) interrupted: bool,
     /// What its state needs, as it says.
     pub(super) hold: Hold,
     /// Nothing more comes from it.

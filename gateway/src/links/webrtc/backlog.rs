@@ -13,7 +13,8 @@ use crate::links::websocket::Subprotocol;
 
 /// Frames that may wait for a client that can be told to wait; the session holds the others.
 const WINDOW: u32 = 16;
-/// Frames, and bytes of all messages, that may wait for one that cannot: some large tensors. More are lost, and counted.
+/// Frames, and bytes of all messages, that may wait for one that cannot: some large tensors. More are lost, and counted; of other
+/// messages, which are few and small unless their client makes them, from twice as many bytes on.
 const LIVE_FRAMES: u32 = 256;
 const LIVE_BYTES: usize = 8 << 20;
 
@@ -54,8 +55,10 @@ impl Backlog {
     pub(super) fn push(&mut self, message: ServerMessage, live: bool, now: Timestamp) -> bool {
         let frame = matches!(message, ServerMessage::Frame { .. });
         let full = self.frames >= LIVE_FRAMES || self.bytes >= LIVE_BYTES;
-        let Some((_, subprotocol)) = self.open.filter(|_| !(frame && live && full)) else {
-            return !frame;
+        let flooded = self.bytes >= 2 * LIVE_BYTES;
+        let Some((_, subprotocol)) = self.open.filter(|_| !(frame && live && full || flooded))
+        else {
+            return !frame && !flooded;
         };
         let message = match subprotocol {
             Subprotocol::Json => {

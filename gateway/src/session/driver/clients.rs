@@ -25,13 +25,13 @@ impl Driver {
             };
             progress = true;
             match control {
-                Control::Join { link, reply } => {
-                    let joined = self.join(now, link);
-                    // Whoever asked may have gone; then the link just closes.
-                    drop(reply.send(joined));
-                }
+                // Whoever asked has gone; its link closes.
+                Control::Join { reply, .. } if reply.is_closed() => {}
+                Control::Join { link, reply } => drop(reply.send(self.join(now, link))),
                 Control::Snapshot(reply) => drop(reply.send(self.snapshot(now))),
                 Control::End(end) => self.finish(now, end),
+                Control::EndIfEmpty if self.slots.is_empty() => self.finish(now, End::Left),
+                Control::EndIfEmpty => {}
                 Control::Drain { grace } => {
                     self.drain_until = Some(now + grace);
                     for (_, slot) in self.slots.iter_mut().filter(|(_, slot)| !slot.closing) {

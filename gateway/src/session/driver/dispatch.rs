@@ -35,6 +35,7 @@ impl Driver {
                     let slot = &mut self.slots[slot];
                     let port = &mut slot.outputs[at];
                     port.granted = port.granted.saturating_sub(1);
+                    port.interrupted = false;
                     if let Some(left) = &mut port.client_frames {
                         *left = left.saturating_sub(1);
                     }
@@ -63,9 +64,7 @@ impl Driver {
                     let Some((slot, at)) = self.listener(egress) else {
                         continue;
                     };
-                    let slot = &mut self.slots[slot];
-                    let output = slot.outputs[at].output;
-                    slot.link.send(now, LinkMessage::Interrupted { output });
+                    self.slots[slot].interrupted(now, at);
                 }
                 Output::Hop { hop, command } => {
                     if let Some((_, target)) = self.parts.hops.iter_mut().find(|(i, _)| *i == hop) {

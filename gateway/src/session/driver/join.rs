@@ -1,5 +1,7 @@
 //! How a client joins a session: which ports it gets, and what it is told first.
 
+use std::sync::Arc;
+
 use tidegate_media::Timestamp;
 use tidegate_nodes::graph::{EgressId, Listener};
 use tidegate_nodes::{Code, Error, StreamFormat};
@@ -45,6 +47,17 @@ impl Driver {
     pub(super) fn join(&mut self, now: Timestamp, mut link: Box<dyn Link>) -> Result<(), Error> {
         if self.end.is_some() {
             return Err(Error::new(Code::UnknownSession, "the session is ending"));
+        }
+        if self.drain_until.is_some() && self.joined {
+            let text = "the gateway is shutting down; use another one";
+            return Err(Error::new(Code::Draining, text));
+        }
+        if self.slots.len() >= self.parts.limits.clients {
+            let text = format!(
+                "the session has {} clients, as many as limits.clients allows",
+                self.slots.len()
+            );
+            return Err(Error::new(Code::Overloaded, text));
         }
         let placement = self.ports().place(link.as_ref())?;
         let (features, mode) = (link.wishes().features(), link.wishes().mode());
@@ -136,6 +149,20 @@ impl Driver {
                 );
             }
         }
+        // A session counts once for a transport, however many of its clients use it.
+        let counted = self
+            .slots
+            .iter()
+            .find(|(_, slot)| slot.link.transport().as_str() == transport)
+            .map(|(_, slot)| Arc::clone(&slot.active));
+        let active = counted.unwrap_or_else(|| {
+            let label = crate::metrics::label("transport", transport);
+            let gauge = self
+                .parts
+                .metrics
+                .gauge("tidegate_sessions_active", vec![label]);
+            Arc::new(Active::new(gauge))
+        });
         let slot = Slot {
             link,
             features,
@@ -151,6 +178,7 @@ impl Driver {
                     ended: false,
                     granted: 0,
                     client_frames: features.credits.then_some(0),
+                    interrupted: false,
                 })
                 .collect(),
             last_seen: now,
@@ -158,11 +186,7 @@ impl Driver {
             stats_at: now + STATS,
             reported: crate::session::link::WebrtcStats::default(),
             closing: false,
-            _active: Active::new(
-                self.parts
-                    .metrics
-                    .gauge("tidegate_sessions_active", transport_label(transport)),
-            ),
+            active,
         };
         let key = self.slots.insert(slot);
         for (_, egress, _) in outputs {
@@ -177,10 +201,7 @@ impl Driver {
             hop.endpoint().map(str::to_owned)
         });
         self.vacant_since = None;
+        self.last_activity = now;
         self.joined = true;
     }
-}
-
-fn transport_label(transport: &'static str) -> Vec<metrics::Label> {
-    vec![crate::metrics::label("transport", transport)]
 }

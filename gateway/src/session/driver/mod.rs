@@ -23,11 +23,10 @@ use tidegate_media::Timestamp;
 use tidegate_nodes::graph::{EgressId, Graph, Input};
 use tidegate_nodes::node::Reception;
 use tidegate_nodes::{Code, Error, Plan};
-use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tracing::Level;
 
-use super::control::{Control, End, Outcome};
+use super::control::{End, Inbox, Outcome};
 use super::figures::Figures;
 use super::hops::Hop;
 use super::link::LinkMessage;
@@ -54,6 +53,8 @@ pub(crate) struct SessionLimits {
     pub(crate) stalled: Duration,
     /// How long a shared session without clients is kept for the next.
     pub(crate) vacant: Duration,
+    /// Most clients at a time.
+    pub(crate) clients: usize,
     /// Largest message.
     pub(crate) message_bytes: u64,
 }
@@ -76,7 +77,7 @@ pub(crate) struct Parts {
     pub(crate) figures: Figures,
     pub(crate) limits: SessionLimits,
     pub(crate) clock: Clock,
-    pub(crate) control: mpsc::Receiver<Control>,
+    pub(crate) control: Inbox,
     pub(crate) metrics: Arc<crate::metrics::Metrics>,
 }
 
@@ -160,13 +161,15 @@ impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         for _ in 0..ROUNDS {
             let now = self.parts.clock.now();
-            let mut progress = self.poll_control(cx, now);
-            if self.end.is_none() {
-                progress |= self.carry(cx, now);
-            }
+            // Who looks at a session keeps it from being idle no more than who does not.
+            let asked = self.poll_control(cx, now);
+            let mut progress = self.end.is_none() && self.carry(cx, now);
             progress |= self.flush_links(cx, now);
             if progress {
                 self.last_activity = now;
+            }
+            progress |= asked;
+            if progress {
                 self.flush_at.get_or_insert(now + FLUSH);
             }
             self.check_limits(now);
@@ -344,6 +347,7 @@ impl Driver {
         if self.end.is_some() {
             return;
         }
+        self.parts.control.end();
         self.send_last_stats(now);
         if matches!(end, End::Finished) {
             // A session that ends with unanswered input looks like one that was lost.

@@ -39,7 +39,7 @@ use self::shape::Shape;
 use super::{Driver, Parts, SessionLimits};
 use crate::clock::{Clock, standing};
 use crate::metrics::Metrics;
-use crate::session::control::{Control, End};
+use crate::session::control::{Control, End, Inbox};
 use crate::session::figures::Figures;
 
 /// Seeds of a usual run.
@@ -109,6 +109,7 @@ struct World {
     now: Timestamp,
     driver: Driver,
     control: mpsc::Sender<Control>,
+    answers: Vec<oneshot::Receiver<Result<(), tidegate_nodes::Error>>>,
     flag: Arc<Flag>,
     polled_at: Timestamp,
     end: Option<End>,
@@ -150,10 +151,11 @@ impl World {
                 idle: None,
                 stalled: ms(20_000),
                 vacant: ms(3_000),
+                clients: 100,
                 message_bytes: 1 << 20,
             },
             clock,
-            control,
+            control: Inbox::new(control),
             metrics: Arc::clone(metrics),
         });
         Self {
@@ -161,6 +163,7 @@ impl World {
             now,
             driver,
             control: sender,
+            answers: Vec::new(),
             flag: Arc::new(Flag(AtomicBool::new(true))),
             polled_at: now,
             end: None,
@@ -179,7 +182,9 @@ impl World {
     fn join(&mut self) {
         let seed = self.rng.next();
         let client = Client::new(seed, self.clients.len() as u64, &self.shape);
-        let (reply, _) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
+        // Whoever does not wait for the answer does not get in.
+        self.answers.push(answer);
         self.tell(Control::Join {
             link: client.link(),
             reply,
