@@ -28,7 +28,7 @@ build: web ## the release binary, with the page in it
 setup: ## install what the build needs (cmake, Node)
 	tests/setup/build.sh
 
-setup-test: ## install what the tests need (Chromium, Prometheus, Python clients, recordings)
+setup-test: ## install what the tests need (Chromium, Prometheus, coturn, Python clients, recordings)
 	tests/setup/peers.sh
 
 web: setup ## the page and the browser client

@@ -59,37 +59,86 @@ def heard(samples, threshold=0.01):
     return samples[loud[0] : loud[-1] + FRAME] if loud else samples[:0]
 
 
+def windows(samples, seconds):
+    """Whole windows of so many seconds, a row each."""
+    size = int(seconds * RATE)
+    count = len(samples) // size
+    return samples[: count * size].reshape(count, size)
+
+
+def pitches(samples):
+    """The strongest frequency in Hz of each fifth of a second, and what part of its power it is. A gap spoils
+    one of them, where it would smear a transform of the whole."""
+    found = []
+    for window in windows(samples, 0.2):
+        power = np.abs(np.fft.rfft(window * np.hanning(len(window)), 4 * len(window))) ** 2
+        at = int(np.argmax(power))
+        near = power[max(0, at - 10) : at + 11].sum()
+        found.append((at * RATE / (4 * len(window)), float(near / max(power.sum(), 1e-12))))
+    return found
+
+
 def pitch(samples):
-    """The strongest frequency in Hz, by a windowed transform; 0 for silence."""
-    if len(samples) < FRAME:
-        return 0.0
-    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
-    return float(np.argmax(spectrum) * RATE / len(samples))
+    """The strongest frequency in Hz, 0 for silence."""
+    return float(np.median([hertz for hertz, _ in pitches(samples)] or [0.0]))
 
 
-def envelope(samples):
-    """Loudness per 20 ms, its mean taken off."""
-    count = len(samples) // FRAME
-    power = np.square(samples[: count * FRAME], dtype=np.float64).reshape(count, FRAME).mean(axis=1)
-    loudness = np.sqrt(power)
-    return loudness - loudness.mean()
+def purity(samples):
+    """What part of the power the strongest frequency is, 0..1."""
+    return float(np.median([part for _, part in pitches(samples)] or [0.0]))
 
 
-def likeness(sent, received, delay_max=3.0):
-    """How alike two sounds are in loudness over time, -1..1, at the delay (0..`delay_max` s)
-    that makes them most alike; and that delay in seconds."""
-    a, b = envelope(sent), envelope(received)
-    best, at = -1.0, 0
-    for shift in range(int(delay_max * 50)):
-        part = b[shift : shift + len(a)]
-        if len(part) < len(a) // 2:
-            break
-        reference = a[: len(part)]
-        scale = np.linalg.norm(reference) * np.linalg.norm(part)
-        score = float(np.dot(reference, part) / scale) if scale else -1.0
-        if score > best:
-            best, at = score, shift
-    return best, at / 50
+def loud_rms(samples, threshold=0.01):
+    """Root mean square of the 20 ms that are louder than `threshold`: gaps make a sound shorter, not softer."""
+    power = np.square(windows(samples, 0.02), dtype=np.float64).mean(axis=1)
+    loud = power[power > threshold**2]
+    return float(np.sqrt(loud.mean())) if len(loud) else 0.0
+
+
+PIECE = 100  # of 20 ms: two seconds
+STEP = 50
+
+
+def likeness(sent, received):
+    """How alike two sounds are in loudness over time, -1..1: the median over pieces of two seconds of `sent`, each
+    where it is most like `received`, in order and at most two seconds further apart than they were said. So a gap
+    or a stretch of time, as a busy machine makes them, costs the piece that it is in and not all that follow. And
+    by how much the first piece is late, in seconds."""
+    loudness = lambda samples: np.sqrt(np.square(windows(samples, 0.02), dtype=np.float64).mean(axis=1))
+    a, b = loudness(sent), loudness(received)
+    if len(a) < PIECE or len(b) < PIECE:
+        return -1.0, 0.0
+    views = np.lib.stride_tricks.sliding_window_view(b, PIECE)
+    views = views - views.mean(axis=1, keepdims=True)
+    norms = np.maximum(np.linalg.norm(views, axis=1), 1e-9)
+    starts = [at for at in range(0, len(a) - PIECE + 1, STEP) if a[at : at + PIECE].max() > 0.02]
+    best, froms, tables = None, [], []
+    for at in starts:
+        piece = a[at : at + PIECE] - a[at : at + PIECE].mean()
+        score = views @ piece / (norms * np.linalg.norm(piece))
+        tables.append(score)
+        if best is None:
+            best = score
+            continue
+        # 0.2 s nearer to 2 s further than it was said after the piece before.
+        total, come = np.full(len(score), -np.inf), np.zeros(len(score), int)
+        for further in range(STEP - 10, STEP + 101):
+            if further >= len(score):
+                break
+            better = best[: len(score) - further] > total[further:]
+            total[further:][better] = best[: len(score) - further][better]
+            come[further:][better] = np.nonzero(better)[0]
+        froms.append(come)
+        best = total + score
+    if best is None or not np.isfinite(best).any():
+        return -1.0, 0.0
+    place = int(np.argmax(best))
+    scores = []
+    for index in range(len(tables) - 1, -1, -1):
+        scores.append(float(tables[index][place]))
+        if index:
+            place = int(froms[index - 1][place])
+    return float(np.median(scores)), (place - starts[0]) / 50
 
 
 class Speaker(MediaStreamTrack):

@@ -3,7 +3,7 @@
 //
 //     node example.mjs GATEWAY ORIGIN PIPELINE WAV
 
-import { heardBy, likeness, load, rms, start } from "./chromium.mjs";
+import { hear, heardBy, likeness, load, rms, start } from "./chromium.mjs";
 
 const [gateway, origin, pipeline, wav] = process.argv.slice(2);
 const said = load(wav);
@@ -16,18 +16,16 @@ page.on("console", (message) => {
 try {
   await page.goto(`${origin}/examples/browser/?pipeline=${pipeline}&gateway=${gateway}`);
   await page.getByRole("button", { name: "Talk", exact: true }).press("Enter");
-  await page.getByText("connected", { exact: true }).waitFor({ timeout: 15_000 });
+  await page.getByText("connected", { exact: true }).waitFor();
   const seconds = said.length / 16_000 + 1;
-  await page.waitForFunction((samples) => window.__heard.parts.length * 1024 > samples, seconds * 16_000, {
-    timeout: (seconds + 15) * 1000,
-  });
+  await hear(page, seconds, 4 * seconds);
   report.said = await page.locator("#said li").allInnerTexts();
   const heard = await heardBy(page);
   report.rms = rms(heard.samples);
-  report.likeness = likeness(said, heard.samples);
+  report.likeness = likeness(said, heard.samples, true);
   report.problem = await page.getByRole("alert").innerText();
   await page.getByRole("button", { name: "Stop", exact: true }).press("Enter");
-  await page.getByText("ended:").waitFor({ timeout: 10_000 });
+  await page.getByText("ended:").waitFor();
   report.hung_up = true;
 } catch (error) {
   report.problems.push(`driver: ${error.message}`);

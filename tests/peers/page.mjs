@@ -4,7 +4,7 @@
 //
 //     node page.mjs URL PIPELINE WAV [SCREENSHOT]
 
-import { heardBy, likeness, load, rms, start, statsOf } from "./chromium.mjs";
+import { hear, heardBy, likeness, load, rms, start, statsOf } from "./chromium.mjs";
 
 const [url, pipeline, wav, screenshot] = process.argv.slice(2);
 const said = load(wav);
@@ -23,19 +23,17 @@ try {
   await page.getByLabel("Pipeline", { exact: true }).selectOption(pipeline);
   await page.getByRole("button", { name: "Talk", exact: true }).press("Enter");
   const connecting = Date.now();
-  await page.getByText("Connected", { exact: true }).waitFor({ timeout: 15_000 });
+  await page.getByText("Connected", { exact: true }).waitFor();
   report.connect_seconds = (Date.now() - connecting) / 1000;
 
-  // The recording, once, and a moment for its end to come back.
+  // As long as the recording, and a moment more.
   const seconds = said.length / 16_000 + 1;
-  await page.waitForFunction((samples) => window.__heard.parts.length * 1024 > samples, seconds * 16_000, {
-    timeout: (seconds + 15) * 1000,
-  });
+  await hear(page, seconds, 4 * seconds);
 
   await page.getByRole("radio", { name: "Table" }).check();
   const rows = page.getByRole("group", { name: "Figures of the hops" }).getByRole("table").first().locator("tbody tr");
   const measured = /\d\s*(ns|µs|ms)/;
-  await rows.filter({ hasText: measured }).first().waitFor({ timeout: 5_000 });
+  await rows.filter({ hasText: measured }).first().waitFor();
   report.rows = await rows.allInnerTexts();
   report.hops = report.rows.filter((row) => measured.test(row)).map((row) => row.split("\t")[0]);
   report.sessions = await page.getByRole("group", { name: "Sessions of the gateway" }).locator("tbody tr").count();
@@ -45,13 +43,13 @@ try {
   const heard = await heardBy(page);
   report.heard_seconds = heard.samples.length / 16_000;
   report.rms = rms(heard.samples);
-  report.likeness = likeness(said, heard.samples);
+  report.likeness = likeness(said, heard.samples, true);
   report.tracks = heard.tracks;
   report.alert = (await page.getByRole("alert").allInnerTexts()).join(" ").trim();
 
   report.hung_up = true;
   await page.getByRole("button", { name: "Stop", exact: true }).press("Enter");
-  await page.getByText("Not connected", { exact: true }).waitFor({ timeout: 10_000 });
+  await page.getByText("Not connected", { exact: true }).waitFor();
 } catch (error) {
   report.problems.push(`driver: ${error.message}`);
   report.text = (await page.locator("body").innerText().catch(() => "")).slice(0, 2000);

@@ -28,7 +28,7 @@ async def http(method, url, body=None, headers=None):
         data = body.encode() if body is not None else None
         request = urllib.request.Request(url, data=data, headers=headers or {}, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return answer.status, answer.headers, answer.read().decode()
         except urllib.error.HTTPError as answer:
             return answer.code, answer.headers, answer.read().decode()
@@ -99,7 +99,7 @@ async def run(options):
         "PATCH", resource, fragment(peer.localDescription.sdp), trickle
     )
 
-    await asyncio.wait_for(connected.wait(), 15)
+    await asyncio.wait_for(connected.wait(), 40)
     report["connect_seconds"] = time.monotonic() - began
     await asyncio.sleep(len(said) / audio.RATE + options.linger)
 
@@ -108,8 +108,8 @@ async def run(options):
     report["first_media_seconds"] = listener.first_at and listener.first_at - began
     report["received_seconds"] = len(received) / audio.RATE
     report["heard_seconds"] = len(loud) / audio.RATE
-    report["heard_rms"], report["said_rms"] = audio.rms(loud), audio.rms(audio.heard(said))
-    report["heard_hertz"] = audio.pitch(loud)
+    report["heard_rms"], report["said_rms"] = audio.loud_rms(loud), audio.loud_rms(said)
+    report["heard_hertz"], report["purity"] = audio.pitch(loud), audio.purity(loud)
     if len(loud):
         report["likeness"], report["delay_seconds"] = audio.likeness(said, received)
     if options.record:

@@ -136,7 +136,7 @@ def main():
     parser.add_argument("--pipeline", default="echo")
     parser.add_argument("--wav", required=True)
     options = parser.parse_args()
-    print(json.dumps(asyncio.run(asyncio.wait_for(run(options), TIMEOUT * 2))))
+    print(json.dumps(asyncio.run(asyncio.wait_for(run(options), TIMEOUT * 6))))
 
 
 main()

@@ -66,6 +66,28 @@ unpack_deb() {
   rm -rf "$down"
 }
 
+# unpack_deb_with_libraries PACKAGE FOLDER: the same with the shared libraries that are not
+# installed here, for a program that is started with LD_LIBRARY_PATH.
+unpack_deb_with_libraries() {
+  local package="$1" folder="$2" down missing
+  have apt-get || die "this needs the Debian package $package" "there is no apt-get here"
+  say "unpacking Debian's $package and its libraries"
+  down="$(mktemp -d)"
+  chmod 755 "$down"
+  # What an installation would add or renew; a simulation needs no rights and changes nothing.
+  would_install() { apt-get -q -s install --no-install-recommends "$package" 2>/dev/null | awk '$1 == "Inst" && ($2 ~ /^lib/ || $2 == "'"$package"'") { print $2 }'; }
+  missing="$(would_install || true)"
+  # shellcheck disable=SC2086 # a list of package names
+  (cd "$down" && { { [ -n "$missing" ] && apt-get -q download $missing >/dev/null 2>&1; } ||
+    { apt_get update >/dev/null 2>&1; missing="$(would_install)"; apt-get -q download ${missing:-"$package"} >/dev/null; }; }) ||
+    die "apt-get could not download $package"
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  local deb
+  for deb in "$down"/*.deb; do dpkg-deb -x "$deb" "$folder"; done
+  rm -rf "$down"
+}
+
 # node_major: the installed Node's major version, 0 without one.
 node_major() { { have node && node -p 'process.versions.node.split(".")[0]'; } 2>/dev/null || echo 0; }
 

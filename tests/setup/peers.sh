@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What `make test` needs beyond the build: Chromium, Prometheus, a Python environment with
+# What `make test` needs beyond the build: Chromium, Prometheus, coturn, a Python environment with
 # real clients, a driver for the browser, recordings, cargo-deny.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 "$ROOT/tests/setup/build.sh"
@@ -12,6 +12,7 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 [ ${#packages[@]} = 0 ] || apt_install "${packages[@]}"
 
 [ -x "$CACHE/prometheus/usr/bin/promtool" ] || unpack_deb prometheus "$CACHE/prometheus"
+[ -x "$CACHE/coturn/usr/bin/turnserver" ] || unpack_deb_with_libraries coturn "$CACHE/coturn"
 
 venv="$CACHE/venv"
 if ! cmp -s "$ROOT/tests/requirements.txt" "$venv/.tidegate-requirements"; then

@@ -71,25 +71,19 @@ impl Peer {
         self
     }
 
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     /// Runs it to its end: how it ended and what it printed.
     ///
     /// # Panics
     /// If the deadline passes first; the message holds what it printed.
     pub async fn output(self, by: Deadline) -> (ExitStatus, Logs) {
-        let name = self.name.clone();
-        let mut running = self.start();
-        let status = by.wait(running.child.wait()).await;
-        // Its pipes may hold lines still; they end with the process.
-        while by
-            .wait(running.readers.join_next())
-            .await
-            .flatten()
-            .is_some()
-        {}
-        let status = status
-            .unwrap_or_else(|| panic!("{name} ran past its deadline:\n{}", running.logs.text()))
-            .expect("a child can be waited for");
-        (status, running.logs)
+        self.start().output(by).await
     }
 
     /// Runs it to its end and reads its report.
@@ -97,14 +91,7 @@ impl Peer {
     /// # Panics
     /// If it fails, says nothing, or the deadline passes; the message holds what it printed.
     pub async fn report(self, by: Deadline) -> Value {
-        let name = self.name.clone();
-        let (status, logs) = self.output(by).await;
-        let said = logs.text();
-        assert!(status.success(), "{name} failed ({status}):\n{said}");
-        let lines = logs.lines();
-        let last = lines.iter().rev().find(|line| line.starts_with('{'));
-        let last = last.unwrap_or_else(|| panic!("{name} printed no report:\n{said}"));
-        serde_json::from_str(last).unwrap_or_else(|e| panic!("{name}'s report ({e}):\n{said}"))
+        self.start().report(by).await
     }
 
     /// Starts it and leaves it running: a server. It is killed when the result is dropped.
@@ -134,6 +121,7 @@ impl Peer {
             &mut readers,
         );
         Running {
+            name: self.name,
             child,
             logs,
             readers,
@@ -144,6 +132,7 @@ impl Peer {
 /// A peer that runs.
 #[derive(Debug)]
 pub struct Running {
+    name: String,
     child: Child,
     /// What it printed so far.
     pub logs: Logs,
@@ -151,6 +140,36 @@ pub struct Running {
 }
 
 impl Running {
+    /// Waits for its end: how it ended and what it printed.
+    ///
+    /// # Panics
+    /// If the deadline passes first; the message holds what it printed.
+    pub async fn output(mut self, by: Deadline) -> (ExitStatus, Logs) {
+        let name = &self.name;
+        let status = by.wait(self.child.wait()).await;
+        // Its pipes may hold lines still; they end with the process.
+        while by.wait(self.readers.join_next()).await.flatten().is_some() {}
+        let status = status
+            .unwrap_or_else(|| panic!("{name} ran past its deadline:\n{}", self.logs.text()))
+            .expect("a child can be waited for");
+        (status, self.logs)
+    }
+
+    /// Waits for its end and reads its report.
+    ///
+    /// # Panics
+    /// If it fails, says nothing, or the deadline passes; the message holds what it printed.
+    pub async fn report(self, by: Deadline) -> Value {
+        let name = self.name.clone();
+        let (status, logs) = self.output(by).await;
+        let said = logs.text();
+        assert!(status.success(), "{name} failed ({status}):\n{said}");
+        let lines = logs.lines();
+        let last = lines.iter().rev().find(|line| line.starts_with('{'));
+        let last = last.unwrap_or_else(|| panic!("{name} printed no report:\n{said}"));
+        serde_json::from_str(last).unwrap_or_else(|e| panic!("{name}'s report ({e}):\n{said}"))
+    }
+
     /// Kills it at once, as a crash would.
     ///
     /// # Panics

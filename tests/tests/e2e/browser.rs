@@ -10,7 +10,7 @@ async fn a_person_talks_to_the_page_hears_the_answer_and_sees_each_hop() {
     let peer = Peer::node("page.mjs").args([gateway.url("/"), "louder".to_owned()]);
     let report = peer
         .args([recording("jfk.wav")])
-        .report(Deadline::secs(90))
+        .report(Deadline::secs(240))
         .await;
     let shown = format!("{report:#}\n{}", gateway.logs.text());
     assert_eq!(report["problems"], serde_json::json!([]), "{shown}");
@@ -48,7 +48,7 @@ async fn the_example_page_of_another_origin_talks_hears_and_shows_events() {
     let report = Peer::node("example.mjs")
         .args([address.trim_end_matches('/'), &origin, "clean-voice"])
         .args([recording("jfk.wav")])
-        .report(Deadline::secs(90))
+        .report(Deadline::secs(240))
         .await;
     let shown = format!("{report:#}\n{}", gateway.logs.text());
     assert_eq!(report["problems"], serde_json::json!([]), "{shown}");

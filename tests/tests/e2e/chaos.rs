@@ -111,7 +111,8 @@ async fn twenty_sessions_are_byte_for_byte_the_same_while_workers_are_killed_and
         workers.push(Gateway::start(&arguments).await);
     }
     let (front, _folder) = front(&workers).await;
-    let by = Deadline::secs(120);
+    // Far more than the 11 s of speech: on a busy machine twenty sessions take their time, and it is not what is judged here.
+    let by = Deadline::secs(400);
     let (undisturbed, words) = session(&front, Duration::from_millis(1), by).await;
     assert_eq!(undisturbed.len(), 550 * FRAME_BYTES, "{words:?}");
 

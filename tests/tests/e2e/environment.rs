@@ -12,9 +12,8 @@ use tokio::process::Command;
 
 /// Variables that are no text, as a locale of another age leaves them: one by its value, one by its name.
 fn no_text(command: &mut Command) {
-    let bytes = |bytes: &'static [u8]| OsStr::from_bytes(bytes);
-    command.env("FULL_NAME", bytes(b"Andr\xe9"));
-    command.env(bytes(b"NA\xcfVE"), "yes");
+    command.env("FULL_NAME", OsStr::from_bytes(b"Andr\xe9"));
+    command.env(OsStr::from_bytes(b"NA\xcfVE"), "yes");
 }
 
 /// Runs `tidegate` with these arguments to its end, which has to be a good one; what it printed.

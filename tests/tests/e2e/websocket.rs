@@ -13,7 +13,7 @@ async fn echoes(messages: &str) -> Value {
     let gateway = Gateway::start(&[]).await;
     let peer = Peer::python("ws_client.py").args([&gateway.address.to_string(), messages]);
     let peer = peer.args(["--wav".as_ref(), recording("jfk.wav").as_os_str()]);
-    let report = peer.report(Deadline::secs(60)).await;
+    let report = peer.report(Deadline::secs(180)).await;
     let shown = format!("{report:#}\n{}", gateway.logs.text());
     assert_eq!(report["same"], true, "{shown}");
     assert_eq!(report["kinds"]["opened"], 1, "{shown}");
