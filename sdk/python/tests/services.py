@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -132,9 +131,6 @@ def embed(arrays: list[Array]) -> list[Array]:
     return [np.append(np.float32(len(arrays)), array.astype(np.float32)) for array in arrays]
 
 
-gate = threading.Event()
-
-
 @per_session(takes=[Audio("mic", 16_000), Text("notes")], gives=[Text("log"), Json("frames")])
 async def scribe(session: Session) -> None:
     """All of a session's inputs."""
@@ -146,3 +142,17 @@ async def scribe(session: Session) -> None:
 
 def _note(frame: Frame[Any]) -> str:
     return f"note {frame.seq}: {frame.value}"
+
+
+@per_frame(takes=Text(), gives=Text(), name="stuck-for-good")
+async def stuck_for_good(text: str) -> str:
+    """Never answers, and nobody minds."""
+    await asyncio.Event().wait()
+    return text
+
+
+@per_frame(takes=Text(), gives=Text(), queue=4)
+async def sleepy(text: str) -> str:
+    """Slower than its caller."""
+    await asyncio.sleep(0.002)
+    return text

@@ -45,7 +45,7 @@ async def _serve(places: list[str], settings: Settings) -> int:
         hops: list[Hop] = []
         for place in places:
             found = load(place)
-            instance: Any = found() if inspect.isclass(found) else found
+            instance: Any = _object(found)
             # Of a class that opens something first, and closes it at the end.
             if hasattr(instance, "__aenter__"):
                 instance = await stack.enter_async_context(instance) or instance
@@ -97,13 +97,21 @@ def hops_of(found: Any) -> list[Hop]:
         return [found]
     if isinstance(found, list | tuple):
         return [hop for one in found for hop in hops_of(one)]
-    if inspect.isclass(found):
-        found = found()
+    found = _object(found)
     names = [name for name in dir(found) if not name.startswith("__")]
     hops = [value for name in names if isinstance(value := getattr(found, name, None), Hop)]
     if not hops:
         raise Refused(f"{found!r} has no hop: decorate a function with per_frame, per_utterance or per_session")
     return list({hop.name: hop for hop in hops}.values())
+
+
+def _object(found: Any) -> Any:
+    """Of a class that has hops its one object: what it loads is loaded now."""
+    if not inspect.isclass(found):
+        return found
+    if not any(isinstance(value, Hop) for one in found.__mro__ for value in vars(one).values()):
+        raise Refused(f"{found!r} has no hop: decorate a method with per_frame, per_utterance or per_session")
+    return found()
 
 
 def manifest_of(hop: Hop) -> str:

@@ -293,7 +293,8 @@ class Exchange:
         lasts = output.port.duration_us(out.value, output.format)
         if out.media_time_us is not None:
             place_us = out.media_time_us
-        elif lasts and not like_input:
+        elif output.port.kind == pb.KIND_AUDIO and not like_input:
+            # Sound follows sound.
             place_us = max(place_us, output.next_us)
         output.next_us = place_us + lasts
         message.media_time = place_us

@@ -33,11 +33,15 @@ class Received:
 
 def decode_client(raw: bytes) -> Received:
     """Reads a message."""
-    try:
-        if len(raw) >= LARGE:
+    if len(raw) >= LARGE:
+        try:
             cut = _cut(raw)
-            if cut is not None:
-                return cut
+        except DecodeError:
+            # The generated classes say whether it is one.
+            cut = None
+        if cut is not None:
+            return cut
+    try:
         return Received(pb.ClientMessage.FromString(raw))
     except DecodeError:
         return Received(None)
