@@ -28,6 +28,20 @@ async fn problem(endpoint: &str, code: &str) -> Value {
 }
 
 #[tokio::test]
+async fn fr_013_a_network_error_says_so() {
+    let problem = problem(&nobody().await, "network").await;
+    assert_eq!(problem["retryable"], true, "{problem:#}");
+}
+
+#[tokio::test]
+async fn fr_013_a_timeout_says_so_and_how_long_it_took() {
+    let mute = Fake::worker(Manner::Mute).await;
+    let problem = problem(&mute.url(), "timeout").await;
+    assert_eq!(problem["phase"], "first_output", "{problem:#}");
+    assert!(problem["elapsed"].as_f64() >= Some(0.3), "{problem:#}");
+}
+
+#[tokio::test]
 async fn fr_013_a_failure_of_the_worker_says_so_in_the_workers_words() {
     let fails = Fake::worker(Manner::Fails).await;
     let problem = problem(&fails.url(), "remote_execution").await;

@@ -2,10 +2,14 @@
 //!
 //! Workers are real gateways. What no real one does on purpose (garbage, silence, an empty success) is in [`fake`].
 
+mod balance;
+mod breakers;
 mod calls;
 mod edges;
 mod errors;
 mod fake;
+mod fallback;
+mod health;
 mod misconfigured;
 mod nodes;
 mod retries;
