@@ -78,7 +78,7 @@ async fn fr_007_least_connections_avoids_who_is_busy() {
 async fn fr_007_p2c_ewma_prefers_who_answers_faster() {
     let [slow, b, c] = three().await;
     let front = front(json!([slow.url(), b.url(), c.url()]), "p2c_ewma").await;
-    slow.delay(Duration::from_millis(100));
+    slow.delay(Duration::from_millis(300));
     calls(&front, 60).await;
     let shares = [slow.taken(), b.taken(), c.taken()];
     assert!(
