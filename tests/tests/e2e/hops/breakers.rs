@@ -1,6 +1,5 @@
 //! FR-009: who fails is left alone, is asked again by exactly one request, and is taken back.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -8,6 +7,9 @@ use tidegate_tests::Deadline;
 
 use super::Server;
 use super::calls::Calls;
+
+/// For as long as a test wants.
+const HELD: Duration = Duration::from_secs(3_600);
 
 async fn front(workers: &[&Calls], breaker: Value) -> Server {
     let urls: Vec<_> = workers.iter().map(|worker| worker.url()).collect();
@@ -52,34 +54,75 @@ async fn fr_009_less_than_sixty_percent_of_twenty_open_the_breaker() {
 async fn fr_009_one_request_asks_whether_it_is_well_again_and_it_is_taken_back() {
     let (bad, good) = (Calls::start("bad").await, Calls::start("good").await);
     bad.fail(1);
-    let front = front(&[&bad, &good], json!({"open": "500ms", "open_max": "5s"})).await;
+    let front = front(&[&bad, &good], json!({"open": "500ms"})).await;
     calls(&front, 20).await;
     // More than these were probes, on a machine where twenty calls take longer than it is open.
-    assert!(bad.taken() >= 5);
-    // Half-open: while the one request is under way, nobody else asks.
-    bad.delay(Duration::from_millis(500));
-    let by = Deadline::secs(20);
-    let probed = by.until(|| async {
-        let all = [(); 10].map(|()| front.call(&["one"]));
-        let all = futures_util::future::join_all(all).await;
-        assert!(all.iter().all(Result::is_ok));
-        (bad.told.calls.load(Ordering::SeqCst) > 0).then_some(())
-    });
-    assert!(probed.await.is_some(), "nobody asked again");
-    assert_eq!(
-        bad.told.most.load(Ordering::SeqCst),
-        1,
-        "exactly one at a time"
-    );
-    bad.delay(Duration::ZERO);
+    assert!(bad.taken() >= 5, "it was shut off");
     bad.fail(0);
-    bad.taken();
-    let back = by.until(|| async {
-        good.taken();
-        calls(&front, 10).await;
-        (bad.taken() == 5 && good.taken() == 5).then_some(())
-    });
-    assert!(back.await.is_some(), "it never got its share back");
+    bad.delay(HELD);
+    let by = Deadline::secs(60);
+    let probe = async {
+        // Somebody comes to be the one that asks, and is kept waiting by it.
+        let asks = front.call(&["one"]);
+        let mut asks = std::pin::pin!(asks);
+        while !by.left().is_zero() {
+            tokio::select! {
+                biased;
+                () = held(&bad) => break,
+                said = &mut asks => {
+                    assert!(said.is_ok(), "{said:?}");
+                    asks.set(front.call(&["one"]));
+                }
+            }
+        }
+        assert!(asks.await.is_ok());
+    };
+    let others = async {
+        by.wait(held(&bad)).await.expect("nobody asked again");
+        // Half-open: while the one request is under way, nobody else asks.
+        let all = (0..10).map(|_| front.call(&["one"]));
+        let all = futures_util::future::join_all(all).await;
+        assert!(all.iter().all(Result::is_ok), "{all:?}");
+        assert_eq!(bad.running(), 1, "exactly one asks");
+        bad.delay(Duration::ZERO);
+    };
+    tokio::join!(probe, others);
+    assert_eq!(bad.taken(), 1, "exactly one asked");
+    good.taken();
+    calls(&front, 10).await;
+    assert_eq!(
+        [bad.taken(), good.taken()],
+        [5, 5],
+        "it has its share again"
+    );
+}
+
+/// Until one call is kept waiting.
+async fn held(worker: &Calls) {
+    let forever = Deadline::after(HELD);
+    let one = forever.until(|| async { (worker.running() > 0).then_some(()) });
+    one.await.unwrap_or_default();
+}
+
+#[tokio::test]
+async fn fr_009_each_reopening_lasts_twice_as_long() {
+    let (bad, good) = (Calls::start("bad").await, Calls::start("good").await);
+    bad.fail(1);
+    let front = front(&[&bad, &good], json!({"open": "250ms", "open_max": "1s"})).await;
+    let by = Deadline::secs(60);
+    while bad.gaps().len() < 4 + 5 {
+        assert!(!by.left().is_zero(), "it was asked so: {:?}", bad.gaps());
+        calls(&front, 1).await;
+    }
+    // After five failures: each time is up to a tenth shorter, so that gateways do not ask in step.
+    for (gap, open) in bad.gaps()[4..].iter().zip([250, 500, 1000, 1000, 1000]) {
+        let least = Duration::from_millis(open * 9 / 10);
+        assert!(
+            *gap >= least,
+            "{gap:?} instead of {open} ms: {:?}",
+            bad.gaps()
+        );
+    }
 }
 
 #[tokio::test]

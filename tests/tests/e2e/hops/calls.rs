@@ -3,22 +3,27 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tidegate_tests::Deadline;
+use tidegate_tests::clock::now;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// How calls are answered. Checks (`GET`) are answered as fast, by 200 unless `well` is false.
 #[derive(Debug)]
 pub(crate) struct Told {
-    /// Time before an answer.
-    pub(crate) delay: Mutex<Duration>,
+    /// Time before an answer. Who waits already hears of a change.
+    delay: watch::Sender<Duration>,
     /// Of so many calls the last fails; 0: none, 1: all.
     pub(crate) fails: AtomicU64,
     pub(crate) well: AtomicBool,
     /// Calls so far.
     pub(crate) calls: AtomicU64,
+    /// When each came.
+    pub(crate) came: Mutex<Vec<Instant>>,
     /// Checks so far.
     pub(crate) checks: AtomicU64,
     /// Calls that run, and the most that ever did at once.
@@ -39,10 +44,11 @@ impl Calls {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let told = Arc::new(Told {
-            delay: Mutex::default(),
+            delay: watch::Sender::new(Duration::ZERO),
             fails: AtomicU64::new(0),
             well: AtomicBool::new(true),
             calls: AtomicU64::new(0),
+            came: Mutex::default(),
             checks: AtomicU64::new(0),
             running: AtomicU64::new(0),
             most: AtomicU64::new(0),
@@ -72,7 +78,18 @@ impl Calls {
     }
 
     pub(crate) fn delay(&self, by: Duration) {
-        *self.told.delay.lock().expect("not poisoned") = by;
+        self.told.delay.send_replace(by);
+    }
+
+    /// Calls that have not been answered yet.
+    pub(crate) fn running(&self) -> u64 {
+        self.told.running.load(Ordering::SeqCst)
+    }
+
+    /// Time from each call to the next.
+    pub(crate) fn gaps(&self) -> Vec<Duration> {
+        let came = self.told.came.lock().expect("not poisoned");
+        came.windows(2).map(|pair| pair[1] - pair[0]).collect()
     }
 
     /// Calls since the last time that this was asked.
@@ -117,14 +134,20 @@ async fn serve(stream: TcpStream, told: &Told, word: &str) -> Option<()> {
 
 impl Told {
     async fn wait(&self) {
-        let delay = *self.delay.lock().expect("not poisoned");
-        // A slow server is slow: nothing could be awaited instead.
-        tokio::time::timeout(delay, std::future::pending::<()>())
-            .await
-            .ok();
+        let mut told = self.delay.subscribe();
+        let began = Deadline::secs(0);
+        loop {
+            let left = told.borrow_and_update().saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return;
+            }
+            // A slow server is slow, until it is told to be faster.
+            tokio::time::timeout(left, told.changed()).await.ok();
+        }
     }
 
     async fn call(&self, word: &str) -> (&'static str, String) {
+        self.came.lock().expect("not poisoned").push(now());
         let number = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(running, Ordering::SeqCst);

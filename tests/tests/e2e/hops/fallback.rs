@@ -5,7 +5,7 @@ use tidegate_tests::Deadline;
 
 use super::calls::Calls;
 use super::fake::nobody;
-use super::{Server, utterance};
+use super::{Server, hop, utterance};
 
 /// A hop whose first endpoint is dead.
 async fn front(fallback: Value) -> Server {
@@ -62,6 +62,32 @@ async fn fr_008_an_earlier_answer_serves_a_unary_call_and_only_the_same() {
         .call(&["two"])
         .await
         .expect_err("another question has no answer");
+    worker.fail(0);
+    worker.taken();
+    assert_eq!(front.call(&["one"]).await, Ok(vec!["fresh".to_owned()]));
+    assert_eq!(worker.taken(), 1, "who is well again is asked again");
+}
+
+#[tokio::test]
+async fn fr_008_an_earlier_answer_is_not_given_to_who_asked_with_other_parameters() {
+    let worker = Calls::start("fresh").await;
+    let mut manifest = hop(
+        "hop",
+        json!({
+            "transport": "http", "mode": "unary", "endpoints": [worker.url()], "health": "off", "retry": {"attempts": 1},
+            "fallback": [{"cache": {}}], "parameters": {"voice": "${param:voice}"},
+        }),
+    );
+    manifest["parameters"] = json!({"voice": {"type": "string", "default": "none"}});
+    let front = Server::start(&[manifest]).await;
+    let ask = async |voice: &str| {
+        let body = json!({"inputs": {"in": [utterance(1, "one")]}, "parameters": {"voice": voice}});
+        front.execute("hop", &body).await
+    };
+    assert!(ask("ann").await.is_ok());
+    worker.fail(1);
+    assert!(ask("ann").await.is_ok(), "{}", front.gateway.logs.text());
+    ask("bob").await.expect_err("those are others' answers");
 }
 
 #[tokio::test]
@@ -96,4 +122,29 @@ async fn fr_008_the_primary_takes_back_when_it_is_well_again() {
         "the same session goes back to its primary\n{}",
         front.gateway.logs.text()
     );
+}
+
+#[tokio::test]
+async fn fr_008_calls_go_back_to_the_primary_when_it_is_well_again() {
+    let (first, second) = (Calls::start("first").await, Calls::start("second").await);
+    let front = Server::hop(json!({
+        "transport": "http", "mode": "unary", "endpoints": [first.url()], "health": "off",
+        "fallback": [{"endpoints": [second.url()]}], "breaker": {"open": "200ms"},
+    }))
+    .await;
+    let said = async || front.call(&["one"]).await.map(|said| said.concat());
+    assert_eq!(said().await, Ok("first".to_owned()));
+    first.fail(1);
+    for _ in 0..10 {
+        assert_eq!(said().await, Ok("second".to_owned()));
+    }
+    first.fail(0);
+    let by = Deadline::secs(30);
+    let back = by.until(|| async { (said().await == Ok("first".to_owned())).then_some(()) });
+    assert!(back.await.is_some(), "{}", front.gateway.logs.text());
+    second.taken();
+    for _ in 0..10 {
+        assert_eq!(said().await, Ok("first".to_owned()));
+    }
+    assert_eq!(second.taken(), 0);
 }

@@ -1,4 +1,4 @@
-//! FR-006 and FR-017: what failed is tried elsewhere at once, at the same place only after a backoff, and counted.
+//! FR-006: what failed is tried elsewhere at once, at the same place only after a backoff, and within a budget.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use serde_json::json;
 use tidegate_tests::Deadline;
 
 use super::Server;
+use super::calls::Calls;
 use super::fake::nobody;
 
 #[tokio::test]
@@ -50,6 +51,31 @@ async fn fr_006_a_worker_that_comes_back_during_the_backoff_serves_the_call() {
 }
 
 #[tokio::test]
+async fn fr_006_a_budget_keeps_retries_from_becoming_the_outage() {
+    let bad = Calls::start("bad").await;
+    bad.fail(1);
+    let params = json!({
+        "transport": "http", "mode": "unary", "endpoints": [bad.url()], "health": "off",
+        "breaker": {"failures": 1000, "success": 0}, "retry": {"attempts": 4, "backoff": "10ms", "budget": 0.2},
+    });
+    let front = Server::hop(params).await;
+    let began = Deadline::secs(60);
+    let all = (0..100).map(|_| front.call(&["one"]));
+    let all = futures_util::future::join_all(all).await;
+    let took = began.elapsed().as_secs_f64();
+    assert!(all.iter().all(Result::is_err));
+    let retries = bad.taken() - 100;
+    // One for five requests, ten a second, and ten that are there at the start. Without a budget, 300.
+    let most = 100.0 * 0.2 + 10.0 * (took + 1.0);
+    assert!(retries >= 20, "{retries} retries");
+    assert!(
+        f64::from(u32::try_from(retries).expect("few")) <= most,
+        "{retries} retries in {took} s"
+    );
+    assert!(retries < 300, "{retries} retries in {took} s");
+}
+
+#[tokio::test]
 async fn fr_006_what_cannot_succeed_is_not_tried_again() {
     let worker = Server::start(&[]).await;
     let front = Server::hop(json!({"endpoints": [worker.url()]})).await;
@@ -61,52 +87,4 @@ async fn fr_006_what_cannot_succeed_is_not_tried_again() {
         "no backoff: {:?}",
         began.elapsed()
     );
-}
-
-#[tokio::test]
-async fn fr_017_attempts_failovers_and_health_are_counted_by_endpoint() {
-    let (mut first, second) = (Server::saying("one").await, Server::saying("two").await);
-    let endpoints = [first.url(), second.url()];
-    let front = Server::hop(
-        json!({"endpoints": endpoints, "health": {"interval": "200ms", "timeout": "150ms"}}),
-    )
-    .await;
-    let mut client = front.open().await;
-    client.send("frame", super::utterance(1, "word")).await;
-    let said = client.until("frame").await["text"]["text"].clone();
-    assert_eq!(said, "one word", "round robin begins with the first");
-    first.gateway.kill().await;
-    client.send("frame", super::utterance(2, "word")).await;
-    assert_eq!(client.until("frame").await["text"]["text"], "two word");
-    let page = front.gateway.metrics().await;
-    assert_eq!(front.attempts(&endpoints[0], "ok").await, 1.0, "{page}");
-    assert_eq!(
-        front.attempts(&endpoints[0], "network").await,
-        1.0,
-        "{page}"
-    );
-    assert_eq!(front.attempts(&endpoints[1], "ok").await, 1.0, "{page}");
-    let failovers = "tidegate_hop_failovers_total";
-    assert_eq!(
-        front.metric(failovers, &endpoints[0], "").await,
-        1.0,
-        "{page}"
-    );
-    let up = "tidegate_endpoint_up";
-    let by = Deadline::secs(10);
-    let seen = by.until(|| async {
-        let both = [&endpoints[0], &endpoints[1]].map(|url| front.metric(up, url, ""));
-        let both = futures_util::future::join_all(both).await;
-        (both == [0.0, 1.0]).then_some(())
-    });
-    assert!(
-        seen.await.is_some(),
-        "which is up: {}",
-        front.gateway.metrics().await
-    );
-    // Between the kill and the news of it, a frame may have gone to the dead.
-    let replayed = front
-        .metric("tidegate_hop_replayed_frames_total", &endpoints[0], "")
-        .await;
-    assert!(replayed <= 1.0, "{page}");
 }
