@@ -143,7 +143,9 @@ impl Driver {
                 .any(|port| !port.ended && port.granted == 0);
             let window = slot.link.window();
             let flushed = slot.link.poll_flush(cx, now);
-            room |= starved && !slot.closing && slot.link.window() > window;
+            // Acknowledgements wait for room as well.
+            let waits = (starved || window == 0) && !slot.closing;
+            room |= waits && slot.link.window() > window;
             match flushed {
                 Poll::Ready(()) if slot.closing => self.leave(now, key),
                 Poll::Ready(()) => slot.last_progress = now,
