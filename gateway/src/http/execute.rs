@@ -1,7 +1,8 @@
 //! `POST /v1/pipelines/{name}/execute` and `POST /v1/execute`: a whole pipeline run in one request.
 //!
 //! The body is JSON (`{inputs: {port: [frame]}, parameters}`), or a media file for a pipeline with one audio input, whose parameters
-//! come as `?parameters=`. Whatever names a port that there is not is refused before anything runs. The answer is JSON, or with `Accept: application/x-ndjson` the native messages as they come, one a line.
+//! come as `?parameters=`. Whatever names a port that there is not is refused before anything runs. The answer is JSON, with
+//! `Accept: application/x-ndjson` the native messages as they come, one a line, and with `audio/wav` the one output of sound as a file.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -21,7 +22,7 @@ use tidegate_proto::message::{Execute, ServerMessage, Source as Wanted, StreamSp
 use tidegate_proto::{PortName, json};
 use tokio::sync::mpsc;
 
-use super::Shared;
+use super::{Shared, sound};
 use crate::errors::HttpError;
 use crate::gateway::Gateway;
 use crate::links::file::{Feed, Feeds};
@@ -112,15 +113,26 @@ async fn run(
         return Err(Error::new(Code::UnsupportedMedia, text).into());
     };
     job.add_parameters(super::ws::parameters(query.parameters.as_deref())?)?;
-    answer(gateway, job, text(header::ACCEPT).contains(NDJSON)).await
+    answer(gateway, job, text(header::ACCEPT)).await
 }
 
-async fn answer(gateway: &Arc<Gateway>, job: Job, stream: bool) -> Result<Response, HttpError> {
+async fn answer(gateway: &Arc<Gateway>, job: Job, accept: &str) -> Result<Response, HttpError> {
+    let sound = if accept.contains(sound::WAV) {
+        let (pipeline, _) = gateway.pipeline(&job.source)?;
+        let output = sound::output(pipeline.outline());
+        Some(output.map_err(|error| HttpError::with_status(error, StatusCode::NOT_ACCEPTABLE))?)
+    } else {
+        None
+    };
     let events = job.start(gateway).await?;
-    if stream {
+    if accept.contains(NDJSON) {
         return Ok(streamed(gateway, events));
     }
     let outputs = collect(events, gateway.config.limits.body.0).await?;
+    if let Some(name) = sound {
+        let file = sound::wav(&outputs, &name)?;
+        return Ok(([(header::CONTENT_TYPE, sound::WAV)], file).into_response());
+    }
     let body = json::encode_outputs(&outputs, gateway.clock.now());
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }

@@ -33,6 +33,11 @@ pub(crate) async fn refuse_foreign(
         let text = format!("the {name} header is not readable text");
         return HttpError::from(Error::new(Code::PermissionDenied, text)).into_response();
     }
+    if request.headers().get_all(header::HOST).iter().count() > 1 {
+        // RFC 9112 §3.2: which of them is meant nobody can know.
+        let text = "several Host headers: send one";
+        return HttpError::from(Error::new(Code::BadRequest, text)).into_response();
+    }
     let host = request
         .uri()
         .authority()

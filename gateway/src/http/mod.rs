@@ -9,6 +9,7 @@ pub(crate) mod guard;
 pub(crate) mod openapi;
 pub(crate) mod page;
 mod rejections;
+mod sound;
 #[cfg(test)]
 mod tests;
 pub(crate) mod whip;

@@ -156,6 +156,39 @@ fn wav() -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn a_recording_comes_back_as_one_where_that_is_asked_for() {
+    let gateway = gateway(LOUDER, Config::default());
+    let ask = async |accept: &str| {
+        let request = Request::post("/v1/pipelines/louder/execute?parameters=%7B%22db%22%3A0%7D")
+            .header("host", "127.0.0.1")
+            .header("content-type", "audio/wav")
+            .header("accept", accept);
+        let request = request.body(Body::from(wav())).expect("a request");
+        let answer = super::router(&gateway).oneshot(request).await;
+        answer.expect("the router answers")
+    };
+    let answer = ask("audio/wav").await;
+    assert_eq!(answer.headers()["content-type"], "audio/wav");
+    let file = axum::body::to_bytes(answer.into_body(), 1 << 20).await;
+    let file = file.expect("a body");
+    let sound = wav()[44..].to_vec();
+    assert_eq!(&file[..4], b"RIFF");
+    assert_eq!(&file[file.len() - sound.len()..], sound, "at 0 dB");
+    assert_eq!(
+        ask("*/*").await.headers()["content-type"],
+        "application/json"
+    );
+}
+
+#[tokio::test]
+async fn sound_is_not_acceptable_from_a_pipeline_that_has_none() {
+    let gateway = gateway(PASS, Config::default());
+    let headers = [JSON, ("accept", "audio/wav")];
+    let (status, answer) = post(&gateway, "/v1/pipelines/pass/execute", &headers, "{}").await;
+    assert_eq!(status, StatusCode::NOT_ACCEPTABLE, "{answer}");
+}
+
+#[tokio::test]
 async fn a_media_file_takes_parameters_from_the_query_and_nothing_else() {
     let gateway = gateway(LOUDER, Config::default());
     let file = async |query: &str| {
@@ -271,6 +304,11 @@ async fn whatever_hands_out_ice_servers_asks_for_the_token_and_probes_do_not() {
 #[tokio::test]
 async fn a_host_or_origin_that_cannot_be_read_is_refused() {
     let gateway = gateway(PASS, Config::default());
+    let two = Request::get("/healthz")
+        .header("host", "127.0.0.1")
+        .header("host", "evil");
+    let (status, _) = ask(&gateway, two.body(Body::empty()).expect("a request")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
     for name in ["host", "origin"] {
         let value = http::HeaderValue::from_bytes(b"ev\xeel.example").expect("opaque");
         let mut request = Request::get("/healthz");
