@@ -48,7 +48,6 @@ mod peer;
 mod rtp;
 mod sdp;
 mod srtp;
-mod token;
 pub mod turn;
 pub mod video;
 pub mod whip;
@@ -66,4 +65,3 @@ pub use event::{
     TrackStats, Transmit,
 };
 pub use peer::Peer;
-pub use token::{BearerToken, TokenRefusal};
