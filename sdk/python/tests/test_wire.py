@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from tidegate_sdk import Audio, Binary, EncodedAudio, Json, Picture, Tensor, Text, Video, arrays
 from tidegate_sdk._generated.tidegate.v1 import gateway_pb2 as pb
 from tidegate_sdk.ports import Format, Port
-from tidegate_sdk.wire import LARGE, decode_client, nested, server_frame
+from tidegate_sdk.wire import LARGE, decode_client, server_frame
 
 DATA = random.Random(7).randbytes(3 * LARGE)
 PAYLOADS: list[dict[str, Any]] = [
@@ -76,8 +76,7 @@ VALUES: list[tuple[Port[Any], Any]] = [
 @pytest.mark.parametrize(("port", "value"), VALUES)
 def test_what_is_encoded_by_hand_is_read_by_the_generated_classes(port: Port[Any], value: Any) -> None:
     agreed = port.agree(None)
-    field, payload = port.encode(value, agreed)
-    raw = server_frame([pb.Frame(port="x", seq=3).SerializeToString(), *nested(field, payload)])
+    raw = server_frame(pb.Frame(port="x", seq=3).SerializeToString(), *port.encode(value, agreed))
     frame = pb.ServerMessage.FromString(raw).frame
     assert (frame.port, frame.seq) == ("x", 3)
     back = port.decode(frame, None, agreed)

@@ -44,13 +44,16 @@ def of_bytes(data: Buffer, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.
     given = len(data) if isinstance(data, bytes) else data.nbytes
     if length != given:
         raise ValueError(f"{given} bytes where shape {list(shape)} of {dtype} needs {length}")
-    array = np.empty(shape, dtype)
-    array.reshape(-1).view(np.uint8)[:] = np.frombuffer(data, np.uint8)
-    return array
+    if not length:
+        return np.empty(shape, dtype)
+    array = np.frombuffer(bytearray(data), dtype)
+    return array if len(shape) == 1 else array.reshape(shape)
 
 
 def bytes_of(array: npt.NDArray[Any]) -> memoryview:
     """Its bytes, in place where they lie in order."""
+    if array.flags.c_contiguous and array.dtype.isbuiltin == 1:
+        return array.data
     # The dtype is taken off, because the buffer protocol does not know bfloat16.
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 

@@ -16,7 +16,7 @@ from .exchange import Exchange, Item
 from .hop import Shape
 from .scope import Scope
 from .streams import Session, Utterance
-from .values import Final, Out, Partial
+from .values import REPLACING, Final, Out
 
 _DONE = object()
 # A frame, how many interrupts there had been, and what comes of it.
@@ -81,7 +81,7 @@ async def _frames(exchange: Exchange) -> None:
                 if running.shape is Shape.ASYNC:
                     value = await result
                     if value is not None:
-                        await exchange.emit(value, item, scope, like_input=not isinstance(value, Partial | Final))
+                        await exchange.emit(value, item, scope, like_input=not isinstance(value, REPLACING))
                 else:
                     await _several(exchange, item, scope, result)
             if scope.why is not None:
@@ -91,12 +91,13 @@ async def _frames(exchange: Exchange) -> None:
 
 def _call(exchange: Exchange, item: Item, scope: Scope) -> Any:
     running = exchange.running
-    value = item.frame().value
     if not running.context:
+        value = item.value()
         if running.shape is Shape.SYNC:
             return in_thread(exchange.info.threads, running.function, value)
         return running.function(value)
     context = _context(exchange, item, scope)
+    value = item.frame().value
     if running.shape is Shape.SYNC:
         return in_thread(exchange.info.threads, running.function, value, context)
     return running.function(value, context)
@@ -108,7 +109,7 @@ async def _several(exchange: Exchange, item: Item, scope: Scope, result: Any) ->
         result = await result
         if not isinstance(result, Iterator):
             if result is not None:
-                await exchange.emit(result, item, scope, like_input=not isinstance(result, Partial | Final))
+                await exchange.emit(result, item, scope, like_input=not isinstance(result, REPLACING))
             return
     last: Out[Any] | None = None
     async with aclosing(outputs(result, exchange.info.threads)) as all_outputs:
@@ -121,7 +122,7 @@ async def _several(exchange: Exchange, item: Item, scope: Scope, result: Any) ->
 
 async def _conclude(exchange: Exchange, item: Item | None, scope: Scope, last: Out[Any] | None, utterance: int = 0) -> None:
     """Says that an utterance is over, where nothing that was given could say so."""
-    if last is None or isinstance(last, Partial | Final) or last.final:
+    if last is None or isinstance(last, REPLACING) or last.final:
         return
     output = exchange.output(last.port)
     value = output.port.empty(output.format)
@@ -163,7 +164,7 @@ async def _emit_in_order(exchange: Exchange, computed: asyncio.Queue[_Computed |
         wanted, value = await task
         if wanted and value is not None and interrupts == exchange.interrupts:
             with Scope(exchange.scopes) as scope:
-                await exchange.emit(value, item, scope, like_input=not isinstance(value, Partial | Final))
+                await exchange.emit(value, item, scope, like_input=not isinstance(value, REPLACING))
         exchange.settle(item)
         free.release()
 

@@ -18,9 +18,9 @@ from .errors import HopError
 from .hop import Running
 from .lanes import Input, Output
 from .metrics import Figures
+from .ports import Payload
 from .scope import Scope
-from .values import Final, Frame, Out, Partial
-from .wire import Buffer, nested, size
+from .values import REPLACING, Final, Frame, Out
 
 # Settled frames that wait for one acknowledgement, and for how long at most, in seconds.
 _ACK_FRAMES = 16
@@ -32,8 +32,8 @@ _STALLED = 60.0
 class Sink(Protocol):
     """Where a session's words go."""
 
-    async def frame(self, port: str, pieces: list[Buffer]) -> None:
-        """A frame, encoded."""
+    async def frame(self, port: str, meta: bytes, payload: Payload) -> None:
+        """A frame, encoded: its payload beside what else it says."""
 
     async def say(self, message: pb.ServerMessage) -> None:
         """Any other message."""
@@ -59,17 +59,20 @@ class Item:
         left = self.message.deadline
         return self.arrived + left / 1e6 if left else None
 
+    def value(self) -> Any:
+        """What the function works on."""
+        try:
+            return self.lane.port.decode(self.message, self.data, self.lane.format)
+        except ValueError as error:
+            raise HopError(f"a frame on '{self.lane.port.name}' that cannot be read: {error}", code="bad_request") from error
+
     def frame(self) -> Frame[Any]:
-        """As the function sees it."""
+        """As the function sees it, with what belongs to it."""
         if self._frame is None:
             message = self.message
-            try:
-                value = self.lane.port.decode(message, self.data, self.lane.format)
-            except ValueError as error:
-                raise HopError(f"a frame on '{self.lane.port.name}' that cannot be read: {error}", code="bad_request") from error
             self._frame = Frame(
                 port=self.lane.port.name,
-                value=value,
+                value=self.value(),
                 seq=self.seq,
                 media_time_us=message.media_time,
                 utterance=message.utterance,
@@ -117,16 +120,20 @@ class Exchange:
         self._arrival: asyncio.Future[None] | None = None
         self._credit: asyncio.Event = asyncio.Event()
         self._room: asyncio.Event = asyncio.Event()
-        self._writing = asyncio.Lock()
+        self._full = False
+        self._busy = False
+        """Somebody writes."""
+        self._next: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
         self._again = False
+        self._sole = next(iter(outputs.values())) if len(outputs) == 1 else None
         self._only = next(iter(inputs.values())) if len(inputs) == 1 else None
 
     # What comes from the client.
 
-    def feed(self, message: pb.Frame, data: memoryview | None) -> None:
-        """A frame came."""
+    def feed(self, message: pb.Frame, length: int, data: memoryview | None = None) -> None:
+        """A frame came, of so many bytes; its payload is apart if it was cut out."""
         lane = self._only
         if lane is None or message.port != lane.port.name:
             lane = self._input(message.port)
@@ -134,7 +141,6 @@ class Exchange:
         if kind != _PAYLOADS[lane.port.kind]:
             text = f"a frame of {kind or 'nothing'} for input '{message.port}', which takes {lane.port.word}"
             raise HopError(text, code="bad_request")
-        length = len(data) if data is not None else message.ByteSize()
         seq = lane.received(message.seq, length)
         self._queue.append(Item(lane, message, data, seq, length, time.monotonic()))
         self._queued_bytes += length
@@ -174,6 +180,7 @@ class Exchange:
         """Waits until the queue takes another frame: for clients that do not count credit."""
         while len(self._queue) >= self.hop.queue or self._queued_bytes >= self.hop.queue_bytes:
             self._room.clear()
+            self._full = True
             await self._room.wait()
 
     def _input(self, port: str) -> Input:
@@ -213,7 +220,9 @@ class Exchange:
     def _drop(self, item: Item) -> None:
         self._queued_bytes -= item.size
         item.lane.taken(item.size)
-        self._room.set()
+        if self._full:
+            self._full = False
+            self._room.set()
 
     def settle(self, item: Item) -> None:
         """All that comes of a frame has been sent, or nobody wants it."""
@@ -243,14 +252,16 @@ class Exchange:
         self._again = True
         while self._again and not self.closed:
             self._again = False
-            async with self._writing:
-                for lane in self.inputs.values():
-                    credit = lane.credit()
-                    if credit is not None:
-                        await self._sink.say(pb.ServerMessage(credit=credit))
-                    if self._acks:
-                        for message in lane.acknowledgements():
-                            await self._sink.say(message)
+            for lane in self.inputs.values():
+                credit = lane.credit()
+                if credit is not None:
+                    await self.say(pb.ServerMessage(credit=credit))
+                # Looked at while nobody writes: what they cover is on its way before them.
+                while self._busy:
+                    await self._turn()
+                if self._acks:
+                    for message in lane.acknowledgements():
+                        await self.say(message)
 
     # What the function gives.
 
@@ -270,24 +281,31 @@ class Exchange:
         `utterance` is what it belongs to if the input belongs to none.
         """
         out = given if isinstance(given, Out) else Out(given)
-        output = self.output(out.port)
+        output = self._sole if out.port is None and self._sole is not None else self.output(out.port)
         message = pb.Frame(port=output.port.name)
         place_us = 0
         if cause is not None:
             message.caused_by = cause.seq
             if self._only is None:
                 message.caused_port = cause.lane.port.name
-            message.replayed = cause.message.replayed
-            message.utterance = cause.message.utterance or utterance
-            place_us = cause.message.media_time
+            given_frame = cause.message
+            if given_frame.replayed:
+                message.replayed = True
+            number = given_frame.utterance or utterance
+            if number:
+                message.utterance = number
+            place_us = given_frame.media_time
             if like_input:
-                message.revision = cause.message.revision
-                message.final = cause.message.final
+                if given_frame.revision:
+                    message.revision = given_frame.revision
+                if given_frame.final:
+                    message.final = True
         if out.utterance is not None:
             message.utterance = out.utterance
-        self._revise(message, out, output)
+        if out is given or message.utterance:
+            self._revise(message, out, output)
         try:
-            field, payload = output.port.encode(out.value, output.format)
+            payload = output.port.encode(out.value, output.format)
         except (TypeError, ValueError) as error:
             raise HopError(f"an output on '{output.port.name}' that cannot be sent: {error}") from error
         lasts = output.port.duration_us(out.value, output.format)
@@ -304,19 +322,24 @@ class Exchange:
             await self._for_credit()
         if scope is not None:
             scope.begin_write()
-        async with self._writing:
+        while self._busy:
+            await self._turn()
+        self._busy = True
+        try:
             if output.credit is not None:
                 output.credit -= 1
             output.seq += 1
             message.seq = output.seq
             if cause is not None:
                 took = time.monotonic() - cause.arrived
-                message.service = max(1, round(took * 1e6))
+                message.service = int(took * 1e6) or 1
                 self.figures.served(took)
-            pieces = [message.SerializeToString(), *nested(field, payload)]
-            await self._sink.frame(output.port.name, pieces)
+            await self._sink.frame(output.port.name, message.SerializeToString(), payload)
+        finally:
+            self._written()
         self.figures.frames_out += 1
-        self.figures.bytes_out += size(payload)
+        data = payload[2]
+        self.figures.bytes_out += data.nbytes if isinstance(data, memoryview) else len(data)
         if scope is not None:
             scope.end_write()
         return out
@@ -327,13 +350,25 @@ class Exchange:
             output.utterance, output.revision = message.utterance, 0
         if out.revision is not None:
             message.revision = out.revision
-        elif isinstance(out, Partial | Final):
+        elif isinstance(out, REPLACING):
             message.revision = output.revision + 1
-        if isinstance(out, Partial | Final):
+        if isinstance(out, REPLACING):
             message.final = isinstance(out, Final)
         if out.final is not None:
             message.final = out.final
         output.revision = max(output.revision, message.revision)
+
+    async def _turn(self) -> None:
+        """Until nobody writes."""
+        if self._next is None:
+            self._next = self._loop.create_future()
+        await asyncio.shield(self._next)
+
+    def _written(self) -> None:
+        self._busy = False
+        if self._next is not None:
+            self._next.set_result(None)
+            self._next = None
 
     async def _for_credit(self) -> None:
         self._credit.clear()
@@ -345,8 +380,13 @@ class Exchange:
 
     async def say(self, message: pb.ServerMessage) -> None:
         """Sends a message that is no frame."""
-        async with self._writing:
+        while self._busy:
+            await self._turn()
+        self._busy = True
+        try:
             await self._sink.say(message)
+        finally:
+            self._written()
 
     async def finish(self) -> None:
         """The function has given all."""

@@ -14,6 +14,7 @@ from ._generated.tidegate.v1 import gateway_pb2 as pb
 from .drive import drive
 from .errors import HopError, of_exception
 from .exchange import Exchange, Sink
+from .ports import Payload
 from .wire import Buffer, length_prefixed, nested, server_frame, size
 
 log = logging.getLogger("tidegate_sdk")
@@ -114,7 +115,7 @@ async def read(context: Rpc, exchange: Exchange, bounded: bool) -> None:
             raise HopError("bytes that are no message", code="bad_request")
         match message.WhichOneof("message"):
             case "frame":
-                exchange.feed(message.frame, received.data)
+                exchange.feed(message.frame, received.size, received.data)
                 if bounded:
                     await exchange.room()
             case "interrupt":
@@ -137,8 +138,8 @@ class StreamSink(Sink):
     def __init__(self, context: Rpc) -> None:
         self._write = context.write
 
-    async def frame(self, port: str, pieces: list[Buffer]) -> None:
-        await self._write(server_frame(pieces))
+    async def frame(self, port: str, meta: bytes, payload: Payload) -> None:
+        await self._write(server_frame(meta, *payload))
 
     async def say(self, message: pb.ServerMessage) -> None:
         await self._write(message.SerializeToString())
@@ -152,7 +153,9 @@ class MemorySink(Sink):
         self._size = 0
         self._frames: dict[str, list[Buffer]] = {}
 
-    async def frame(self, port: str, pieces: list[Buffer]) -> None:
+    async def frame(self, port: str, meta: bytes, payload: Payload) -> None:
+        field, head, data = payload
+        pieces: list[Buffer] = [meta, *nested(field, [head, data])]
         self._size += size(pieces)
         if self._size > self._limit:
             raise HopError(f"the answer is larger than {self._limit} bytes: use the stream", code="too_large")

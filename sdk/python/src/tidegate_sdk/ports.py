@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ from .values import Array, Picture, Samples
 from .wire import Buffer, length_prefixed
 
 T = TypeVar("T")
+Payload: TypeAlias = tuple[int, bytes, Buffer]
+"""Its field in a frame, and its bytes: what stands before the data, and the data."""
 Codec = Literal["pcm_s16", "pcm_f32", "opus", "pcmu", "pcma"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -97,8 +99,8 @@ class Port(Generic[T]):
         """A frame's value; `data` is its payload where that was cut out."""
         raise NotImplementedError
 
-    def encode(self, value: Any, agreed: Format | None) -> tuple[int, list[Buffer]]:
-        """The payload's field in a frame, and its bytes in pieces."""
+    def encode(self, value: Any, agreed: Format | None) -> Payload:
+        """A value as a frame carries it."""
         raise NotImplementedError
 
     def empty(self, agreed: Format | None) -> Any:
@@ -149,9 +151,9 @@ class _Sound(Port[T]):
                 raise HopError(f"a frame of {given} on '{self.name}', where {agreed} was agreed", code="unsupported_media")
 
 
-def _audio(agreed: Format | None, data: Buffer, length: int) -> tuple[int, list[Buffer]]:
+def _audio(agreed: Format | None, data: Buffer, length: int) -> Payload:
     format = _format_bytes(agreed or DEFAULT_AUDIO)
-    return 16, [format + length_prefixed(2, length), data]
+    return 16, format + length_prefixed(2, length), data
 
 
 _formats: dict[Format, bytes] = {}
@@ -190,7 +192,7 @@ class Audio(_Sound[Samples]):
             raise ValueError(f"{len(given)} bytes are no whole samples of {format}")
         return arrays.of_bytes(given, dtype, (count,) if format.channels == 1 else (count, format.channels))
 
-    def encode(self, value: Any, agreed: Format | None) -> tuple[int, list[Buffer]]:
+    def encode(self, value: Any, agreed: Format | None) -> Payload:
         format = agreed or DEFAULT_AUDIO
         data = arrays.bytes_of(arrays.pcm(value, _PCM[format.codec], format.channels))
         return _audio(agreed, data, data.nbytes)
@@ -218,7 +220,7 @@ class EncodedAudio(_Sound[bytes]):
         self._check(frame, agreed or DEFAULT_AUDIO)
         return frame.audio.data if data is None else bytes(data)
 
-    def encode(self, value: Any, agreed: Format | None) -> tuple[int, list[Buffer]]:
+    def encode(self, value: Any, agreed: Format | None) -> Payload:
         return _audio(agreed, _bytes(value), len(value))
 
 
@@ -246,11 +248,11 @@ class Video(Port[Picture]):
             raise ValueError("a picture that does not name its codec")
         return Picture(video.data if data is None else bytes(data), codec, video.key)
 
-    def encode(self, value: Any, agreed: Format | None) -> tuple[int, list[Buffer]]:
+    def encode(self, value: Any, agreed: Format | None) -> Payload:
         if not isinstance(value, Picture):
             raise TypeError(f"a {type(value).__name__} is no Picture")
         head = pb.Video(format=pb.VideoFormat(codec=_VIDEO[value.codec]), key=value.key).SerializeToString()
-        return 17, [head + length_prefixed(3, len(value.data)), value.data]
+        return 17, head + length_prefixed(3, len(value.data)), value.data
 
 
 @dataclass(frozen=True)
@@ -263,7 +265,7 @@ class Text(Port[str]):
     def decode(self, frame: pb.Frame, data: Buffer | None, agreed: Format | None) -> str:
         return frame.text.text
 
-    def encode(self, value: Any, agreed: Format | None) -> tuple[int, list[Buffer]]:
+    def encode(self, value: Any, agreed: Format | None) -> Payload:
         if not isinstance(value, str):
             raise TypeError(f"a {type(value).__name__} is no text: give a str")
         return _blob(18, value.encode())
@@ -282,7 +284,7 @@ class Binary(Port[bytes]):
     def decode(self, frame: pb.Frame, data: Buffer | None, agreed: Format | None) -> bytes:
         return frame.binary.data if data is None else bytes(data)
 
-    def encode(self, value: Any, agreed: Format | None) -> tuple[int, list[Buffer]]:
+    def encode(self, value: Any, agreed: Format | None) -> Payload:
         return _blob(19, _bytes(value))
 
     def empty(self, agreed: Format | None) -> bytes:
@@ -299,11 +301,11 @@ class Tensor(Port[Array]):
     def decode(self, frame: pb.Frame, data: Buffer | None, agreed: Format | None) -> Array:
         return arrays.tensor(frame.tensor, frame.tensor.data if data is None else data)
 
-    def encode(self, value: Any, agreed: Format | None) -> tuple[int, list[Buffer]]:
+    def encode(self, value: Any, agreed: Format | None) -> Payload:
         dtype, array = arrays.tensor_parts(value)
         data = arrays.bytes_of(array)
         head = pb.Tensor(dtype=dtype, shape=array.shape).SerializeToString()
-        return 20, [head + length_prefixed(3, data.nbytes), data]
+        return 20, head + length_prefixed(3, data.nbytes), data
 
 
 @dataclass(frozen=True)
@@ -316,12 +318,12 @@ class Json(Port[Any]):
     def decode(self, frame: pb.Frame, data: Buffer | None, agreed: Format | None) -> Any:
         return json.loads(frame.json.value)
 
-    def encode(self, value: Any, agreed: Format | None) -> tuple[int, list[Buffer]]:
+    def encode(self, value: Any, agreed: Format | None) -> Payload:
         return _blob(21, json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
 
 
-def _blob(field: int, data: bytes) -> tuple[int, list[Buffer]]:
-    return field, [length_prefixed(1, len(data)), data]
+def _blob(field: int, data: bytes) -> Payload:
+    return field, length_prefixed(1, len(data)), data
 
 
 def _bytes(value: Any) -> bytes:

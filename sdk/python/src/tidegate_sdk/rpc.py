@@ -140,7 +140,7 @@ class Service:
         async with self._live(exchange) as live:
             lists = [_with_port(port, frames.frames) for port, frames in request.inputs.items()]
             for frame in heapq.merge(*lists, key=lambda frame: frame.media_time):
-                exchange.feed(frame, None)
+                exchange.feed(frame, frame.ByteSize())
             exchange.end("")
             await live.run(None)
             return sink.response()

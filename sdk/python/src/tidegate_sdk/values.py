@@ -76,6 +76,10 @@ class Final(Out[T]):
     """The last word on the utterance; it replaces every `Partial`."""
 
 
+REPLACING = (Partial, Final)
+"""What replaces what was said before."""
+
+
 def join(pieces: list[Samples]) -> Samples:
     """Audio of several frames as one array."""
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)

@@ -6,6 +6,7 @@ message before they see it, and an output's payload is joined with its header on
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -18,16 +19,19 @@ Buffer: TypeAlias = bytes | memoryview
 # From here on cutting a payload out costs less than copying it.
 LARGE = 16 << 10
 _LEN = 2
+_BYTES = [bytes((value,)) for value in range(0x80)]
 _FRAME = 2  # ClientMessage.frame, ServerMessage.frame
+_FRAME_TAG = bytes((_FRAME << 3 | _LEN,))
 # Payload of a frame: its field, and the field of its data.
 _DATA_FIELDS = {16: 2, 17: 3, 19: 1, 20: 3}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Received:
-    """A message of a client, and the payload that was cut out of it; no message: it could not be read."""
+    """A message of a client, its size, and the payload that was cut out of it; no message: it could not be read."""
 
     message: pb.ClientMessage | None
+    size: int = 0
     data: memoryview | None = None
 
 
@@ -42,7 +46,7 @@ def decode_client(raw: bytes) -> Received:
         if cut is not None:
             return cut
     try:
-        return Received(pb.ClientMessage.FromString(raw))
+        return Received(pb.ClientMessage.FromString(raw), len(raw))
     except DecodeError:
         return Received(None)
 
@@ -50,7 +54,9 @@ def decode_client(raw: bytes) -> Received:
 def varint(value: int) -> bytes:
     """A number as protobuf writes it."""
     if value < 0x80:
-        return bytes((value,))
+        return _BYTES[value]
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -64,9 +70,11 @@ def length_prefixed(field: int, length: int) -> bytes:
     return varint(field << 3 | _LEN) + varint(length)
 
 
-def server_frame(frame: list[Buffer]) -> bytes:
-    """`ServerMessage.frame` around a frame's pieces: the one copy of a payload on its way out."""
-    return b"".join([length_prefixed(_FRAME, size(frame)), *frame])
+def server_frame(meta: bytes, field: int, head: bytes, data: Buffer) -> bytes:
+    """`ServerMessage.frame` of its other fields and its payload: the one copy of a payload on its way out."""
+    payload = len(head) + (data.nbytes if isinstance(data, memoryview) else len(data))
+    before = length_prefixed(field, payload)
+    return b"".join((_FRAME_TAG, varint(len(meta) + len(before) + payload), meta, before, head, data))
 
 
 def nested(field: int, pieces: list[Buffer]) -> list[Buffer]:
@@ -74,7 +82,7 @@ def nested(field: int, pieces: list[Buffer]) -> list[Buffer]:
     return [length_prefixed(field, size(pieces)), *pieces]
 
 
-def size(pieces: list[Buffer]) -> int:
+def size(pieces: Iterable[Buffer]) -> int:
     """Bytes of all."""
     return sum(piece.nbytes if isinstance(piece, memoryview) else len(piece) for piece in pieces)
 
@@ -96,7 +104,7 @@ def _cut(raw: bytes) -> Received | None:
     view = memoryview(raw)
     rest: list[Buffer] = [view[payload_at:data_start], view[data_end:payload_end]]
     frame: list[Buffer] = [view[frame_at:payload_start], *nested(number, rest), view[payload_end:frame_end]]
-    return Received(pb.ClientMessage.FromString(b"".join(nested(_FRAME, frame))), view[data_at:data_end])
+    return Received(pb.ClientMessage.FromString(b"".join(nested(_FRAME, frame))), len(raw), view[data_at:data_end])
 
 
 _Field = tuple[int, int, int, int]
