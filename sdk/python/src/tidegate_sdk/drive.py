@@ -12,13 +12,16 @@ from typing import Any
 
 from .context import Context, enter
 from .errors import HopError
-from .exchange import Exchange, Item
+from .exchange import Exchange
 from .hop import Shape
+from .item import Item
 from .scope import Scope
 from .streams import Session, Utterance
 from .values import REPLACING, Final, Out
 
 _DONE = object()
+# How long a call may take before somebody else listens to the client meanwhile, in seconds.
+_MOMENT = 0.001
 # A frame, how many interrupts there had been, and what comes of it.
 _Computed = tuple[Item, int, "asyncio.Task[tuple[bool, Any]]"]
 
@@ -72,10 +75,11 @@ def _wanted(exchange: Exchange, item: Item) -> bool:
 
 
 async def _frames(exchange: Exchange) -> None:
-    running = exchange.running
+    running, source, loop = exchange.running, exchange.source, asyncio.get_running_loop()
     while await exchange.head() is not None:
         item = exchange.take()
         if _wanted(exchange, item):
+            behind = loop.call_later(_MOMENT, source.behind) if source is not None else None
             with _scope(exchange, item) as scope:
                 result = _call(exchange, item, scope)
                 if running.shape is Shape.ASYNC:
@@ -84,6 +88,8 @@ async def _frames(exchange: Exchange) -> None:
                         await exchange.emit(value, item, scope, like_input=not isinstance(value, REPLACING))
                 else:
                     await _several(exchange, item, scope, result)
+            if behind is not None:
+                behind.cancel()
             if scope.why is not None:
                 _account(exchange, scope)
         exchange.settle(item)

@@ -16,11 +16,12 @@ from ._generated.tidegate.v1 import gateway_pb2 as pb
 from .context import SessionInfo
 from .errors import HopError
 from .hop import Running
+from .item import Item
 from .lanes import Input, Output
 from .metrics import Figures
 from .ports import Payload
 from .scope import Scope
-from .values import REPLACING, Final, Frame, Out
+from .values import REPLACING, Final, Out
 
 # Settled frames that wait for one acknowledgement, and for how long at most, in seconds.
 _ACK_FRAMES = 16
@@ -39,50 +40,17 @@ class Sink(Protocol):
         """Any other message."""
 
 
-class Item:
-    """A frame that came."""
+class Source(Protocol):
+    """Where a stream's messages come from."""
 
-    __slots__ = ("_frame", "arrived", "data", "lane", "message", "seq", "size")
+    reading: bool
+    """Somebody reads already."""
 
-    def __init__(self, lane: Input, message: pb.Frame, data: memoryview | None, seq: int, length: int, arrived: float) -> None:
-        self.lane = lane
-        self.message = message
-        self.data = data
-        self.seq = seq
-        self.size = length
-        self.arrived = arrived
-        self._frame: Frame[Any] | None = None
+    async def pull(self) -> None:
+        """Reads one message, and feeds it."""
 
-    @property
-    def deadline(self) -> float | None:
-        """When nobody wants it any more."""
-        left = self.message.deadline
-        return self.arrived + left / 1e6 if left else None
-
-    def value(self) -> Any:
-        """What the function works on."""
-        try:
-            return self.lane.port.decode(self.message, self.data, self.lane.format)
-        except ValueError as error:
-            raise HopError(f"a frame on '{self.lane.port.name}' that cannot be read: {error}", code="bad_request") from error
-
-    def frame(self) -> Frame[Any]:
-        """As the function sees it, with what belongs to it."""
-        if self._frame is None:
-            message = self.message
-            self._frame = Frame(
-                port=self.lane.port.name,
-                value=self.value(),
-                seq=self.seq,
-                media_time_us=message.media_time,
-                utterance=message.utterance,
-                revision=message.revision,
-                final=message.final,
-                deadline=self.deadline,
-                replayed=message.replayed,
-                arrived=self.arrived,
-            )
-        return self._frame
+    def behind(self) -> None:
+        """Reads on, behind whatever runs."""
 
 
 _PAYLOADS = {pb.KIND_AUDIO: "audio", pb.KIND_VIDEO: "video", pb.KIND_TEXT: "text", pb.KIND_BINARY: "binary", pb.KIND_TENSOR: "tensor"}
@@ -112,6 +80,8 @@ class Exchange:
         self.scopes: set[Scope] = set()
         self.interrupts = 0
         """How many there were."""
+        self.source: Source | None = None
+        """Set where the driver reads by itself while it has nothing else to do."""
         self._sink = sink
         self._acks = acks
         self._loop = asyncio.get_running_loop()
@@ -146,13 +116,13 @@ class Exchange:
         self._queued_bytes += length
         self.figures.frames_in += 1
         self.figures.bytes_in += length
-        self._wake()
+        self.wake()
 
     def end(self, port: str) -> None:
         """An input has ended, or all."""
         for lane in [self._input(port)] if port else self.inputs.values():
             lane.ended = True
-        self._wake()
+        self.wake()
 
     def grant(self, credit: pb.Credit) -> None:
         """The client takes more of an output."""
@@ -190,7 +160,7 @@ class Exchange:
             raise HopError(f"unknown input '{port[:64]}': hop '{self.hop.name}' has [{known}]", code="bad_request")
         return lane
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 
@@ -201,9 +171,18 @@ class Exchange:
         while not self._queue:
             if all(lane.ended for lane in self.inputs.values()):
                 return None
+            if self.source is not None and not self.source.reading:
+                await self.source.pull()
+                continue
             self._arrival = self._loop.create_future()
             await self._arrival
+            self._arrival = None
         return self._queue[0]
+
+    @property
+    def waits(self) -> bool:
+        """The function has nothing to do."""
+        return self._arrival is not None
 
     @property
     def waiting(self) -> Item | None:
@@ -372,6 +351,8 @@ class Exchange:
 
     async def _for_credit(self) -> None:
         self._credit.clear()
+        if self.source is not None:
+            self.source.behind()
         try:
             async with asyncio.timeout(_STALLED):
                 await self._credit.wait()

@@ -5,21 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeAlias
-
-import grpc
+from collections.abc import Callable
 
 from ._generated.tidegate.v1 import gateway_pb2 as pb
 from .drive import drive
 from .errors import HopError, of_exception
 from .exchange import Exchange, Sink
 from .ports import Payload
+from .reader import Reader, Rpc
 from .wire import Buffer, length_prefixed, nested, server_frame, size
 
 log = logging.getLogger("tidegate_sdk")
-
-Rpc: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
 class Live:
@@ -51,33 +47,29 @@ class Live:
         elif isinstance(error, HopError):
             figures.outcomes[error.code] += 1
 
-    async def run(self, reader: Coroutine[Any, Any, None] | None) -> None:
+    async def run(self, reader: Reader | None) -> None:
         """The function over the session, until it has said all; an error of any part ends all."""
         loop = asyncio.get_running_loop()
-        driver = loop.create_task(drive_and_log(self._exchange))
-        tasks: list[asyncio.Future[None]] = [driver]
         if reader is not None:
-            tasks.append(loop.create_task(reader))
+            reader.start(self.fail)
+        driver = loop.create_task(drive_and_log(self._exchange))
         timer = None
         if self._exchange.info.deadline is not None:
             late = HopError("the session's time is over", code="timeout", phase="call")
             timer = loop.call_at(self._exchange.info.deadline, self.fail, late)
         try:
-            await asyncio.wait([*tasks, self._failed], return_when=asyncio.FIRST_COMPLETED)
-            while not driver.done():
-                for done in (*tasks[1:], self._failed):
-                    if done.done():
-                        done.result()
-                # The client has said all; the function goes on.
-                await asyncio.wait([driver, self._failed], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([driver, self._failed], return_when=asyncio.FIRST_COMPLETED)
+            if not driver.done():
+                self._failed.result()
             driver.result()
         finally:
             if timer is not None:
                 timer.cancel()
             self._exchange.closed = self._exchange.closed or not driver.done()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            driver.cancel()
+            await asyncio.gather(driver, return_exceptions=True)
+            if reader is not None:
+                await reader.close()
 
     def fail(self, error: HopError) -> None:
         """Ends it."""
@@ -102,34 +94,6 @@ async def drive_and_log(exchange: Exchange) -> None:
     except Exception as error:
         log.exception("hop '%s' failed in session %s", exchange.hop.name, exchange.info.id)
         raise of_exception(error) from error
-
-
-async def read(context: Rpc, exchange: Exchange, bounded: bool) -> None:
-    """What the client says, until it has said all."""
-    while True:
-        received = await context.read()
-        if received is grpc.aio.EOF:
-            break
-        message = received.message
-        if message is None:
-            raise HopError("bytes that are no message", code="bad_request")
-        match message.WhichOneof("message"):
-            case "frame":
-                exchange.feed(message.frame, received.size, received.data)
-                if bounded:
-                    await exchange.room()
-            case "interrupt":
-                exchange.interrupt()
-            case "end":
-                exchange.end(message.end.port)
-            case "credit":
-                exchange.grant(message.credit)
-            case "open":
-                raise HopError("'open' came twice", code="bad_request")
-            # Acknowledgements of outputs are not used, and messages of a newer version are ignored.
-            case _:
-                pass
-    exchange.end("")
 
 
 class StreamSink(Sink):

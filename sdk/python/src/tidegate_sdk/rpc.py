@@ -24,9 +24,10 @@ from .errors import HopError
 from .exchange import Exchange
 from .hop import Hop, Parameter, Running
 from .lanes import Input, Output
-from .live import Live, MemorySink, Rpc, StreamSink, read
+from .live import Live, MemorySink, StreamSink
 from .metrics import Metrics
 from .ports import Port
+from .reader import Reader, Rpc
 from .settings import Settings
 from .wire import Received
 
@@ -112,8 +113,7 @@ class Service:
             if credits:
                 for lane in inputs.values():
                     await exchange.say(pb.ServerMessage(credit=lane.first_credit()))
-            reader = read(context, exchange, bounded=not credits)
-            await live.run(reader)
+            await live.run(Reader(context, exchange, bounded=not credits))
             await exchange.finish()
 
     async def _first(self, context: Rpc) -> pb.ClientMessage:

@@ -8,7 +8,8 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from .context import Context
-from .exchange import Exchange, Item
+from .exchange import Exchange
+from .item import Item
 from .values import Frame, Out, join
 
 P = ParamSpec("P")
