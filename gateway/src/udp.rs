@@ -5,12 +5,13 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use metrics::Counter;
-use tidegate_signaling::Demux;
+use tidegate_signaling::{Demux, Proof};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -38,6 +39,8 @@ pub(crate) struct Datagram {
 /// The shared socket.
 pub(crate) struct MediaSocket {
     socket: UdpSocket,
+    /// It is of IPv6, and may serve IPv4 as well: addresses of that are mapped on it, and on it only.
+    mapped: bool,
     state: Mutex<State>,
     overflow: Counter,
     unknown: Counter,
@@ -81,6 +84,7 @@ impl MediaSocket {
         };
         Ok(Arc::new(Self {
             socket: UdpSocket::from_std(socket.into())?,
+            mapped: address.is_ipv6(),
             state: Mutex::new(State {
                 demux: Demux::new(sessions),
                 routes: HashMap::new(),
@@ -130,7 +134,7 @@ impl MediaSocket {
                     buffer = BytesMut::with_capacity(CHUNK);
                 }
                 match self.socket.try_recv_buf_from(&mut buffer) {
-                    Ok((_, from)) => self.hand_over(from, buffer.split().freeze()),
+                    Ok((_, from)) => self.hand_over(canonical(from), buffer.split().freeze()),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // A peer's port is closed: the kernel reports it on the next read (ICMP). Its session times out.
                     Err(error) => tracing::debug!(%error, "read from the media socket"),
@@ -173,7 +177,21 @@ impl Route {
 
     /// Sends at once or not at all: what the kernel has no room for is lost, as on any network.
     pub(crate) fn send(&self, to: SocketAddr, data: &[u8]) -> io::Result<usize> {
+        let to = match to {
+            SocketAddr::V4(v4) if self.media.mapped => {
+                SocketAddr::new(IpAddr::V6(v4.ip().to_ipv6_mapped()), v4.port())
+            }
+            to => to,
+        };
         self.media.socket.try_send_to(data, to)
+    }
+
+    /// Notes where the session's peer has shown to be: what comes from there is this session's, unless another's peer is known to be
+    /// there. Before anything that the proof leads to is sent.
+    pub(crate) fn learn(&self, now: Instant, from: SocketAddr, proof: Proof) {
+        if !self.media.lock().demux.learn(now, self.key, from, proof) {
+            tracing::debug!(%from, "another session's peer is at this address");
+        }
     }
 
     /// Registers another user name fragment, after a restart of ICE.
@@ -189,3 +207,11 @@ impl Drop for Route {
         state.routes.remove(&self.key);
     }
 }
+
+/// An IPv4 address that a socket of both families has mapped into IPv6, as what it is; descriptions and candidates know no other.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests;

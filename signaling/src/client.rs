@@ -173,6 +173,18 @@ impl ClientPeer {
                         send: media.direction.send && section.direction.receive,
                         receive: media.direction.receive && section.direction.send,
                     };
+                    let agreed = |feedback: &str| {
+                        let mut formats = section.codecs.iter();
+                        formats
+                            .find(|format| format.payload_type == media.payload_type)
+                            .is_some_and(|format| format.feedback.iter().any(|f| f == feedback))
+                    };
+                    let (nack, remb) = (agreed("nack"), agreed("goog-remb"));
+                    let (pli, fir) = (agreed("nack pli"), agreed("ccm fir"));
+                    media.nack &= nack;
+                    media.pli &= pli;
+                    media.fir &= fir;
+                    media.remb &= remb;
                     media.remote_ssrcs.clone_from(&section.ssrcs);
                     let id = TrackId(u8::try_from(tracks.len()).unwrap_or(u8::MAX));
                     let mid = section.mid.as_deref();

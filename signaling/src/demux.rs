@@ -1,26 +1,35 @@
 //! Which session a datagram of the shared socket belongs to.
 //!
-//! A connectivity check names its session in USERNAME; its source address is then remembered, and
-//! everything else goes by address (RFC 7983, RFC 8445 §7.2.2). It keeps true:
+//! A connectivity check names its session in USERNAME and goes there. Everything else goes by the
+//! address that it came from (RFC 7983, RFC 8445 §7.2.2), which the session has to vouch for: it
+//! alone can tell a check of its peer from one that somebody made up. It keeps true:
 //! * a packet of no session costs two hash look-ups and nothing is answered or stored for it;
-//! * per session a bounded number of addresses is remembered, the least recently checked one is
-//!   forgotten first, and none outlives its session;
-//! * an address follows the newest check that came from it.
+//! * reading a datagram assigns nothing. Only [`Demux::learn`] does, for a check that its session
+//!   has verified;
+//! * an address whose holder is known to be there, since it answers, goes to nobody else. Whoever
+//!   has a session of his own can sign a check and put another's address on it, but he cannot answer
+//!   from there;
+//! * per session a bounded number of addresses is remembered, the one learned first is forgotten
+//!   first, and none outlives its session.
 //!
-//! Absent: authentication. A check with a wrong password reaches its session, which refuses it; what
-//! it can do is to assign an address, which takes a ufrag that only the session's client knows.
+//! Absent: authentication.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
+use crate::event::Proof;
 use crate::ice::stun::local_ufrag_of;
 
 /// Addresses of one session: candidates of a client with several interfaces, and their changes.
 const MAX_ADDRESSES: usize = 8;
 /// ICE generations of one session that are answered: the one before a restart, and the new one.
 const MAX_UFRAGS: usize = 2;
+/// How long an address is kept for a holder that has answered from it: five of our checks. A client
+/// that starts anew on the port that it had before waits at most this long.
+const LEASE: Duration = Duration::from_secs(10);
 
 /// Packets by what became of them. Each field only grows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,20 +42,28 @@ pub struct DemuxCounters {
     pub unknown_address: u64,
     /// Addresses forgotten because a session had too many.
     pub evicted_addresses: u64,
+    /// Claims to an address that another session's peer is known to be at.
+    pub contested_addresses: u64,
 }
 
 struct Entry<K> {
     key: K,
     ufrags: SmallVec<[String; MAX_UFRAGS]>,
-    /// Least recently checked first.
+    /// The one learned first is first.
     addresses: SmallVec<[SocketAddr; 2]>,
+}
+
+struct Holder<K> {
+    key: K,
+    /// When its peer last answered from there.
+    answered: Option<Instant>,
 }
 
 /// The register of sessions. `K` is whatever names a session, and cheap to copy.
 pub struct Demux<K> {
     entries: HashMap<K, Entry<K>>,
     by_ufrag: HashMap<String, K>,
-    by_address: HashMap<SocketAddr, K>,
+    by_address: HashMap<SocketAddr, Holder<K>>,
     max_sessions: usize,
     counters: DemuxCounters,
 }
@@ -97,7 +114,8 @@ impl<K: Copy + Eq + std::hash::Hash> Demux<K> {
             self.by_ufrag.remove(ufrag);
         }
         for address in &entry.addresses {
-            if self.by_address.get(address) == Some(&entry.key) {
+            let holder = self.by_address.get(address);
+            if holder.is_some_and(|holder| holder.key == entry.key) {
                 self.by_address.remove(address);
             }
         }
@@ -111,12 +129,9 @@ impl<K: Copy + Eq + std::hash::Hash> Demux<K> {
                 return None;
             };
             self.counters.routed += 1;
-            if self.by_address.get(&from) != Some(&key) {
-                self.learn(key, from);
-            }
             return Some(key);
         }
-        let key = self.by_address.get(&from).copied();
+        let key = self.by_address.get(&from).map(|holder| holder.key);
         match key {
             Some(_) => self.counters.routed += 1,
             None => self.counters.unknown_address += 1,
@@ -124,14 +139,29 @@ impl<K: Copy + Eq + std::hash::Hash> Demux<K> {
         key
     }
 
-    fn learn(&mut self, key: K, from: SocketAddr) {
-        if let Some(before) = self.by_address.insert(from, key)
-            && let Some(entry) = self.entries.get_mut(&before)
-        {
-            entry.addresses.retain(|address| *address != from);
+    /// Notes that the peer of `key` is at `from`, by [`Peer::take_proof`](crate::Peer::take_proof).
+    /// `false` if `key` is not registered or another session's peer is known to be there.
+    ///
+    /// Before anything that the proof leads to is sent: the answer may come back at once.
+    pub fn learn(&mut self, now: Instant, key: K, from: SocketAddr, proof: Proof) -> bool {
+        let answered = (proof == Proof::Answered).then_some(now);
+        if let Some(holder) = self.by_address.get_mut(&from) {
+            if holder.key == key {
+                holder.answered = answered.or(holder.answered);
+                return true;
+            }
+            let is_there = |at: Instant| now.saturating_duration_since(at) < LEASE;
+            if holder.answered.is_some_and(is_there) {
+                self.counters.contested_addresses += 1;
+                return false;
+            }
+            if let Some(entry) = self.entries.get_mut(&holder.key) {
+                entry.addresses.retain(|address| *address != from);
+            }
+            self.by_address.remove(&from);
         }
         let Some(entry) = self.entries.get_mut(&key) else {
-            return;
+            return false;
         };
         if entry.addresses.len() == MAX_ADDRESSES {
             let oldest = entry.addresses.remove(0);
@@ -139,6 +169,8 @@ impl<K: Copy + Eq + std::hash::Hash> Demux<K> {
             self.counters.evicted_addresses += 1;
         }
         entry.addresses.push(from);
+        self.by_address.insert(from, Holder { key, answered });
+        true
     }
 
     /// Sessions registered.
@@ -195,15 +227,18 @@ mod tests {
     }
 
     #[test]
-    fn a_check_teaches_the_address_and_media_follows_it() {
-        let mut demux = Demux::new(10);
+    fn a_verified_check_teaches_the_address_and_media_follows_it() {
+        let (now, mut demux) = (crate::clock::start(), Demux::new(10));
         assert!(demux.insert(1, "aaaa") && demux.insert(2, "bbbb"));
         assert_eq!(demux.route(address(1), &[0x80; 20]), None);
         assert_eq!(demux.route(address(1), &check("aaaa")), Some(1));
+        assert_eq!(demux.route(address(1), &[0x80; 20]), None);
+        assert!(demux.learn(now, 1, address(1), Proof::Claimed));
         assert_eq!(demux.route(address(1), &[0x80; 20]), Some(1));
-        assert_eq!(demux.route(address(2), &check("bbbb")), Some(2));
+        assert!(demux.learn(now, 2, address(2), Proof::Claimed));
         assert_eq!(demux.route(address(2), &[22; 20]), Some(2));
         assert_eq!(demux.route(address(3), &check("cccc")), None);
+        assert!(!demux.learn(now, 3, address(3), Proof::Answered));
         let counters = demux.counters();
         assert_eq!(
             (
@@ -211,27 +246,46 @@ mod tests {
                 counters.unknown_ufrag,
                 counters.unknown_address
             ),
-            (4, 1, 1)
+            (3, 1, 2)
         );
     }
 
     #[test]
-    fn an_address_that_turns_to_another_session_leaves_the_first() {
-        let mut demux = Demux::new(10);
+    fn an_address_whose_holder_answers_goes_to_nobody_else() {
+        let (now, mut demux) = (crate::clock::start(), Demux::new(10));
         assert!(demux.insert(1, "aaaa") && demux.insert(2, "bbbb"));
-        demux.route(address(1), &check("aaaa"));
-        demux.route(address(1), &check("bbbb"));
-        assert_eq!(demux.route(address(1), &[0x80; 20]), Some(2));
-        demux.remove(1);
+        assert!(demux.learn(now, 1, address(1), Proof::Answered));
+        for proof in [Proof::Claimed, Proof::Answered] {
+            let soon = now + LEASE - Duration::from_millis(1);
+            assert!(!demux.learn(soon, 2, address(1), proof));
+            // A claim keeps nothing: it may be made up as well.
+            assert!(demux.learn(soon, 1, address(1), Proof::Claimed));
+        }
+        assert_eq!(demux.route(address(1), &[0x80; 20]), Some(1));
+        assert_eq!(demux.counters().contested_addresses, 2);
+        assert!(demux.learn(now + LEASE, 2, address(1), Proof::Claimed));
         assert_eq!(demux.route(address(1), &[0x80; 20]), Some(2));
     }
 
     #[test]
+    fn an_address_that_turns_to_another_session_leaves_the_first() {
+        let (now, mut demux) = (crate::clock::start(), Demux::new(10));
+        assert!(demux.insert(1, "aaaa") && demux.insert(2, "bbbb"));
+        assert!(demux.learn(now, 1, address(1), Proof::Claimed));
+        assert!(demux.learn(now, 2, address(1), Proof::Claimed));
+        assert_eq!(demux.route(address(1), &[0x80; 20]), Some(2));
+        demux.remove(1);
+        assert_eq!(demux.route(address(1), &[0x80; 20]), Some(2));
+        demux.remove(2);
+        assert_eq!((demux.len(), demux.addresses()), (0, 0));
+    }
+
+    #[test]
     fn addresses_of_one_session_are_bounded_and_go_with_it() {
-        let mut demux = Demux::new(10);
+        let (now, mut demux) = (crate::clock::start(), Demux::new(10));
         assert!(demux.insert(1, "aaaa"));
         for port in 1..=100 {
-            demux.route(address(port), &check("aaaa"));
+            assert!(demux.learn(now, 1, address(port), Proof::Claimed));
         }
         assert_eq!(demux.addresses(), MAX_ADDRESSES);
         assert_eq!(demux.counters().evicted_addresses, 92);

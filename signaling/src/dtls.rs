@@ -131,7 +131,7 @@ impl Dtls {
                         .endpoint
                         .get_connection_state(PLACEHOLDER)
                         .ok_or(SignalingError::NotConnected)?;
-                    input.keys = Some(Srtp::from_dtls(state, self.provider.crypto())?);
+                    input.keys = Some(Srtp::from_dtls(state, Arc::clone(&self.provider))?);
                 }
                 EndpointEvent::ApplicationData(data) => input.data.push(data),
                 EndpointEvent::PeerClosed => {

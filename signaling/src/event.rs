@@ -93,6 +93,8 @@ pub enum Failure {
     Silence,
     /// The DTLS handshake failed: wrong certificate, no common cipher, or no answer.
     Handshake(String),
+    /// The peer sent from more SSRCs than one connection may.
+    Sources,
     /// The peer sent something that a protocol library did not survive.
     Internal,
 }
@@ -102,10 +104,20 @@ impl fmt::Display for Failure {
         match self {
             Self::NoPath => f.write_str("no network path to the peer was found in time"),
             Self::Silence => f.write_str("the peer fell silent"),
+            Self::Sources => f.write_str("the peer started too many streams of media"),
             Self::Internal => f.write_str("what the peer sent broke a protocol library"),
             Self::Handshake(reason) => write!(f, "the DTLS handshake failed: {reason}"),
         }
     }
+}
+
+/// What shows that a peer is at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// A check with its credentials came from there; the sender's address may be made up.
+    Claimed,
+    /// It answered a check of ours, which went there.
+    Answered,
 }
 
 /// What happened.
@@ -167,6 +179,8 @@ pub struct PacketDrops {
     pub overflow: u64,
     /// Data channel messages or channels over a bound.
     pub data: u64,
+    /// Media of ours that was to be forwarded and came twice, or too late to keep its number.
+    pub outdated: u64,
 }
 
 /// Figures of one track.

@@ -61,7 +61,7 @@ pub use data::{ChannelId, ChannelMessage};
 pub use demux::{Demux, DemuxCounters};
 pub use error::SignalingError;
 pub use event::{
-    AudioLevel, Failure, MediaPacket, PacketDrops, PeerEvent, PeerStats, TrackId, TrackInfo,
+    AudioLevel, Failure, MediaPacket, PacketDrops, PeerEvent, PeerStats, Proof, TrackId, TrackInfo,
     TrackStats, Transmit,
 };
 pub use peer::Peer;

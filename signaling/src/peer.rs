@@ -13,7 +13,7 @@ use crate::connection::{Core, CoreParts, Track, random_cname};
 use crate::data::{ChannelId, ChannelMessage, Data};
 use crate::dtls::Dtls;
 use crate::error::SignalingError;
-use crate::event::{PeerEvent, PeerStats, TrackId, TrackInfo, Transmit};
+use crate::event::{PeerEvent, PeerStats, Proof, TrackId, TrackInfo, Transmit};
 use crate::ice::{Credentials, IceRole};
 use crate::sdp::{self, LocalSide, PlanKind, Setup};
 use crate::whip::{Fragment, IceParameters};
@@ -161,6 +161,14 @@ impl Peer {
         self.contained((), |core| core.handle_datagram(now, from, data));
     }
 
+    /// What the newest datagram has shown about where the peer is, for
+    /// [`Demux::learn`](crate::Demux::learn).
+    /// To be asked after each datagram, before what it led to is sent.
+    #[must_use]
+    pub fn take_proof(&mut self) -> Option<(SocketAddr, Proof)> {
+        self.core.take_proof()
+    }
+
     /// Does what is due at `now`. Calls that come early do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.contained((), |core| core.handle_timeout(now));
@@ -197,7 +205,29 @@ impl Peer {
         marker: bool,
         payload: &[u8],
     ) -> Result<(), SignalingError> {
-        self.core.send_rtp(now, track, timestamp, marker, payload)
+        self.core
+            .send_rtp(now, track, None, timestamp, marker, payload)
+    }
+
+    /// Sends one RTP packet of another sender under that one's numbers, at an offset: what was lost or
+    /// overtaken on the way here shows to the peer. One that comes twice, or too late, is not sent and
+    /// counted ([`PacketDrops::outdated`](crate::PacketDrops::outdated)). A sender that starts over
+    /// goes on where it was left.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send_rtp`].
+    pub fn forward_rtp(
+        &mut self,
+        now: Instant,
+        track: TrackId,
+        sequence: u16,
+        timestamp: u32,
+        marker: bool,
+        payload: &[u8],
+    ) -> Result<(), SignalingError> {
+        self.core
+            .send_rtp(now, track, Some(sequence), timestamp, marker, payload)
     }
 
     /// Asks the peer for a key frame. At most one request in 200 ms goes out; more are silently one.

@@ -99,11 +99,12 @@ fn serve(
         if let Ok((length, from)) = socket.recv_from(&mut buffer) {
             let now = clock::now();
             let packet = &buffer[..length];
-            if let Some(peer) = demux
-                .route(from, packet)
-                .and_then(|key| peers.get_mut(&key))
-            {
+            let key = demux.route(from, packet);
+            if let Some((key, peer)) = key.and_then(|key| Some((key, peers.get_mut(&key)?))) {
                 peer.handle_datagram(now, from, packet);
+                if let Some((at, proof)) = peer.take_proof() {
+                    demux.learn(now, key, at, proof);
+                }
                 packets += echo(now, peer, socket)?;
             }
         }

@@ -1,79 +1,18 @@
-//! Media of one peer: which track a packet belongs to, sending, reports and repair.
+//! Media of one peer: receiving, sending, reports and repair.
 
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
+use super::track::{stream_of, track_of};
 use super::{Core, State};
 use crate::error::SignalingError;
-use crate::event::{AudioLevel, MediaPacket, PeerEvent, TrackId, TrackInfo};
+use crate::event::{AudioLevel, Failure, MediaPacket, PeerEvent, TrackId, TrackInfo};
 use crate::rtp::{self, Feedback, ReceiveStream, Report, RtpHeader, SendStream, Speaker};
-use crate::sdp::MediaPlan;
+use crate::srtp::Refusal;
 
-/// Streams of one track that are remembered: the sender may start over a few times.
-const MAX_STREAMS: usize = 4;
-/// Packets of unannounced streams that may fail authentication: for each such stream the SRTP layer
-/// keeps state (see `crate::srtp`).
-const MAX_STRANGERS: u8 = 64;
 /// Between two requests for a key frame: an encoder needs time to answer one.
 const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(200);
-
-/// A media section in use.
-pub(crate) struct Track {
-    pub(crate) info: TrackInfo,
-    announced: Vec<u32>,
-    mid_extension: Option<u8>,
-    level_extension: Option<u8>,
-    repairs: bool,
-    tells_bandwidth: bool,
-    pub(super) receive: Vec<ReceiveStream>,
-    pub(super) send: Option<SendStream>,
-    key_frame_asked: Option<Instant>,
-}
-
-impl Track {
-    pub(crate) fn new(
-        id: TrackId,
-        mid: Option<&str>,
-        plan: &MediaPlan,
-        resend_packets: usize,
-    ) -> Self {
-        let kept = if plan.nack { resend_packets } else { 0 };
-        let send = plan.direction.send.then(|| {
-            SendStream::new(
-                plan.local_ssrc,
-                plan.payload_type,
-                plan.codec.clock_rate(),
-                kept,
-            )
-        });
-        Self {
-            info: TrackInfo {
-                id,
-                mid: mid.unwrap_or_default().to_owned(),
-                codec: plan.codec,
-                payload_type: plan.payload_type,
-                receives: plan.direction.receive,
-                sends: plan.direction.send,
-            },
-            announced: plan.remote_ssrcs.clone(),
-            mid_extension: plan.mid_extension,
-            level_extension: plan.level_extension,
-            repairs: plan.nack,
-            tells_bandwidth: plan.remb,
-            receive: Vec::new(),
-            send,
-            key_frame_asked: None,
-        }
-    }
-
-    fn names(&self, header: &RtpHeader, packet: &[u8]) -> bool {
-        let mid = self
-            .mid_extension
-            .and_then(|id| header.extension(packet, id));
-        mid.is_some_and(|mid| mid == self.info.mid.as_bytes())
-    }
-}
 
 impl Core {
     pub(crate) fn tracks(&self) -> impl Iterator<Item = &TrackInfo> {
@@ -89,20 +28,16 @@ impl Core {
             self.drops.forged += 1;
             return;
         };
-        let Some((index, known)) = track_of(&self.tracks, &header, packet) else {
+        let Some(index) = track_of(&self.tracks, &header, packet) else {
             self.drops.unknown_stream += 1;
             return;
         };
-        if !known && self.strangers >= MAX_STRANGERS {
-            self.drops.unknown_stream += 1;
-            return;
-        }
-        let opened = srtp.open_rtp(packet, &header);
-        let Some((plain, end)) =
-            opened.and_then(|plain| header.payload_end(&plain).map(|end| (plain, end)))
-        else {
+        let plain = match srtp.open_rtp(packet, &header) {
+            Ok(plain) => plain,
+            Err(refusal) => return self.refuse(refusal),
+        };
+        let Some(end) = header.payload_end(&plain) else {
             self.drops.forged += 1;
-            self.strangers += u8::from(!known);
             return;
         };
         self.ice.heard(now);
@@ -143,13 +78,25 @@ impl Core {
             self.drops.early += 1;
             return;
         };
-        let Some(plain) = srtp.open_rtcp(packet) else {
-            self.drops.forged += 1;
-            return;
+        let plain = match srtp.open_rtcp(packet) {
+            Ok(plain) => plain,
+            Err(refusal) => return self.refuse(refusal),
         };
         self.ice.heard(now);
         for feedback in rtp::parse_feedback(&plain) {
             self.on_feedback(now, feedback);
+        }
+    }
+
+    /// A packet that could not be opened. Whoever has the keys and uses them for ever more streams
+    /// is at its end: the state of a stream can only be let go of with the keys.
+    fn refuse(&mut self, refusal: Refusal) {
+        match refusal {
+            Refusal::Forged => self.drops.forged += 1,
+            Refusal::TooManySources => {
+                self.drops.unknown_stream += 1;
+                self.fail(Failure::Sources);
+            }
         }
     }
 
@@ -211,6 +158,7 @@ impl Core {
         &mut self,
         now: Instant,
         id: TrackId,
+        sequence: Option<u16>,
         timestamp: u32,
         marker: bool,
         payload: &[u8],
@@ -222,7 +170,14 @@ impl Core {
         let Some(stream) = track.and_then(|track| track.send.as_mut()) else {
             return Err(SignalingError::Unknown { what: "track" });
         };
-        let header = stream.next(now, timestamp, marker, payload.len());
+        let header = match sequence {
+            None => Some(stream.next(now, timestamp, marker, payload.len())),
+            Some(number) => stream.forward(now, number, timestamp, marker, payload.len()),
+        };
+        let Some(header) = header else {
+            self.drops.outdated += 1;
+            return Ok(());
+        };
         let mut packet = BytesMut::with_capacity(RtpHeader::FIXED + payload.len());
         packet.extend_from_slice(&header.to_bytes());
         packet.extend_from_slice(payload);
@@ -235,7 +190,8 @@ impl Core {
         Ok(())
     }
 
-    /// Asks the peer for a key frame, at most once in `KEY_FRAME_INTERVAL`.
+    /// Asks the peer for a key frame in a way that it has agreed to, at most once in
+    /// `KEY_FRAME_INTERVAL`.
     pub(crate) fn request_key_frame(
         &mut self,
         now: Instant,
@@ -252,9 +208,17 @@ impl Core {
         let Some(stream) = track.receive.last() else {
             return Ok(());
         };
-        track.key_frame_asked = Some(now);
         let media = stream.ssrc;
-        let request = rtp::key_frame_request(self.speaker(), media);
+        track.key_frame_asked = Some(now);
+        let request = if track.pli {
+            rtp::key_frame_request(self.speaker(), media)
+        } else if track.fir {
+            track.fir_requests = track.fir_requests.wrapping_add(1);
+            let number = track.fir_requests;
+            rtp::key_frame_command(self.speaker(), media, number)
+        } else {
+            None
+        };
         self.send_rtcp(request);
         Ok(())
     }
@@ -342,49 +306,4 @@ impl Core {
 
 fn ntp_middle(ntp: u64) -> u32 {
     u32::try_from((ntp >> 16) & 0xFFFF_FFFF).unwrap_or(0)
-}
-
-/// The track that `packet` belongs to, and whether its stream was announced or heard before
-/// (RFC 9143 §9.2: by SSRC, by name, and by payload type where that is unique).
-fn track_of(tracks: &[Track], header: &RtpHeader, packet: &[u8]) -> Option<(usize, bool)> {
-    let receiving = || {
-        tracks
-            .iter()
-            .enumerate()
-            .filter(|(_, track)| track.info.receives)
-    };
-    for (index, track) in receiving() {
-        if track
-            .receive
-            .iter()
-            .any(|stream| stream.ssrc == header.ssrc)
-        {
-            return (track.info.payload_type == header.payload_type).then_some((index, true));
-        }
-    }
-    let fits = |track: &Track| track.info.payload_type == header.payload_type;
-    if let Some((index, track)) = receiving().find(|(_, t)| t.announced.contains(&header.ssrc)) {
-        return fits(track).then_some((index, true));
-    }
-    if let Some((index, track)) = receiving().find(|(_, track)| track.names(header, packet)) {
-        return fits(track).then_some((index, false));
-    }
-    let mut candidates = receiving().filter(|(_, track)| fits(track));
-    let (index, _) = candidates.next()?;
-    candidates.next().is_none().then_some((index, false))
-}
-
-fn stream_of(now: Instant, track: &mut Track, ssrc: u32) -> &mut ReceiveStream {
-    if let Some(index) = track.receive.iter().position(|stream| stream.ssrc == ssrc) {
-        return &mut track.receive[index];
-    }
-    if track.receive.len() == MAX_STREAMS {
-        track.receive.remove(0);
-    }
-    let clock_rate = track.info.codec.clock_rate();
-    track
-        .receive
-        .push(ReceiveStream::new(now, ssrc, clock_rate, track.repairs));
-    let last = track.receive.len() - 1;
-    &mut track.receive[last]
 }

@@ -7,6 +7,7 @@
 mod flow;
 mod media;
 mod stats;
+mod track;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,10 +17,10 @@ use crate::config::{PeerConfig, Timing};
 use crate::data::{ChannelId, ChannelMessage, Data};
 use crate::dtls::Dtls;
 use crate::error::SignalingError;
-use crate::event::{Failure, PacketDrops, PeerEvent, Transmit};
+use crate::event::{Failure, PacketDrops, PeerEvent, Proof, Transmit};
 use crate::ice::{Agent, Credentials, IceRole, IceTiming, random_letters};
 use crate::srtp::Srtp;
-pub(crate) use media::Track;
+pub(crate) use track::Track;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -58,8 +59,6 @@ pub(crate) struct Core {
     data: Option<Data>,
     data_initiates: bool,
     tracks: Vec<Track>,
-    /// Streams of SSRCs that no description announced and that failed authentication.
-    strangers: u8,
     report_ssrc: u32,
     cname: String,
     next_report: Option<Instant>,
@@ -108,7 +107,6 @@ impl Core {
             data: parts.data,
             data_initiates: parts.data_initiates,
             tracks: parts.tracks,
-            strangers: 0,
             report_ssrc: rand::random::<u32>() | 1,
             cname: parts.cname,
             next_report: None,
@@ -125,6 +123,10 @@ impl Core {
 
     pub(crate) fn ice(&self) -> &Agent {
         &self.ice
+    }
+
+    pub(crate) fn take_proof(&mut self) -> Option<(SocketAddr, Proof)> {
+        self.ice.take_proof()
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -243,6 +245,16 @@ impl Core {
         }
         self.handle_media_timeout(now);
         self.settle(now);
+        // ICE has its own end, and DTLS has one once it began: a peer that never says hello has none.
+        if self.connect_by().is_some_and(|at| at <= now) {
+            let reason = "the peer did not finish it in time".to_owned();
+            self.fail(Failure::Handshake(reason));
+        }
+    }
+
+    /// When a connection must stand.
+    fn connect_by(&self) -> Option<Instant> {
+        (self.state == State::Connecting).then(|| self.started + self.timing.failed)
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -254,6 +266,7 @@ impl Core {
             self.dtls.poll_timeout(),
             self.data.as_ref().and_then(Data::poll_timeout),
             self.media_timeout(),
+            self.connect_by(),
         ]
         .into_iter()
         .flatten()

@@ -11,14 +11,15 @@ impl Core {
             .tracks
             .iter()
             .map(|track| {
+                let received = track.received();
                 let send = track.send.as_ref();
                 let remote = send.and_then(|send| send.remote);
                 let rate = u64::from(track.info.codec.clock_rate());
                 TrackStats {
                     id: track.info.id,
-                    packets_received: track.receive.iter().map(|s| s.packets).sum(),
-                    bytes_received: track.receive.iter().map(|s| s.bytes).sum(),
-                    packets_lost: track.receive.iter().map(|s| s.lost()).sum(),
+                    packets_received: received.packets,
+                    bytes_received: received.bytes,
+                    packets_lost: received.lost,
                     jitter: track.receive.last().map_or(Duration::ZERO, |s| s.jitter()),
                     packets_sent: send.map_or(0, |send| send.packets),
                     bytes_sent: send.map_or(0, |send| send.bytes),

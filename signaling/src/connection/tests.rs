@@ -7,6 +7,7 @@ use crate::{
 };
 
 use super::*;
+use crate::rtp::{RtpHeader, Speaker};
 use bytes::Bytes;
 
 fn address(port: u16) -> SocketAddr {
@@ -174,4 +175,117 @@ fn garbage_in_the_middle_of_a_handshake_does_not_end_it() {
         }
     }
     assert!(server.stats().drops.forged > 0);
+}
+
+/// A packet of `ssrc` that only whoever has the client's keys can have made.
+fn media_of(client: &mut Peer, ssrc: u32) -> Bytes {
+    let core = client.core_mut();
+    let payload_type = core.tracks[0].info.payload_type;
+    let header = RtpHeader::plain(false, payload_type, 7, 960, ssrc);
+    let mut packet = header.to_bytes().to_vec();
+    packet.extend_from_slice(b"sound");
+    let srtp = core.srtp.as_mut().unwrap();
+    srtp.seal_rtp(&packet, &header).unwrap().freeze()
+}
+
+fn report_of(client: &mut Peer, ssrc: u32) -> Bytes {
+    let speaker = Speaker { ssrc, cname: "x" };
+    let request = crate::rtp::key_frame_request(speaker, 1).unwrap();
+    let srtp = client.core_mut().srtp.as_mut().unwrap();
+    srtp.seal_rtcp(&request).unwrap().freeze()
+}
+
+fn damaged(packet: &Bytes) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    *packet.last_mut().unwrap() ^= 1;
+    packet
+}
+
+fn states(server: &mut Peer) -> (usize, usize) {
+    server.core_mut().srtp.as_ref().unwrap().states()
+}
+
+fn heard(server: &mut Peer) -> usize {
+    let events = std::iter::from_fn(|| server.poll_event());
+    events
+        .filter(|event| matches!(event, PeerEvent::Media(_)))
+        .count()
+}
+
+#[test]
+fn forged_streams_cost_no_memory_and_shut_nobody_out() {
+    let config = PeerConfig::new(Certificate::generate().unwrap(), vec![address(2)]);
+    let now = crate::clock::start();
+    let (mut client, mut server) = connected(&config, now);
+    for ssrc in 1..5000 {
+        for packet in [media_of(&mut client, ssrc), report_of(&mut client, ssrc)] {
+            server.handle_datagram(now, address(1), &damaged(&packet));
+        }
+    }
+    assert_eq!(server.stats().drops.forged, 2 * 4999);
+    let (kept, tried) = states(&mut server);
+    assert_eq!(kept, 0);
+    assert!(tried <= 64, "{tried} states of strangers");
+    let packet = media_of(&mut client, 9999);
+    server.handle_datagram(now, address(1), &packet);
+    server.handle_datagram(now, address(1), &packet);
+    assert_eq!(
+        heard(&mut server),
+        1,
+        "a stream that nobody announced, once"
+    );
+}
+
+#[test]
+fn a_peer_that_starts_streams_for_ever_is_ended() {
+    let config = PeerConfig::new(Certificate::generate().unwrap(), vec![address(2)]);
+    let now = crate::clock::start();
+    let by: [fn(&mut Peer, u32) -> Bytes; 2] = [media_of, report_of];
+    for packet in by {
+        let (mut client, mut server) = connected(&config, now);
+        for ssrc in 1..1000 {
+            let packet = packet(&mut client, ssrc);
+            server.handle_datagram(now, address(1), &packet);
+            if server.has_ended() {
+                break;
+            }
+            assert!(states(&mut server).0 <= 128);
+        }
+        let last = std::iter::from_fn(|| server.poll_event()).last();
+        assert_eq!(last, Some(PeerEvent::Failed(Failure::Sources)));
+    }
+}
+
+#[test]
+fn a_peer_that_answers_checks_and_never_says_hello_is_ended_in_time() {
+    let config = PeerConfig::new(Certificate::generate().unwrap(), vec![address(2)]);
+    let start = crate::clock::start();
+    let client = ClientPeer::offer(&config, &Offer::voice());
+    let offer = client.sdp().replace("a=setup:actpass", "a=setup:active");
+    let capabilities = Capabilities::voice();
+    let (mut server, answer) =
+        Peer::accept(&config, &offer, Role::Whip, &capabilities, start).unwrap();
+    let mut client = client.set_answer(start, &answer).unwrap();
+    let mut now = start;
+    while !server.has_ended() {
+        let is_check = |transmit: &Transmit| transmit.data[0] < 4;
+        while let Some(transmit) = client.poll_transmit() {
+            if is_check(&transmit) {
+                server.handle_datagram(now, address(1), &transmit.data);
+            }
+        }
+        while let Some(transmit) = server.poll_transmit() {
+            client.handle_datagram(now, address(2), &transmit.data);
+        }
+        now += Duration::from_millis(100);
+        assert!(now - start <= config.timing.failed, "still there");
+        server.handle_timeout(now);
+        client.handle_timeout(now);
+    }
+    assert!(server.path().is_none() && !server.is_connected());
+    let last = std::iter::from_fn(|| server.poll_event()).last();
+    assert!(
+        matches!(last, Some(PeerEvent::Failed(Failure::Handshake(_)))),
+        "{last:?}"
+    );
 }

@@ -22,6 +22,7 @@ use smallvec::SmallVec;
 
 use super::Credentials;
 use super::stun::{self, Check};
+use crate::event::Proof;
 
 /// Remote addresses kept at most: a browser on a laptop with VPNs offers under ten.
 const MAX_PAIRS: usize = 16;
@@ -111,6 +112,8 @@ pub(crate) struct Agent {
     events: VecDeque<IceEvent>,
     round_trip: Option<Duration>,
     refused: u64,
+    /// Where the newest verified message came from.
+    proof: Option<(SocketAddr, Proof)>,
 }
 
 impl Agent {
@@ -139,6 +142,7 @@ impl Agent {
             events: VecDeque::new(),
             round_trip: None,
             refused: 0,
+            proof: None,
         }
     }
 
@@ -173,6 +177,11 @@ impl Agent {
     /// Messages refused: unauthenticated, unknown, or over a bound.
     pub(crate) fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// Where the newest message whose MESSAGE-INTEGRITY verified came from; once.
+    pub(crate) fn take_proof(&mut self) -> Option<(SocketAddr, Proof)> {
+        self.proof.take()
     }
 
     /// Whether `from` is an address that this agent knows of.

@@ -5,7 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 use rtc::rtcp::packet::{Packet, marshal, unmarshal};
-use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
+use rtc::rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
 use rtc::rtcp::receiver_report::ReceiverReport;
@@ -231,6 +231,20 @@ pub(crate) fn key_frame_request(speaker: Speaker<'_>, media: u32) -> Option<Byte
             media_ssrc: media,
         },
     )
+}
+
+/// Asks for a key frame of `media` (FIR, RFC 5104 §4.3.1); `number` differs from the request before.
+pub(crate) fn key_frame_command(speaker: Speaker<'_>, media: u32, number: u8) -> Option<BytesMut> {
+    let entry = FirEntry {
+        ssrc: media,
+        sequence_number: number,
+    };
+    let command = FullIntraRequest {
+        sender_ssrc: speaker.ssrc,
+        media_ssrc: 0,
+        fir: vec![entry],
+    };
+    feedback(speaker, command)
 }
 
 /// Feedback in a full compound, which every peer takes (RFC 4585 §3.1); it is rare enough.

@@ -10,7 +10,8 @@ mod receive;
 mod send;
 
 pub(crate) use feedback::{
-    Feedback, Report, Speaker, key_frame_request, nack, parse as parse_feedback, report,
+    Feedback, Report, Speaker, key_frame_command, key_frame_request, nack, parse as parse_feedback,
+    report,
 };
 pub(crate) use header::{RtpHeader, is_rtcp};
 pub(crate) use receive::ReceiveStream;

@@ -35,6 +35,7 @@ pub(crate) struct ReceiveStream {
     /// First sequence number of this run, and the packets counted before it.
     base: u64,
     packets_before_base: u64,
+    lost_before_base: i64,
     highest: Option<u64>,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
@@ -56,6 +57,7 @@ impl ReceiveStream {
             repairs,
             base: 0,
             packets_before_base: 0,
+            lost_before_base: 0,
             highest: None,
             packets: 0,
             bytes: 0,
@@ -101,6 +103,7 @@ impl ReceiveStream {
     }
 
     fn start_at(&mut self, sequence: u64) {
+        self.lost_before_base = self.lost_ever();
         self.base = sequence;
         self.packets_before_base = self.packets;
         self.highest = Some(sequence);
@@ -149,7 +152,12 @@ impl ReceiveStream {
         self.highest.map_or(0, |highest| highest - self.base + 1)
     }
 
-    /// Packets that never came, duplicates counted against them.
+    /// Packets that never came, of all runs.
+    pub(crate) fn lost_ever(&self) -> i64 {
+        self.lost_before_base + self.lost()
+    }
+
+    /// Packets of this run that never came, duplicates counted against them.
     pub(crate) fn lost(&self) -> i64 {
         let received = self.packets - self.packets_before_base;
         i64::try_from(self.expected()).unwrap_or(i64::MAX)
@@ -183,7 +191,7 @@ impl ReceiveStream {
             ssrc: self.ssrc,
             fraction_lost: u8::try_from(fraction).unwrap_or(255),
             lost: u32::try_from(lost.clamp(0, 0x7F_FFFF)).unwrap_or(0),
-            highest: u32::try_from(highest & 0xFFFF_FFFF).unwrap_or(0),
+            highest: extended(highest),
             jitter: u32::try_from(self.jitter16 >> 4).unwrap_or(0),
             last_report,
             delay,
@@ -212,6 +220,14 @@ impl ReceiveStream {
         });
         asks
     }
+}
+
+/// The extended highest sequence number as reports have it (RFC 3550 A.1): cycles count from zero,
+/// ours from one.
+fn extended(highest: u64) -> u32 {
+    let cycle = (highest >> 16).saturating_sub(1);
+    let number = (cycle << 16) | (highest & 0xFFFF);
+    u32::try_from(number & 0xFFFF_FFFF).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -266,9 +282,20 @@ mod tests {
     }
 
     #[test]
+    fn a_report_counts_cycles_from_zero() {
+        let now = crate::clock::start();
+        let highest = |stream: &mut ReceiveStream| stream.report(now).unwrap().highest;
+        assert_eq!(highest(&mut run(&[7, 8])), 8);
+        assert_eq!(highest(&mut run(&[65_535, 0])), 1 << 16);
+        assert_eq!(highest(&mut run(&[100, 60_000])), 60_000);
+    }
+
+    #[test]
     fn a_sender_that_starts_over_is_not_loss() {
         let stream = run(&[1, 2, 40_000, 40_001]);
-        assert_eq!(stream.lost(), 0);
+        assert_eq!((stream.lost(), stream.lost_ever()), (0, 0));
+        let stream = run(&[1, 3, 40_000, 40_001]);
+        assert_eq!((stream.lost(), stream.lost_ever()), (0, 1));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Many clients on one server socket: everybody gets their own, strangers get nothing.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use tidegate_signaling::{
@@ -10,6 +10,8 @@ use tidegate_signaling::{
 
 use crate::clock;
 use crate::net::config;
+
+const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2000);
 
 /// A server behind one socket that echoes media.
 struct Server {
@@ -45,6 +47,9 @@ impl Server {
         };
         let peer = self.peers.get_mut(&key).unwrap();
         peer.handle_datagram(now, from, data);
+        if let Some((at, proof)) = peer.take_proof() {
+            self.demux.learn(now, key, at, proof);
+        }
         while let Some(event) = peer.poll_event() {
             if let PeerEvent::Media(media) = event {
                 peer.send_rtp(now, media.track, media.timestamp, false, &media.payload)
@@ -68,7 +73,7 @@ fn exchange(now: Instant, from: SocketAddr, client: &mut Peer, server: &mut Serv
                 back.to, from,
                 "what is meant for one client goes to no other"
             );
-            client.handle_datagram(now, SocketAddr::from(([127, 0, 0, 1], 2000)), &back.data);
+            client.handle_datagram(now, SERVER, &back.data);
         }
     }
 }
@@ -156,4 +161,75 @@ fn three_hundred_calls_come_and_go_and_leave_nothing_behind() {
         assert!(server.peers.is_empty());
     }
     assert_eq!((server.demux.len(), server.demux.addresses()), (0, 0));
+}
+
+/// Echoes of `client` at `from` that come back now.
+fn echoes(now: Instant, from: SocketAddr, client: &mut Peer, server: &mut Server) -> usize {
+    let track = client.tracks().next().unwrap().id;
+    client.send_rtp(now, track, 960, false, b"me").unwrap();
+    exchange(now, from, client, server);
+    let events = std::iter::from_fn(|| client.poll_event());
+    events
+        .filter(|event| matches!(event, PeerEvent::Media(_)))
+        .count()
+}
+
+/// Does what is due and carries what comes of it, for clients at their addresses.
+fn tick(now: Instant, server: &mut Server, clients: &mut [(SocketAddr, &mut Peer)]) {
+    let mut out = Vec::new();
+    for peer in server.peers.values_mut() {
+        peer.handle_timeout(now);
+        out.extend(std::iter::from_fn(|| peer.poll_transmit()));
+    }
+    for (from, client) in clients {
+        for transmit in out.iter().filter(|transmit| transmit.to == *from) {
+            client.handle_datagram(now, SERVER, &transmit.data);
+        }
+        client.handle_timeout(now);
+        exchange(now, *from, client, server);
+    }
+}
+
+#[test]
+fn a_check_that_one_client_has_signed_takes_no_address_from_another() {
+    let (mut now, mut server, client_config) = (clock::start(), Server::new(), nowhere());
+    let mut victim = call(now, address(1), &mut server, &client_config);
+    let mut attacker = call(now, address(2), &mut server, &client_config);
+    let mut spoofed = 0;
+    for _ in 0..60 {
+        now += Duration::from_millis(500);
+        attacker.handle_timeout(now);
+        while let Some(transmit) = attacker.poll_transmit() {
+            // The attacker's own credentials under the victim's address.
+            server.handle(now, address(1), &transmit.data);
+            spoofed += 1;
+            for back in server.handle(now, address(2), &transmit.data) {
+                attacker.handle_datagram(now, SERVER, &back.data);
+            }
+        }
+        assert_eq!(echoes(now, address(1), &mut victim, &mut server), 1);
+        tick(
+            now,
+            &mut server,
+            &mut [(address(1), &mut victim), (address(2), &mut attacker)],
+        );
+    }
+    assert!(spoofed > 10 && attacker.is_connected(), "{spoofed}");
+}
+
+#[test]
+fn a_client_that_starts_anew_on_its_old_port_gets_it_when_the_old_one_is_silent() {
+    let (mut now, mut server, client_config) = (clock::start(), Server::new(), nowhere());
+    let old = call(now, address(1), &mut server, &client_config);
+    drop(old);
+    let client = ClientPeer::offer(&client_config, &Offer::voice());
+    let answer = server.accept(now, client.sdp());
+    let mut new = client.set_answer(now, &answer).unwrap();
+    let end = now + Duration::from_secs(12);
+    while !new.is_connected() {
+        assert!(now < end, "the port is kept for one that is gone");
+        now += Duration::from_millis(50);
+        tick(now, &mut server, &mut [(address(1), &mut new)]);
+    }
+    assert_eq!(echoes(now, address(1), &mut new, &mut server), 1);
 }

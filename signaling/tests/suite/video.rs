@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_signaling::video::{Depacketized, VideoDepacketizer, VideoLimits, VideoPacketizer};
-use tidegate_signaling::{Capabilities, MediaKind, Offer, PeerEvent, TrackId, VideoCodec};
+use tidegate_signaling::{
+    Capabilities, ClientPeer, MediaKind, Offer, PeerEvent, TrackId, VideoCodec,
+};
 
-use crate::net::{LATENCY, Net, none};
+use crate::net::{LATENCY, Net, config, none};
 
 const VIDEO: Offer = Offer {
     video: Some(VideoCodec::Vp8),
@@ -107,4 +109,36 @@ fn a_key_frame_request_reaches_the_sender_and_repeats_are_one() {
     net.sides[1].peer.request_key_frame(now, server).unwrap();
     net.run(LATENCY * 2, |_| false);
     assert_eq!(requests(&net), 2);
+}
+
+/// Requests for a key frame that a client hears which offers no `refused` feedback.
+fn requests_without(refused: &[&str]) -> usize {
+    let client = ClientPeer::offer(&config(1000), &VIDEO);
+    let without = |sdp: &str| {
+        let is_refused = |line: &&str| refused.iter().any(|feedback| line.ends_with(feedback));
+        let lines = sdp.lines().filter(|line| !is_refused(line));
+        lines.flat_map(|line| [line, "\r\n"]).collect()
+    };
+    let mut net = Net::between(client, &Capabilities::everything(), without);
+    net.connect();
+    let (client, server) = (video_track(&net, 0), video_track(&net, 1));
+    let now = net.now;
+    let sender = &mut net.sides[0].peer;
+    sender
+        .send_rtp(now, client, 0, true, &[0x10, 0, 0, 0, 0])
+        .unwrap();
+    net.run(LATENCY * 2, |_| false);
+    let now = net.now;
+    net.sides[1].peer.request_key_frame(now, server).unwrap();
+    net.run(LATENCY * 2, |_| false);
+    let asked = PeerEvent::KeyFrameRequested(client);
+    let events = net.sides[0].events.iter();
+    events.filter(|event| **event == asked).count()
+}
+
+#[test]
+fn a_key_frame_is_asked_for_in_the_way_that_was_agreed_and_in_no_other() {
+    assert_eq!(requests_without(&[" ccm fir"]), 1);
+    assert_eq!(requests_without(&[" nack pli"]), 1);
+    assert_eq!(requests_without(&[" nack pli", " ccm fir"]), 0);
 }

@@ -124,6 +124,9 @@ impl WebrtcLink {
         let at = self.clock.instant(now);
         while let Poll::Ready(Some(datagram)) = self.route.poll_recv(cx) {
             self.peer.handle_datagram(at, datagram.from, &datagram.data);
+            if let Some((from, proof)) = self.peer.take_proof() {
+                self.route.learn(at, from, proof);
+            }
         }
         while let Poll::Ready(Some(command)) = self.commands.poll_recv(cx) {
             self.command(at, command);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Agent, IceRole, InFlight, State};
+use crate::event::Proof;
 use crate::ice::stun::{Binding, Kind};
 
 impl Agent {
@@ -38,6 +39,7 @@ impl Agent {
             if !request.is_signed_with(&local.password, crypto) {
                 return false;
             }
+            self.proof = Some((from, Proof::Claimed));
             let response = request.success(from, &local.password, crypto);
             return self.push(from, response.ok());
         }
@@ -57,6 +59,7 @@ impl Agent {
         if !self.push(from, response) {
             return false;
         }
+        self.proof = Some((from, Proof::Claimed));
         if request.nominates() && self.role == IceRole::Controlled {
             self.pairs[index].nominated = true;
             if self.selected.is_none() || self.pairs[index].valid {
@@ -104,6 +107,7 @@ impl Agent {
         let Some((index, sent)) = self.take_in_flight(from, &response) else {
             return false;
         };
+        self.proof = Some((from, Proof::Answered));
         self.round_trip = Some(now.saturating_duration_since(sent.sent));
         let pair = &mut self.pairs[index];
         pair.valid = true;

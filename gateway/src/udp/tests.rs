@@ -1,0 +1,52 @@
+//! The shared socket against real sockets of both families, on loopback.
+
+use std::future::poll_fn;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A Binding request that names `ufrag`; whether it is signed is not the socket's business.
+fn check(ufrag: &str) -> Vec<u8> {
+    let name = format!("{ufrag}:them");
+    let mut packet = vec![0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42];
+    packet.extend([7; 12]);
+    packet.extend([0, 6, 0, u8::try_from(name.len()).expect("a short name")]);
+    packet.extend(name.bytes());
+    packet.resize(packet.len().next_multiple_of(4), 0);
+    packet[3] = u8::try_from(packet.len() - 20).expect("a short packet");
+    packet
+}
+
+#[tokio::test]
+async fn a_client_by_ipv4_keeps_its_address_on_a_socket_of_both_families() {
+    let metrics = Metrics::new().expect("buckets");
+    let any = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+    let media = MediaSocket::bind(any, 4, &metrics).expect("a socket of both families");
+    let port = media.local_addr().expect("its address").port();
+    let mut route = media.register("abcd").expect("room");
+    let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .expect("a port");
+    let at = client.local_addr().expect("its address");
+    client
+        .send_to(&check("abcd"), (Ipv4Addr::LOCALHOST, port))
+        .await
+        .expect("sent");
+    let first = tokio::select! {
+        () = media.run() => None,
+        first = timeout(PATIENCE, poll_fn(|cx| route.poll_recv(cx))) => first.expect("in time"),
+    };
+    assert_eq!(first.expect("a datagram").from, at);
+    assert_eq!(route.send(at, b"back").expect("sent"), 4);
+    let mut buffer = [0; 16];
+    let (length, _) = timeout(PATIENCE, client.recv_from(&mut buffer))
+        .await
+        .expect("in time")
+        .expect("read");
+    assert_eq!(&buffer[..length], b"back");
+}
