@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use super::h264::{self, Unpacker};
+use super::h264::{self, Start, Unpacker};
 use super::vp8;
 use crate::codec::VideoCodec;
 use crate::event::MediaPacket;
@@ -41,6 +41,8 @@ impl Default for VideoLimits {
 /// One encoded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessUnit {
+    /// The stream; a sender that starts over has a new one.
+    pub ssrc: u32,
     /// The RTP timestamp, 90 kHz; it wraps.
     pub timestamp: u32,
     /// Decoding can start here.
@@ -99,6 +101,15 @@ struct Building {
     data: BytesMut,
 }
 
+/// Where the packet before has left us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Within {
+    /// In the picture of this timestamp.
+    Picture(u32),
+    /// Nobody knows: packets are missing.
+    Gap,
+}
+
 /// Puts the pictures of one stream together. See the module.
 pub struct VideoDepacketizer {
     format: Format,
@@ -110,6 +121,8 @@ pub struct VideoDepacketizer {
     building: Option<Building>,
     /// Skipping to the start of a picture.
     seeking: bool,
+    /// Where the packet before has left us; `None`: the next one begins a picture.
+    within: Option<Within>,
     ready: VecDeque<Depacketized>,
     drops: VideoDrops,
 }
@@ -130,6 +143,7 @@ impl VideoDepacketizer {
             waiting: BTreeMap::new(),
             building: None,
             seeking: true,
+            within: None,
             ready: VecDeque::new(),
             drops: VideoDrops::default(),
         }
@@ -195,6 +209,7 @@ impl VideoDepacketizer {
         self.drops.incomplete += self.waiting.len() as u64;
         self.waiting.clear();
         self.next = None;
+        self.within = None;
         self.give_up(VideoLoss::Missing);
     }
 
@@ -210,6 +225,7 @@ impl VideoDepacketizer {
                     return;
                 }
                 self.drops.missing += sequence - next;
+                self.within = Some(Within::Gap);
                 self.give_up(VideoLoss::Missing);
             }
             self.next = Some(sequence + 1);
@@ -221,10 +237,8 @@ impl VideoDepacketizer {
 
     /// Takes the packet that comes next in order.
     fn take(&mut self, packet: &Packet) {
-        let starts = match &self.format {
-            Format::Vp8 => vp8::descriptor(&packet.payload).is_some_and(|d| d.start),
-            Format::H264(_) => h264::is_start(&packet.payload),
-        };
+        let starts = self.starts(packet);
+        self.within = (!packet.marker).then_some(Within::Picture(packet.timestamp));
         let changed = self
             .building
             .as_ref()
@@ -248,6 +262,22 @@ impl VideoDepacketizer {
         self.append(packet);
         if packet.marker {
             self.finish();
+        }
+    }
+
+    /// Whether a picture begins with the packet that comes next in order.
+    fn starts(&self, packet: &Packet) -> bool {
+        match &self.format {
+            Format::Vp8 => vp8::descriptor(&packet.payload).is_some_and(|d| d.start),
+            Format::H264(_) => match h264::start(&packet.payload) {
+                Start::Certain => true,
+                Start::No => false,
+                Start::Possible => match self.within {
+                    None => true,
+                    Some(Within::Picture(timestamp)) => timestamp != packet.timestamp,
+                    Some(Within::Gap) => false,
+                },
+            },
         }
     }
 
@@ -286,6 +316,7 @@ impl VideoDepacketizer {
             return;
         }
         let unit = AccessUnit {
+            ssrc: self.ssrc.unwrap_or(0),
             timestamp: building.timestamp,
             key,
             data,

@@ -9,10 +9,13 @@ use rtc::rtp::codec::h264::H264Packet;
 use rtc::rtp::packetizer::Depacketizer as _;
 
 const IDR: u8 = 5;
+const SEI: u8 = 6;
 const SPS: u8 = 7;
+const PPS: u8 = 8;
 const DELIMITER: u8 = 9;
 const AGGREGATE: u8 = 24;
 const FRAGMENT: u8 = 28;
+const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
 /// Takes payloads apart; keeps the fragments of one NAL unit.
 #[derive(Default)]
@@ -38,6 +41,8 @@ impl Unpacker {
                 self.open = !end;
             }
             1..=23 if self.open => return None,
+            // The library refuses units as short as a delimiter.
+            1..=23 => return Some([&START_CODE[..], payload].concat().into()),
             _ => {}
         }
         self.library.depacketize(payload).ok()
@@ -66,33 +71,54 @@ fn aggregate(payload: &[u8]) -> Option<Vec<&[u8]>> {
     (!units.is_empty()).then_some(units)
 }
 
-/// Whether `payload` begins a picture: parameter sets, a delimiter, or a slice from the first
-/// macroblock on.
-pub(super) fn is_start(payload: &[u8]) -> bool {
+/// What `payload` says about where a picture begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// It begins one: a parameter set for the sequence, a delimiter, or a slice from the first
+    /// macroblock on.
+    Certain,
+    /// It may: a unit that may come first in an access unit (§7.4.1.2.3 of H.264), and also in front of
+    /// a later slice. It does if the packet before it ended a picture.
+    Possible,
+    /// It does not.
+    No,
+}
+
+pub(super) fn start(payload: &[u8]) -> Start {
     match kind(payload) {
-        Some(AGGREGATE) => aggregate(payload)
-            .and_then(|units| units.first().map(|u| unit_starts(u)))
-            .unwrap_or(false),
+        Some(AGGREGATE) => {
+            let units = aggregate(payload).unwrap_or_default();
+            let certain = units.iter().any(|unit| unit_start(unit) == Start::Certain);
+            match units.first() {
+                Some(first) if !certain => unit_start(first),
+                Some(_) => Start::Certain,
+                None => Start::No,
+            }
+        }
         Some(FRAGMENT) => match payload {
-            [_, flags, first, ..] if flags & 0x80 != 0 => slice_starts(flags & 0x1F, *first),
-            _ => false,
+            [_, flags, first, ..] if flags & 0x80 != 0 => slice_start(flags & 0x1F, *first),
+            _ => Start::No,
         },
-        Some(_) => unit_starts(payload),
-        None => false,
+        Some(_) => unit_start(payload),
+        None => Start::No,
     }
 }
 
-fn unit_starts(unit: &[u8]) -> bool {
+fn unit_start(unit: &[u8]) -> Start {
     match unit {
-        [first, second, ..] => slice_starts(first & 0x1F, *second),
-        [first] => first & 0x1F == DELIMITER,
-        [] => false,
+        [first, rest @ ..] => slice_start(first & 0x1F, rest.first().copied().unwrap_or(0)),
+        [] => Start::No,
     }
 }
 
 /// `first_mb_in_slice` is the first thing in a slice; zero is written as a single set bit.
-fn slice_starts(kind: u8, first: u8) -> bool {
-    matches!(kind, SPS | DELIMITER) || (matches!(kind, 1 | IDR) && first & 0x80 != 0)
+fn slice_start(kind: u8, first: u8) -> Start {
+    match kind {
+        SPS | DELIMITER => Start::Certain,
+        1 | IDR if first & 0x80 != 0 => Start::Certain,
+        SEI | PPS | 14..=18 => Start::Possible,
+        _ => Start::No,
+    }
 }
 
 /// Whether a picture in Annex B has an IDR slice.
@@ -118,8 +144,8 @@ mod tests {
     #[test]
     fn single_units_aggregates_and_fragments_become_annex_b() {
         assert_eq!(
-            unpack(&[&[0x65, 0x88, 1]]).unwrap(),
-            [0, 0, 0, 1, 0x65, 0x88, 1]
+            unpack(&[&[0x09, 0xF0], &[0x65, 0x88, 1]]).unwrap(),
+            [0, 0, 0, 1, 0x09, 0xF0, 0, 0, 0, 1, 0x65, 0x88, 1]
         );
         assert_eq!(
             unpack(&[&[0x78, 0, 2, 0x67, 1, 0, 2, 0x68, 2]]).unwrap(),
@@ -149,9 +175,29 @@ mod tests {
 
     #[test]
     fn pictures_start_with_parameter_sets_or_the_first_macroblock() {
-        assert!(is_start(&[0x67, 1]) && is_start(&[0x65, 0x88]) && is_start(&[0x41, 0x9A]));
-        assert!(is_start(&[0x78, 0, 2, 0x67, 1]) && is_start(&[0x7C, 0x85, 0x88]));
-        assert!(!is_start(&[0x41, 0x1A]) && !is_start(&[0x7C, 0x05, 0x88]) && !is_start(&[]));
+        for certain in [
+            &[0x67, 1][..],
+            &[0x65, 0x88],
+            &[0x41, 0x9A],
+            &[0x09, 0xF0],
+            &[0x78, 0, 2, 0x67, 1],
+            &[0x78, 0, 2, 0x06, 1, 0, 2, 0x65, 0x88],
+            &[0x7C, 0x85, 0x88],
+        ] {
+            assert_eq!(start(certain), Start::Certain, "{certain:x?}");
+        }
+        for possible in [
+            &[0x06, 5][..],
+            &[0x68, 0xCE],
+            &[0x0E, 1],
+            &[0x78, 0, 2, 0x06, 1, 0, 2, 0x41, 0x1A],
+            &[0x7C, 0x86, 5],
+        ] {
+            assert_eq!(start(possible), Start::Possible, "{possible:x?}");
+        }
+        for no in [&[0x41, 0x1A][..], &[0x7C, 0x05, 0x88], &[0x78, 0], &[]] {
+            assert_eq!(start(no), Start::No, "{no:x?}");
+        }
         assert!(is_key(&[0, 0, 0, 1, 0x67, 1, 0, 0, 1, 0x65]) && !is_key(&[0, 0, 1, 0x41]));
     }
 }

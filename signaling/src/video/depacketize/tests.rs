@@ -232,3 +232,66 @@ proptest! {
         let _ = run(codec, &packets);
     }
 }
+
+/// One packet per unit; the last one of each picture has the marker.
+fn units(pictures: &[&[&[u8]]]) -> Vec<MediaPacket> {
+    let mut packets = Vec::new();
+    for (index, units) in (0u32..).zip(pictures) {
+        for (piece, unit) in units.iter().enumerate() {
+            packets.push(MediaPacket {
+                track: TrackId(0),
+                codec: Codec::Video(VideoCodec::H264),
+                ssrc: 1,
+                sequence: 70_000 + packets.len() as u64,
+                timestamp: index * 3000,
+                marker: piece + 1 == units.len(),
+                level: None,
+                payload: Bytes::copy_from_slice(unit),
+            });
+        }
+    }
+    packets
+}
+
+const DELIMITER: &[u8] = &[0x09, 0xF0];
+const SEI: &[u8] = &[0x06, 5, 1, 1];
+const PARAMETERS: [&[u8]; 2] = [&[0x67, 0x42, 0xE0], &[0x68, 0xCE, 0x3C]];
+const KEY: &[u8] = &[0x65, 0x88, 2];
+const FIRST_SLICE: &[u8] = &[0x41, 0x9A, 3];
+const LATER_SLICE: &[u8] = &[0x41, 0x1A, 4];
+
+#[test]
+fn pictures_may_begin_with_what_is_said_about_them() {
+    let [sps, pps] = PARAMETERS;
+    let sent = [
+        &[SEI, sps, pps, KEY][..],
+        &[SEI, FIRST_SLICE],
+        &[pps, KEY],
+        &[SEI, FIRST_SLICE, SEI, LATER_SLICE],
+        &[DELIMITER, FIRST_SLICE],
+    ];
+    let annex_b = |units: &&[&[u8]]| -> Bytes {
+        let units = units.iter().map(|unit| [&[0, 0, 0, 1], *unit].concat());
+        units.collect::<Vec<_>>().concat().into()
+    };
+    let out = run(VideoCodec::H264, &units(&sent));
+    let expected: Vec<Bytes> = sent.iter().map(annex_b).collect();
+    assert_eq!(pictures(&out), expected, "{out:?}");
+    assert_eq!(out.len(), sent.len(), "nothing is lost: {out:?}");
+}
+
+#[test]
+fn half_a_picture_does_not_begin_with_what_is_said_about_its_second_half() {
+    let [sps, pps] = PARAMETERS;
+    let mut packets = units(&[
+        &[sps, pps, KEY],
+        &[SEI, FIRST_SLICE, SEI, LATER_SLICE],
+        &[FIRST_SLICE],
+    ]);
+    // The first slice of the second picture is lost.
+    packets.remove(4);
+    let out = run(VideoCodec::H264, &packets);
+    let lengths: Vec<_> = pictures(&out).iter().map(Bytes::len).collect();
+    assert_eq!(lengths, [7 + 7 + 7, 7], "{out:?}");
+    assert!(out.contains(&Depacketized::Lost(VideoLoss::Missing)));
+}
