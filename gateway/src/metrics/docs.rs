@@ -9,6 +9,8 @@ use tidegate_nodes::DropReason;
 use tidegate_nodes::graph::{TIMED_FIRST, TIMED_ONE_OF};
 
 use super::hops::HopKey;
+use crate::session::network::{DATAGRAM_REASONS, FRAME_REASONS};
+
 use super::{COUNTERS, GAUGES, HISTOGRAMS, LATENCY_BUCKETS, Metrics};
 
 const BEGIN: &str = "<!-- written from gateway/src/metrics -->\n";
@@ -189,8 +191,11 @@ fn the_labels_of_a_hop_are_those_that_it_is_registered_with() {
 #[test]
 fn every_reason_for_a_drop_is_documented() {
     let page = page();
-    for reason in DropReason::ALL {
-        let row = format!("| `{}` | ", reason.as_str());
+    let frames = DropReason::ALL.iter().map(|reason| reason.as_str());
+    let ours = FRAME_REASONS.into_iter().chain(DATAGRAM_REASONS);
+    let socket = ["unknown_peer", "session_queue_full"];
+    for reason in frames.chain(ours).chain(socket) {
+        let row = format!("| `{reason}` | ");
         assert!(page.contains(&row), "docs/metrics.md must have {row}");
     }
 }

@@ -215,7 +215,7 @@ const COUNTERS: &[Described] = &[
     (
         "tidegate_udp_dropped_datagrams_total",
         None,
-        "Datagrams that were not handled, by reason.",
+        "Datagrams of the media socket that were not handled or not sent, by reason.",
     ),
     (
         "tidegate_frames_dropped_total",
@@ -282,7 +282,7 @@ const HISTOGRAMS: &[(&str, &str)] = &[
     ),
     (
         "tidegate_webrtc_jitter_seconds",
-        "Interarrival jitter (RFC 3550 §6.4.1).",
+        "Interarrival jitter (RFC 3550 §6.4.1) of a client's worst track.",
     ),
     ("tidegate_webrtc_round_trip_seconds", "Round trip by RTCP."),
     (

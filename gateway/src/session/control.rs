@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::Level;
 
 use super::figures::HopReport;
-use super::link::{Link, WebrtcStats};
+use super::link::Link;
+use super::network::WebrtcStats;
 use crate::metrics::window::Percentiles;
 
 /// A message to a driver.

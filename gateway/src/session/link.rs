@@ -11,6 +11,7 @@ use tidegate_media::{Frame, Timestamp};
 use tidegate_nodes::graph::Mode;
 use tidegate_nodes::{Accepts, Error, StreamFormat};
 
+use super::network::WebrtcStats;
 use super::ports::PortFacts;
 
 /// Transports, as metric labels.
@@ -112,8 +113,6 @@ pub(crate) enum LinkEvent {
     Credit { output: usize, frames: u32 },
     /// The client consumed an output up to this number.
     Ack,
-    /// Packets or messages were lost on the way in, or refused.
-    Lost { reason: &'static str, count: u64 },
     /// A listener of an encoded stream cannot go on without a key frame.
     KeyFrameWanted { output: usize },
     /// The client left in good order.
@@ -185,15 +184,6 @@ pub(crate) struct HopFigures {
     pub(crate) queue: Option<crate::metrics::window::Percentiles>,
     pub(crate) service: Option<crate::metrics::window::Percentiles>,
     pub(crate) wire: Option<crate::metrics::window::Percentiles>,
-}
-
-/// Network figures of a WebRTC client.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct WebrtcStats {
-    pub(crate) round_trip: Option<Duration>,
-    pub(crate) jitter: Duration,
-    pub(crate) packets_received: u64,
-    pub(crate) packets_lost: u64,
 }
 
 /// Features of the native protocol (DESIGN §3.3) that a client named.

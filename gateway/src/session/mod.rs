@@ -5,6 +5,7 @@ pub(crate) mod driver;
 pub(crate) mod figures;
 pub(crate) mod hops;
 pub(crate) mod link;
+pub(crate) mod network;
 pub(crate) mod notes;
 pub(crate) mod open;
 pub(crate) mod ports;

@@ -6,7 +6,8 @@ use metrics::Gauge;
 use tidegate_media::Timestamp;
 use tidegate_nodes::graph::{Consumed, EgressId};
 
-use super::link::{Features, Link, LinkMessage, WebrtcStats};
+use super::link::{Features, Link, LinkMessage};
+use super::network::WebrtcStats;
 
 /// Credit that an input gets at first and is filled up to (feature `credits`). Bytes: a 1 MiB tensor in flight while the
 /// next is on its way, sixteen times over.

@@ -9,6 +9,7 @@
 mod link;
 mod media;
 mod open;
+mod source;
 pub mod tracks;
 mod wire;
 

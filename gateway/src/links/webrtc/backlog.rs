@@ -74,14 +74,14 @@ impl Backlog {
         true
     }
 
-    /// Hands over what the channel takes; gives how many messages were lost because no channel takes them.
+    /// Hands over what the channel takes; gives how many frames were lost because no channel takes them.
     pub(super) fn pump(&mut self, peer: &mut Peer, at: Instant) -> u64 {
         let mut lost = 0;
         while let (Some((id, _)), Some((frame, message))) = (self.open, self.waiting.front()) {
             match peer.send_channel(at, id, message) {
                 // The client's acknowledgements make room.
                 Err(SignalingError::Full { .. }) => break,
-                sent => lost += u64::from(sent.is_err()),
+                sent => lost += u64::from(*frame && sent.is_err()),
             }
             self.frames -= u32::from(*frame);
             self.bytes -= message.payload().len();

@@ -81,13 +81,13 @@ impl WebrtcLink {
             return;
         };
         let live = self.native.mode() == Mode::Live;
-        self.lost += u64::from(!self.backlog.push(message, live, now));
+        self.dropped.not_sent += u64::from(!self.backlog.push(message, live, now));
         self.pump(now);
     }
 
     /// Hands over what the channel takes.
     pub(super) fn pump(&mut self, now: Timestamp) {
         let at = self.clock.instant(now);
-        self.lost += self.backlog.pump(&mut self.peer, at);
+        self.dropped.not_sent += self.backlog.pump(&mut self.peer, at);
     }
 }

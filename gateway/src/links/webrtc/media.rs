@@ -1,7 +1,7 @@
 //! A peer's audio and video: what its tracks bring, and what goes out on them.
 
 use tidegate_media::{Frame, Timestamp};
-use tidegate_remote::webrtc::tracks::{Arrived, Outgoing};
+use tidegate_remote::webrtc::tracks::Arrived;
 use tidegate_signaling::MediaPacket;
 
 use super::WebrtcLink;
@@ -10,10 +10,11 @@ use crate::session::link::LinkEvent;
 impl WebrtcLink {
     pub(super) fn media(&mut self, now: Timestamp, packet: MediaPacket) -> Option<LinkEvent> {
         let at = self.clock.instant(now);
-        let index = self
-            .receives
-            .iter()
-            .position(|track| track.id == packet.track)?;
+        let mut receives = self.receives.iter();
+        let Some(index) = receives.position(|track| track.id == packet.track) else {
+            self.dropped.no_port += 1;
+            return None;
+        };
         let arrived = self.receives[index].push(at, packet)?;
         self.arrived(now, index, arrived)
     }
@@ -34,16 +35,18 @@ impl WebrtcLink {
     fn arrived(&mut self, now: Timestamp, index: usize, arrived: Arrived) -> Option<LinkEvent> {
         let track = &self.receives[index];
         match arrived {
-            Arrived::Frame(frame) => Some(LinkEvent::Frame {
-                input: track.port?,
-                frame,
-            }),
+            Arrived::Frame(frame) => {
+                let Some(input) = track.port else {
+                    self.dropped.no_port += 1;
+                    return None;
+                };
+                Some(LinkEvent::Frame { input, frame })
+            }
             Arrived::PictureLost => {
-                // At most one request in 200 ms goes out; an error means that the peer has ended.
-                let asked = self
-                    .peer
-                    .request_key_frame(self.clock.instant(now), track.id);
-                self.lost += u64::from(asked.is_err());
+                self.dropped.pictures += 1;
+                // At most one request in 200 ms goes out; an error means that the peer has ended, which is an event.
+                let at = self.clock.instant(now);
+                drop(self.peer.request_key_frame(at, track.id));
                 None
             }
         }
@@ -59,25 +62,12 @@ impl WebrtcLink {
             return false;
         };
         let at = self.clock.instant(now);
-        let Some(packets) = track.packets(frame) else {
-            self.lost += 1;
-            return true;
-        };
-        for Outgoing {
-            timestamp,
-            marker,
-            payload,
-        } in packets
-        {
-            // Before the connection stands there is nobody to hear it.
-            if self
-                .peer
-                .send_rtp(at, track.id, timestamp, marker, &payload)
-                .is_err()
-            {
-                self.lost += 1;
-            }
-        }
+        // Before the connection stands there is nobody to hear it. A picture with a packet missing is none.
+        let sent = track.packets(frame).is_some_and(|packets| {
+            let mut packets = packets.iter();
+            packets.all(|packet| packet.send(&mut self.peer, at, track.id).is_ok())
+        });
+        self.dropped.not_sent += u64::from(!sent);
         true
     }
 }

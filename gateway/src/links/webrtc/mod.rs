@@ -5,7 +5,10 @@
 
 mod backlog;
 mod channel;
+mod figures;
 mod media;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
@@ -17,16 +20,16 @@ use tidegate_nodes::stream::AudioPattern;
 use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
 use tidegate_proto::message::{Open, PortFormats};
 use tidegate_remote::webrtc::tracks::{Inbound, Outbound};
-use tidegate_signaling::whip::{Fragment, IceParameters};
+use tidegate_signaling::whip::{Fragment, IceParameters, Patch};
 use tidegate_signaling::{Peer, PeerEvent};
 use tokio::sync::{mpsc, oneshot};
 
 use self::backlog::Backlog;
+use self::figures::Dropped;
 use super::native::Native;
 use crate::clock::Clock;
-use crate::session::link::{
-    Features, Link, LinkEvent, LinkMessage, Transport, WebrtcStats, Wishes,
-};
+use crate::session::link::{Features, Link, LinkEvent, LinkMessage, Transport, Wishes};
+use crate::session::network::WebrtcStats;
 use crate::session::ports::PortFacts;
 use crate::udp::Route;
 
@@ -66,7 +69,7 @@ pub(crate) struct WebrtcLink {
     reading: bool,
     /// The `opened` message, kept until the client has opened the channel.
     opened: Option<LinkMessage>,
-    lost: u64,
+    dropped: Dropped,
     over: bool,
     closing: Option<Timestamp>,
 }
@@ -105,7 +108,7 @@ impl WebrtcLink {
             unread: VecDeque::new(),
             reading: true,
             opened: None,
-            lost: 0,
+            dropped: Dropped::default(),
             over: false,
             closing: None,
         }
@@ -114,7 +117,7 @@ impl WebrtcLink {
     fn transmit(&mut self) {
         while let Some(transmit) = self.peer.poll_transmit() {
             if self.route.send(transmit.to, &transmit.data).is_err() {
-                self.lost += 1;
+                self.dropped.datagrams += 1;
             }
         }
     }
@@ -153,19 +156,39 @@ impl WebrtcLink {
                     self.peer.remote_ufrag(),
                     &fragment,
                 );
-                let answer = verdict.map(|_| {
-                    let restarted = self.peer.apply_fragment(at, &fragment).ok().flatten();
-                    restarted.map(|parameters| {
-                        self.route.add_ufrag(self.peer.local_ufrag());
-                        (
-                            parameters,
-                            tidegate_signaling::whip::etag(self.peer.local_ufrag()),
-                        )
-                    })
-                });
-                // Whoever sent the PATCH may have gone.
-                drop(reply.send(answer));
+                let answer = match verdict {
+                    Ok(patch) => self.patch(at, patch, &fragment).map(Ok),
+                    Err(refusal) => Some(Err(refusal)),
+                };
+                // Without an answer the resource is gone. Whoever sent the PATCH may have gone as well.
+                if let Some(answer) = answer {
+                    drop(reply.send(answer));
+                }
             }
+        }
+    }
+
+    /// Does what a `PATCH` asks for; gives the new parameters of a restart. `None`: the peer is at its end.
+    fn patch(
+        &mut self,
+        at: std::time::Instant,
+        patch: Patch,
+        fragment: &Fragment,
+    ) -> Option<Option<(IceParameters, String)>> {
+        let restarted = self.peer.apply_fragment(at, fragment).ok()?;
+        match (patch, restarted) {
+            (Patch::Trickle, None) => Some(None),
+            (Patch::Restart, Some(parameters)) => {
+                if !self.route.add_ufrag(self.peer.local_ufrag()) {
+                    // Its checks would reach another session: nothing of it is of use any more.
+                    self.peer.close(at);
+                    return None;
+                }
+                let tag = tidegate_signaling::whip::etag(self.peer.local_ufrag());
+                Some(Some((parameters, tag)))
+            }
+            // Both are told apart by the user name fragment that the client has now.
+            (Patch::Trickle, Some(_)) | (Patch::Restart, None) => None,
         }
     }
 
@@ -284,13 +307,6 @@ impl Link for WebrtcLink {
             return Poll::Ready(event);
         }
         self.transmit();
-        if self.lost > 0 {
-            let count = std::mem::take(&mut self.lost);
-            return Poll::Ready(LinkEvent::Lost {
-                reason: "webrtc_not_sent",
-                count,
-            });
-        }
         Poll::Pending
     }
 
@@ -321,8 +337,8 @@ impl Link for WebrtcLink {
                 let at = self.clock.instant(now);
                 let track = self.receives.iter().find(|track| track.port == Some(input));
                 if let Some(id) = track.map(|track| track.id) {
-                    let asked = self.peer.request_key_frame(at, id);
-                    self.lost += u64::from(asked.is_err());
+                    // An error means that the peer has ended, which is an event.
+                    drop(self.peer.request_key_frame(at, id));
                 }
             }
             LinkMessage::Ended { .. } => {
@@ -364,18 +380,10 @@ impl Link for WebrtcLink {
     }
 
     fn webrtc_stats(&self) -> Option<WebrtcStats> {
-        let stats = self.peer.stats();
-        let audio = self
-            .receives
-            .iter()
-            .find(|track| track.kind() == Kind::Audio);
-        let track = audio.or(self.receives.first()).map(|track| track.id);
-        let received = stats.tracks.iter().find(|stats| Some(stats.id) == track);
-        Some(WebrtcStats {
-            round_trip: stats.round_trip,
-            jitter: received.map_or(Duration::ZERO, |stats| stats.jitter),
-            packets_received: received.map_or(0, |stats| stats.packets_received),
-            packets_lost: received.map_or(0, |s| u64::try_from(s.packets_lost).unwrap_or(0)),
-        })
+        Some(figures::figures(
+            &self.peer.stats(),
+            &self.receives,
+            &self.dropped,
+        ))
     }
 }

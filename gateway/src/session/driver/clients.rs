@@ -10,6 +10,7 @@ use tidegate_nodes::{Code, Error};
 use super::{BURST, Driver};
 use crate::session::control::{Control, End, Snapshot};
 use crate::session::link::{LinkEvent, LinkMessage};
+use crate::session::network::WebrtcStats;
 use crate::session::shape::shape;
 use crate::session::slot::{Slot, SlotInput};
 
@@ -118,13 +119,6 @@ impl Driver {
                 }
             }
             LinkEvent::Ack => {}
-            LinkEvent::Lost { reason, count } => {
-                let labels = vec![crate::metrics::label("reason", reason)];
-                self.parts
-                    .metrics
-                    .counter("tidegate_frames_dropped_total", labels)
-                    .increment(count);
-            }
             LinkEvent::KeyFrameWanted { output } => self.ask_for_key_frame(now, output),
             LinkEvent::Closed => self.leave(now, key),
             LinkEvent::Failed(error) => return Err(error),
@@ -247,7 +241,8 @@ impl Driver {
             webrtc: self
                 .slots
                 .iter()
-                .find_map(|(_, slot)| slot.link.webrtc_stats()),
+                .filter_map(|(_, slot)| slot.link.webrtc_stats())
+                .reduce(WebrtcStats::with),
             reception: self.reception(),
             shape: shape(&self.parts.plan, self.parts.graph.hop_stats()),
         }

@@ -10,6 +10,7 @@ use super::Driver;
 use crate::metrics::{label, seconds};
 use crate::session::control::End;
 use crate::session::link::{Features, LinkMessage};
+use crate::session::network::{DATAGRAM_REASONS, FRAME_REASONS};
 use tidegate_nodes::node::Reception;
 
 /// Outputs handled in one round; the graph keeps the rest.
@@ -185,15 +186,26 @@ impl Driver {
             let Some(stats) = slot.link.webrtc_stats() else {
                 continue;
             };
-            let old = std::mem::replace(&mut slot.reported, stats);
-            let received = stats.packets_received.saturating_sub(old.packets_received);
-            let lost = stats.packets_lost.saturating_sub(old.packets_lost);
-            metrics
-                .counter("tidegate_webrtc_packets_received_total", pipeline())
-                .increment(received);
-            metrics
-                .counter("tidegate_webrtc_packets_lost_total", pipeline())
-                .increment(lost);
+            let more = slot.reported.advance(stats);
+            let packets = [
+                (
+                    "tidegate_webrtc_packets_received_total",
+                    more.packets_received,
+                ),
+                ("tidegate_webrtc_packets_lost_total", more.packets_lost),
+                ("tidegate_webrtc_packets_late_total", more.packets_late),
+            ];
+            for (name, count) in packets {
+                metrics.counter(name, pipeline()).increment(count);
+            }
+            let frames = FRAME_REASONS.into_iter().zip(more.frames);
+            let frames = frames.map(|why| ("tidegate_frames_dropped_total", why));
+            let datagrams = DATAGRAM_REASONS.into_iter().zip(more.datagrams);
+            let datagrams = datagrams.map(|why| ("tidegate_udp_dropped_datagrams_total", why));
+            for (name, (reason, count)) in frames.chain(datagrams).filter(|(_, why)| why.1 > 0) {
+                let labels = vec![label("reason", reason)];
+                metrics.counter(name, labels).increment(count);
+            }
             let jitter = metrics.histogram("tidegate_webrtc_jitter_seconds", pipeline());
             jitter.record(seconds(stats.jitter));
             if let Some(round_trip) = stats.round_trip {

@@ -184,7 +184,7 @@ impl Driver {
             last_seen: now,
             last_progress: now,
             stats_at: now + STATS,
-            reported: crate::session::link::WebrtcStats::default(),
+            reported: crate::session::network::WebrtcStats::default(),
             closing: false,
             active,
         };

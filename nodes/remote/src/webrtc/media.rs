@@ -186,13 +186,8 @@ impl WebrtcLink {
         sends.newest = frame.meta.seq;
         let (id, now) = (sends.track.id, Wire::now());
         for packet in packets {
-            let (at, marker) = (packet.timestamp, packet.marker);
             // A peer that is not connected any more has an event that says so.
-            drop(
-                self.wire
-                    .peer
-                    .send_rtp(now, id, at, marker, &packet.payload),
-            );
+            drop(packet.send(&mut self.wire.peer, now, id));
         }
         self.sent.add(place);
         let waker = self.waker.clone().unwrap_or_else(|| Waker::noop().clone());

@@ -10,8 +10,14 @@ use tidegate_media::{
     VideoCodec as MediaVideoCodec, VideoFormat,
 };
 use tidegate_nodes::StreamFormat;
-use tidegate_signaling::video::{Depacketized, VideoDepacketizer, VideoLimits, VideoPacketizer};
-use tidegate_signaling::{AudioCodec, Codec, MediaPacket, TrackId, TrackInfo, VideoCodec};
+use tidegate_signaling::video::{
+    Depacketized, VideoDepacketizer, VideoDrops, VideoLimits, VideoPacketizer,
+};
+use tidegate_signaling::{
+    AudioCodec, Codec, MediaPacket, Peer, SignalingError, TrackId, TrackInfo, VideoCodec,
+};
+
+use super::source::Source;
 
 /// The clock of RTP video (RFC 6184 §8.2.1, RFC 7741 §6.1).
 const VIDEO_CLOCK: u32 = 90_000;
@@ -23,8 +29,8 @@ pub struct Inbound {
     pub id: TrackId,
     /// The port that it feeds.
     pub port: Option<usize>,
-    /// RTP time of the first packet, which is media time zero; then how far the clock has come, unwrapped.
-    clock: Option<(u32, u64)>,
+    /// The first packet is media time zero.
+    source: Source,
     form: InForm,
 }
 
@@ -70,12 +76,35 @@ enum OutForm {
 /// One RTP packet to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
+    /// Its number at the sender that it is passed on from; `None` for a packet of ours.
+    pub sequence: Option<u16>,
     /// RTP time (RFC 3550 §5.1).
     pub timestamp: u32,
     /// The last packet of a picture, or the first of a talk spurt.
     pub marker: bool,
     /// What is in it.
     pub payload: Bytes,
+}
+
+impl Outgoing {
+    /// Sends it on `track`.
+    ///
+    /// # Errors
+    /// The peer is not connected, or has no such track.
+    pub fn send(
+        &self,
+        peer: &mut Peer,
+        now: Instant,
+        track: TrackId,
+    ) -> Result<(), SignalingError> {
+        let (timestamp, marker) = (self.timestamp, self.marker);
+        match self.sequence {
+            Some(sequence) => {
+                peer.forward_rtp(now, track, sequence, timestamp, marker, &self.payload)
+            }
+            None => peer.send_rtp(now, track, timestamp, marker, &self.payload),
+        }
+    }
 }
 
 impl Inbound {
@@ -92,7 +121,7 @@ impl Inbound {
         Self {
             id: track.id,
             port: None,
-            clock: None,
+            source: Source::default(),
             form,
         }
     }
@@ -124,21 +153,24 @@ impl Inbound {
             }
             InForm::Audio(format) => {
                 let format = *format;
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "RTP's own number is its low 16 bits"
+                )]
+                let own = (packet.sequence as u16, packet.timestamp);
+                let rate = format.sample_rate;
+                let place = self.source.place(now, packet.ssrc, own, rate);
                 let audio = Audio {
                     format,
                     samples: 0,
                     data: packet.payload,
                     rtp: Some(Rtp {
-                        #[expect(
-                            clippy::cast_possible_truncation,
-                            reason = "RTP's own number is its low 16 bits"
-                        )]
-                        sequence: packet.sequence as u16,
-                        timestamp: packet.timestamp,
+                        sequence: place.sequence,
+                        timestamp: place.timestamp,
                         marker: packet.marker,
                     }),
                 };
-                let at = self.media_time(packet.timestamp, format.sample_rate);
+                let at = MediaTime::from_samples(place.ticks, rate);
                 Some(Arrived::Frame(Frame::new(at, Payload::Audio(audio))))
             }
         }
@@ -153,7 +185,9 @@ impl Inbound {
         match pictures.poll(now)? {
             Depacketized::Lost(_) => Some(Arrived::PictureLost),
             Depacketized::Picture(picture) => {
-                let at = self.media_time(picture.timestamp, VIDEO_CLOCK);
+                let own = (0, picture.timestamp);
+                let place = self.source.place(now, picture.ssrc, own, VIDEO_CLOCK);
+                let at = MediaTime::from_samples(place.ticks, VIDEO_CLOCK);
                 let video = Video {
                     format,
                     key: picture.key,
@@ -164,6 +198,15 @@ impl Inbound {
         }
     }
 
+    /// Packets of a video track that became part of no picture.
+    #[must_use]
+    pub const fn drops(&self) -> Option<VideoDrops> {
+        match &self.form {
+            InForm::Audio(_) => None,
+            InForm::Video { pictures, .. } => Some(pictures.drops()),
+        }
+    }
+
     /// When [`Inbound::poll`] must be called again.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -171,21 +214,6 @@ impl Inbound {
             InForm::Audio(_) => None,
             InForm::Video { pictures, .. } => pictures.poll_timeout(),
         }
-    }
-
-    /// Media time of an RTP timestamp, which wraps every 13 hours of video; packets may come out of order.
-    fn media_time(&mut self, timestamp: u32, rate: u32) -> MediaTime {
-        let (newest, ticks) = self.clock.get_or_insert((timestamp, 0));
-        #[expect(
-            clippy::cast_possible_wrap,
-            reason = "the difference of wrapping clocks is signed"
-        )]
-        let step = timestamp.wrapping_sub(*newest) as i32;
-        let here = ticks.saturating_add_signed(i64::from(step));
-        if step > 0 {
-            (*newest, *ticks) = (timestamp, here);
-        }
-        MediaTime::from_samples(here, rate)
     }
 }
 
@@ -231,12 +259,13 @@ impl Outbound {
         match (&mut self.form, &frame.payload) {
             (OutForm::Audio(format), Payload::Audio(audio)) => {
                 let rate = format.sample_rate;
-                let (timestamp, marker) = match audio.rtp {
-                    // Passed through unopened: the sender's own clock.
-                    Some(rtp) => (rtp.timestamp, rtp.marker),
-                    None => (self.rtp_time(frame.meta.media_time, rate), false),
+                let (sequence, timestamp, marker) = match audio.rtp {
+                    // Passed through unopened: the sender's own clock and numbers, so that loss and order show.
+                    Some(rtp) => (Some(rtp.sequence), rtp.timestamp, rtp.marker),
+                    None => (None, self.rtp_time(frame.meta.media_time, rate), false),
                 };
                 Some(vec![Outgoing {
+                    sequence,
                     timestamp,
                     marker,
                     payload: audio.data.clone(),
@@ -250,6 +279,7 @@ impl Outbound {
                 let last = payloads.len().saturating_sub(1);
                 let packets = payloads.into_iter().enumerate();
                 let packet = |(i, payload)| Outgoing {
+                    sequence: None,
                     timestamp,
                     marker: i == last,
                     payload,
