@@ -27,9 +27,10 @@ use crate::ice::stun::local_ufrag_of;
 const MAX_ADDRESSES: usize = 8;
 /// ICE generations of one session that are answered: the one before a restart, and the new one.
 const MAX_UFRAGS: usize = 2;
-/// How long an address is kept for a holder that has answered from it: five of our checks. A client
-/// that starts anew on the port that it had before waits at most this long.
-const LEASE: Duration = Duration::from_secs(10);
+/// How long an address is kept for a holder that has answered from it: two of our checks, and one
+/// answer may be lost. A client that has gone without a word and calls again from the same port is
+/// not heard before.
+const LEASE: Duration = Duration::from_secs(5);
 
 /// Packets by what became of them. Each field only grows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

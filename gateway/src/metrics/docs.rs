@@ -9,9 +9,8 @@ use tidegate_nodes::DropReason;
 use tidegate_nodes::graph::{TIMED_FIRST, TIMED_ONE_OF};
 
 use super::hops::HopKey;
-use crate::session::network::{DATAGRAM_REASONS, FRAME_REASONS};
-
 use super::{COUNTERS, GAUGES, HISTOGRAMS, LATENCY_BUCKETS, Metrics};
+use crate::session::network::{DATAGRAM_REASONS, FRAME_REASONS};
 
 const BEGIN: &str = "<!-- written from gateway/src/metrics -->\n";
 const END: &str = "<!-- end -->\n";
