@@ -21,6 +21,9 @@ pub(crate) fn shape(plan: &Plan, stats: &[HopStats]) -> Value {
             if let Some(seat) = output.seat {
                 value["for"] = json!(plan.inputs[seat].name);
             }
+            if output.paced {
+                value["paced"] = json!(true);
+            }
             value
         })
         .collect();
@@ -43,10 +46,9 @@ fn edges(plan: &Plan, stats: &[HopStats]) -> Vec<Value> {
         let (to, queued) = match edge.to {
             Target::Output(output) => {
                 let name = &plan.outputs[output].name;
-                (
-                    end(conversions(name, stats).next().unwrap_or(name), ""),
-                    true,
-                )
+                let first = conversions(name, stats).next();
+                // A listener's queue is behind its conversions.
+                (end(first.unwrap_or(name), ""), first.is_none())
             }
             Target::Hop { hop, port } => {
                 let hop = &plan.hops[hop];
@@ -60,6 +62,7 @@ fn edges(plan: &Plan, stats: &[HopStats]) -> Vec<Value> {
         chain(
             &mut edges,
             std::iter::once(input.name.as_str()).chain(conversions(&input.name, stats)),
+            &Value::Null,
         );
     }
     for output in &plan.outputs {
@@ -67,6 +70,7 @@ fn edges(plan: &Plan, stats: &[HopStats]) -> Vec<Value> {
         chain(
             &mut edges,
             conversions(name, stats).chain(std::iter::once(name)),
+            &queue(&output.queue),
         );
     }
     edges
@@ -83,11 +87,14 @@ fn conversions<'a>(port: &'a str, stats: &'a [HopStats]) -> impl Iterator<Item =
         })
 }
 
-fn chain<'a>(edges: &mut Vec<Value>, names: impl Iterator<Item = &'a str>) {
+/// Edges from each name to the next; the last one has this queue.
+fn chain<'a>(edges: &mut Vec<Value>, names: impl Iterator<Item = &'a str>, last: &Value) {
+    let mut names = names.peekable();
     let mut before: Option<&str> = None;
-    for name in names {
+    while let Some(name) = names.next() {
         if let Some(before) = before {
-            edges.push(json!({ "from": end(before, ""), "to": end(name, ""), "queue": null }));
+            let queue = names.peek().map_or(last, |_| &Value::Null);
+            edges.push(json!({ "from": end(before, ""), "to": end(name, ""), "queue": queue }));
         }
         before = Some(name);
     }

@@ -154,6 +154,18 @@ export interface SessionList {
   sessions: SessionSummary[];
 }
 
+/** An input or output of a running session, with its figures. */
+export interface PortFigures extends Port {
+  /** An output that lets its frames go as they are to be played, rather than as they come. */
+  paced?: boolean;
+  frames?: number;
+  /** Frames that did not go on, by reason. */
+  dropped?: Record<string, number>;
+  queue_frames?: number;
+  /** How long those waited that had to; frames that passed at once are not among them. */
+  queue?: Latency | null;
+}
+
 /** How the gateway sees a WebRTC client. */
 export interface WebRtcFigures {
   rtt_ms: number | null;
@@ -167,8 +179,8 @@ export interface WebRtcFigures {
 export interface SessionDetail extends SessionSummary {
   hops: HopFigures[];
   edges: Edge[];
-  inputs: Port[];
-  outputs: Port[];
+  inputs: PortFigures[];
+  outputs: PortFigures[];
   webrtc: WebRtcFigures | null;
   session_latency: Latency | null;
 }

@@ -114,7 +114,7 @@ export async function errorOfResponse(response: Response): Promise<TidegateError
   return new TidegateError(code, message, {
     status: response.status,
     retryable: problem["retryable"] === true || retryAfter !== undefined,
-    ...defined({ retryAfterSeconds: retryAfter, hop: string("hop"), endpoint: string("endpoint"), serverCode: string("code") }),
+    ...defined({ retryAfterSeconds: retryAfter, fault: string("fault"), hop: string("hop"), endpoint: string("endpoint"), phase: string("phase"), serverCode: string("code") }),
   });
 }
 

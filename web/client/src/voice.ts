@@ -138,15 +138,35 @@ export class Voice extends TypedTarget<VoiceEvents> {
   /**
    * Changes the microphone without a new session.
    *
-   * @throws TidegateError as `talk` does, and keeps the old one.
+   * @throws TidegateError as `talk` does, and keeps the old one; `bad_request`, before any microphone opens, where the session
+   * sends no sound because it was opened without one; `cancelled` where it has ended.
    */
   async setMicrophone(microphone: MediaStream | MediaTrackConstraints | true): Promise<void> {
+    this.#mayChangeMicrophone();
     const opened = await openMicrophone(microphone);
-    const sender = this.connection?.getSenders().find((one) => one.track?.kind === "audio");
-    await sender?.replaceTrack(opened?.stream.getAudioTracks()[0] ?? null);
+    try {
+      this.#mayChangeMicrophone(); // It may have ended while a person was asked.
+      await this.#sender()?.replaceTrack(opened?.stream.getAudioTracks()[0] ?? null);
+    } catch (cause) {
+      closeMicrophone(opened);
+      throw asError(cause);
+    }
     closeMicrophone(this.#microphone);
     this.#microphone = opened;
     this.muted = this.#muted;
+  }
+
+  #sender(): RTCRtpSender | undefined {
+    return this.connection?.getSenders().find((one) => one.track?.kind === "audio");
+  }
+
+  /** What would open a microphone that nobody hears is refused: its light would say otherwise. */
+  #mayChangeMicrophone(): void {
+    if (this.#isClosed()) throw new TidegateError("cancelled", "the session has ended: there is nothing to send sound to");
+    // Without a connection (one comes up, or comes back) the microphone goes into the next offer.
+    if (this.#options.microphone === false || (this.connection !== null && this.#sender() === undefined)) {
+      throw new TidegateError("bad_request", "this session was opened without a microphone and sends no sound: open another one with `microphone`");
+    }
   }
 
   /** Ends what the pipeline is saying. Overtakes data. */

@@ -164,6 +164,23 @@ describe("a voice session", () => {
     expect(microphones[0]?.tracks[0]?.readyState).toBe("ended");
     expect(gateway.sessions).toBe(1);
   });
+
+  it("opens no microphone in a session that cannot send it, and says so", async () => {
+    const { voice } = await connected({ microphone: false });
+    await expect(voice.setMicrophone(true)).rejects.toMatchObject({ code: "bad_request", message: expect.stringContaining("without a microphone") });
+    expect([microphones.length, voice.microphone]).toEqual([0, null]);
+    voice.close();
+    await expect(voice.setMicrophone(true)).rejects.toMatchObject({ code: "cancelled" });
+    expect(microphones).toHaveLength(0);
+  });
+
+  it("lets a microphone go that opened after the session had ended", async () => {
+    const { voice } = await connected();
+    const changed = voice.setMicrophone(true);
+    voice.close();
+    await expect(changed).rejects.toMatchObject({ code: "cancelled" });
+    expect(microphones.map((one) => one.tracks[0]?.readyState)).toEqual(["ended", "ended"]);
+  });
 });
 
 describe("the end of a voice session", () => {

@@ -72,9 +72,9 @@ export function startMock(listenPort = 0) {
       })),
       edges: pipeline.edges,
       inputs: pipeline.inputs,
-      outputs: pipeline.outputs,
+      outputs: pipeline.outputs.map((port) => ({ ...port, ...(port.kind === "audio" ? { paced: true } : {}), frames, dropped: {}, queue_frames: port.kind === "audio" ? Math.round(12 * surge) : 0, queue: port.kind === "audio" ? latency(wobble(250_000) * surge, frames) : null })),
       webrtc: session.transports.includes("webrtc") ? { rtt_ms: wobble(14.2), jitter_ms: wobble(1.3), packets_lost: Math.floor(seconds / 15), jitter_buffer_ms: wobble(20), concealed_samples: Math.floor(seconds / 15) * 960 } : null,
-      session_latency: latency(pipeline.hops.reduce((sum, hop) => sum + hop.timing.reduce((a, b) => a + b, 0), 0) * surge * wobble(1), frames),
+      session_latency: latency((250_000 + pipeline.hops.reduce((sum, hop) => sum + hop.timing.reduce((a, b) => a + b, 0), 0)) * surge * wobble(1), frames),
     };
   };
 

@@ -69,7 +69,7 @@ describe("the page", () => {
         { from: { node: "stt", port: "" }, to: { node: "captions", port: "" } },
       ],
       inputs: [{ name: "mic", kind: "audio" }],
-      outputs: [{ name: "captions", kind: "text" }],
+      outputs: [{ name: "captions", kind: "text", frames: 4, dropped: {}, queue_frames: 2, queue: { ...latency(5000) }, paced: true }],
       webrtc: { rtt_ms: 12.34, jitter_ms: null, packets_lost: 0, jitter_buffer_ms: 20, concealed_samples: 960 },
       session_latency: latency(410_000),
     };
@@ -77,7 +77,9 @@ describe("the page", () => {
     expect(html).toContain("stt, remote, remote; p50 405 ms: queue 4.00 ms, wire 1.00 ms, service 400 ms; 3 frames wait; dropped late 2");
     expect(text(html)).toContain("10.0.0.1:7001 405 ms 3 wait −2");
     const widths = [...html.matchAll(/<i class="(queue|wire|service)" style="width:\s?([\d.]+)%/g)].map((match) => [match[1], Number(match[2])]);
-    expect(widths).toEqual([["queue", 0.8], ["wire", 0.2], ["service", 80]]);
+    expect(widths).toEqual([["queue", 0.8], ["wire", 0.2], ["service", 80], ["queue", 1], ["service", 98.78048780487805], ["queue", 1.2195121951219512]]);
+    expect(html).toContain("captions, output, text; p50 wait 5.00 ms, paced; 2 frames wait");
+    expect(text(html)).toContain("Latency p50 410 ms");
     expect(text(html)).toContain("Round trip 12.3 ms");
     expect(text(html)).toContain("Concealed 20.0 ms");
     expect(text(html)).toContain("a full bar is 500 ms, p50 over 10 s");

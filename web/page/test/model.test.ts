@@ -1,4 +1,4 @@
-import type { HopFigures, Latency } from "@tidegate/client";
+import type { HopFigures, Latency, Port } from "@tidegate/client";
 import { TidegateError } from "@tidegate/client";
 import { describe, expect, it } from "vitest";
 import { type Topology, draw, edgeRows } from "../src/model/graph.js";
@@ -161,9 +161,17 @@ describe("the graph", () => {
     expect(draw({ ...topology, edges: [{ from: end("mic"), to: end("later") }] }, "right").lines).toEqual([]);
   });
 
+  it("does not say that a client sends what its conversions make of it", () => {
+    const edges = [{ from: end("mic"), to: end("decode", "in") }];
+    const carried = (inputs: Port[] | undefined) =>
+      edgeRows({ ...topology, hops: [hop("decode", null, null, 1, { inserted: true, ...(inputs === undefined ? {} : { inputs }) })], edges, inputs: [{ name: "mic", kind: "audio", format: "pcm_f32/16000/1" }] })[0]?.carries;
+    expect(carried([{ name: "in", kind: "audio", format: "opus/48000/2 packets" }])).toBe("audio, opus/48000/2 packets");
+    expect(carried(undefined)).toBe("audio");
+  });
+
   it("stands as a table too", () => {
     expect(edgeRows(topology).slice(0, 3)).toEqual([
-      { name: "mic → decode", carries: "audio, opus", queue: "" },
+      { name: "mic → decode", carries: "audio", queue: "" },
       { name: "decode → stt", carries: "", queue: "64 frames, 2000 ms; when full: drop oldest" },
       { name: "stt.text → captions", carries: "", queue: "" },
     ]);
@@ -196,6 +204,14 @@ describe("problems", () => {
     expect(mend("microphone_missing")).toBe("listen");
     expect(mend("unreachable")).toBe("retry");
     expect(mend("unknown_pipeline")).toBeNull();
+  });
+
+  it("say whose fault it is: a call that a missing worker refused was never lost", () => {
+    const missing = new TidegateError("network", "connection refused", { status: 502, fault: "worker", hop: "worker", endpoint: "http://a:1" });
+    expect(explain(missing)).toMatchObject({ title: "A worker of this pipeline does not answer", text: expect.stringContaining("(hop worker, endpoint http://a:1)") });
+    expect(explain(new TidegateError("network", "gone", { fault: "worker", hop: "worker" })).title).toBe("The connection to a worker was lost");
+    expect(explain(new TidegateError("network", "gone")).title).toBe("The connection was lost");
+    expect(explain(new TidegateError("timeout", "late", { fault: "worker" })).title).toBe("A worker of this pipeline took too long");
   });
 
   it("say how long to wait", () => {

@@ -2,6 +2,7 @@
 
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
+import { showsWait } from "../model/graph.js";
 import { HISTORY_SAMPLES, PART_NAMES, type Part, type Series, seriesName } from "../model/history.js";
 import { formatAge, formatMicros } from "../model/units.js";
 import * as store from "../state/store.js";
@@ -92,9 +93,15 @@ function Plot(props: { series: Series; label: string }) {
 /** The chart's panel: whose time, which part, the lines, and their newest figures. */
 export function Chart() {
   store.looks.value; // The history is a plain object: this says when it has grown.
-  const hops = (store.detail.value ?? store.description.value)?.hops ?? [];
-  const hop = hops.some((one) => one.id === store.chartHop.value) ? store.chartHop.value : null;
-  const part = store.chartPart.value;
+  const hops = ((store.detail.value ?? store.description.value)?.hops ?? []).map((one) => one.id);
+  const detail = store.detail.value;
+  const outputs = (detail?.outputs ?? []).map((output) => output.name);
+  const inputs = (detail?.inputs ?? []).filter((input) => showsWait(input, "input")).map((input) => input.name);
+  const places = [...inputs, ...hops, ...outputs];
+  const hop = places.find((one) => one === store.chartHop.value) ?? null;
+  // At inputs and outputs frames only wait.
+  const atPort = hop !== null && !hops.includes(hop);
+  const part = atPort ? "queue" : store.chartPart.value;
   const series = store.history.series(seriesName(hop, part));
   const newest = series.slice(1).map((values) => values[values.length - 1] ?? null);
   const what = hop === null ? "Session latency" : `${PART_NAMES[part]} of ${hop}`;
@@ -102,7 +109,7 @@ export function Chart() {
   return (
     <Panel
       id="chart"
-      class="chart-panel"
+      class={series[0].length === 0 ? "chart-panel is-empty" : "chart-panel"}
       title="Latency over time"
       controls={
         <div class="controls">
@@ -110,7 +117,7 @@ export function Chart() {
             compact
             label="Of"
             value={hop ?? ""}
-            options={[{ value: "", text: "session" }, ...hops.map((one) => ({ value: one.id, text: one.id }))]}
+            options={[{ value: "", text: "session" }, ...places.map((one) => ({ value: one, text: one }))]}
             onChange={(value) => {
               store.chartHop.value = value === "" ? null : value;
             }}
@@ -119,7 +126,7 @@ export function Chart() {
             compact
             label="Part"
             value={part}
-            disabled={hop === null}
+            disabled={hop === null || atPort}
             options={CHART_PARTS.map((value) => ({ value, text: PART_NAMES[value].toLowerCase() }))}
             onChange={(value) => {
               store.chartPart.value = value as Part;

@@ -1,11 +1,13 @@
 /** The graph's panel: the picture, and the same figures as a table. */
 
 import { useSignal } from "@preact/signals";
-import type { PipelineDescription } from "@tidegate/client";
-import { type Topology, edgeRows } from "../model/graph.js";
+import type { PipelineDescription, Port, SessionDetail } from "@tidegate/client";
+import { useMemo } from "preact/hooks";
+import { type Topology, edgeRows, showsWait, withFormats } from "../model/graph.js";
 import { PART_NAMES, PARTS } from "../model/history.js";
 import { PLACEMENTS, droppedText, droppedTotal, hasFigures, scaleOf, timeOf } from "../model/hops.js";
 import { PERCENTILES, type Percentile, formatBytes, formatCount, formatMicros } from "../model/units.js";
+import { type Breakdown, ELSEWHERE, breakdown, hasPortFigures, longestWait, portDrops, waitOf, waitWord } from "../model/waits.js";
 import * as store from "../state/store.js";
 import { Panel, Segmented } from "./controls.js";
 import { Endpoints } from "./endpoints.js";
@@ -34,12 +36,97 @@ function Legend(props: { scaleUs: number | null; percentile: Percentile; interru
   );
 }
 
-function HopTable(props: { topology: Topology; percentile: Percentile; scaleUs: number }) {
-  const { topology, percentile, scaleUs } = props;
+/** What the latency shown above is made of, so that it adds up. */
+function Adds(props: { whole: Breakdown | null; percentile: Percentile }) {
+  const { whole, percentile } = props;
+  if (whole === null) return null;
+  const sum = Math.max(whole.us, whole.portions.reduce((all, portion) => all + portion.us, 0));
+  return (
+    <div class="adds">
+      <p>
+        <span>
+          Latency {percentile} <b class="mono">{formatMicros(whole.us)}</b>
+        </span>
+        {whole.portions.map((portion) => (
+          <span key={portion.name} title={portion.kind === "rest" ? ELSEWHERE : ""}>
+            <i class={portion.kind} aria-hidden="true" />
+            {portion.name}
+            {portion.note !== "" && <span class="muted">{portion.note}</span>}
+            <b class="mono">{formatMicros(portion.us)}</b>
+          </span>
+        ))}
+      </p>
+      <span class="bar" aria-hidden="true">
+        {whole.portions.map((portion) => (
+          <i key={portion.name} class={portion.kind} style={{ width: `${(portion.us / sum) * 100}%` }} />
+        ))}
+      </span>
+    </div>
+  );
+}
+
+/** An input or output as a row beside the hops. */
+function PortRow(props: { port: Port; role: "input" | "output"; topology: Topology; percentile: Percentile; scaleUs: number }) {
+  const { port, role, topology, percentile, scaleUs } = props;
+  const figures = hasPortFigures(port) ? port : null;
+  const wait = waitOf(port, topology, percentile);
+  const dropped = portDrops(port);
+  return (
+    <tr>
+      <th scope="row">{port.name}</th>
+      <td class="mono small">{role}</td>
+      <td>{waitWord(port) === "paced" ? "paced" : <span class="muted">–</span>}</td>
+      <td class="bar-cell">
+        <Bar parts={{ queue: wait }} scaleUs={scaleUs} />
+      </td>
+      <td class="number">{formatMicros(wait)}</td>
+      <td class="number">–</td>
+      <td class="number">–</td>
+      <td class="number strong">{formatMicros(wait)}</td>
+      <td class="number">–</td>
+      <td class="number">{formatCount(figures?.frames ?? 0)}</td>
+      <td class="number">–</td>
+      <td class="number">{figures?.queue_frames ?? "–"}</td>
+      <td class="number">–</td>
+      <td class="number" title={dropped.text}>
+        {formatCount(dropped.total)}
+      </td>
+    </tr>
+  );
+}
+
+/** The last rows: the whole, and what of it no row has. */
+function Whole({ whole }: { whole: Breakdown | null }) {
+  if (whole === null) return null;
+  const rest = whole.portions.find((portion) => portion.kind === "rest");
+  const row = (name: string, us: number, title: string) => (
+    <tr title={title}>
+      <th scope="row" colSpan={4}>
+        {name}
+      </th>
+      {PARTS.map((part) => (
+        <td key={part} />
+      ))}
+      <td class="number strong">{formatMicros(us)}</td>
+      <td colSpan={6} />
+    </tr>
+  );
+  return (
+    <tfoot>
+      {rest !== undefined && row("Elsewhere", rest.us, ELSEWHERE)}
+      {row("Session", whole.us, "From a frame's arrival to the departure of what it caused, on the longest way")}
+    </tfoot>
+  );
+}
+
+function HopTable(props: { topology: Topology; percentile: Percentile; scaleUs: number; whole: Breakdown | null }) {
+  const { topology, percentile, scaleUs, whole } = props;
+  const port = (port: Port, role: "input" | "output") =>
+    showsWait(port, role) && <PortRow key={port.name} port={port} role={role} topology={topology} percentile={percentile} scaleUs={scaleUs} />;
   return (
     <div class="table-scroll" tabIndex={0} role="group" aria-label="Figures of the hops">
       <table>
-        <caption class="hidden">Latency of each hop, {percentile} over the last ten seconds, with counts since the session began</caption>
+        <caption class="hidden">Latency of each hop and output, {percentile} over the last ten seconds, with counts since the session began</caption>
         <thead>
           <tr>
             <th scope="col">Hop</th>
@@ -63,6 +150,7 @@ function HopTable(props: { topology: Topology; percentile: Percentile; scaleUs: 
           </tr>
         </thead>
         <tbody>
+          {topology.inputs.map((one) => port(one, "input"))}
           {topology.hops.map((hop) => {
             const time = timeOf(hop, percentile);
             const figures = hasFigures(hop) ? hop : null;
@@ -76,7 +164,7 @@ function HopTable(props: { topology: Topology; percentile: Percentile; scaleUs: 
                   {figures?.endpoint !== undefined && <span class="muted"> {figures.endpoint}</span>}
                 </td>
                 <td class="bar-cell">
-                  <Bar hop={hop} percentile={percentile} scaleUs={scaleUs} />
+                  <Bar parts={time.parts} scaleUs={scaleUs} />
                 </td>
                 {PARTS.map((part) => (
                   <td class="number" key={part}>
@@ -99,7 +187,9 @@ function HopTable(props: { topology: Topology; percentile: Percentile; scaleUs: 
               </tr>
             );
           })}
+          {topology.outputs.map((one) => port(one, "output"))}
         </tbody>
+        <Whole whole={whole} />
       </table>
       <table class="edges">
         <caption>Edges</caption>
@@ -127,13 +217,15 @@ function HopTable(props: { topology: Topology; percentile: Percentile; scaleUs: 
 /** The panel: which pipeline it is, the controls, the picture or the table. */
 export function Figures() {
   const view = useSignal<"graph" | "table">("graph");
-  const detail = store.detail.value;
-  const topology: Topology | null = detail ?? store.description.value;
   const description = store.description.value;
+  const shown = store.detail.value;
+  const detail: SessionDetail | null = useMemo(() => (shown === null ? null : withFormats(shown, description)), [shown, description]);
+  const topology: Topology | null = detail ?? description;
   const name = detail?.pipeline ?? description?.name;
   const percentile = store.percentile.value;
   const measured = detail !== null;
-  const scaleUs = topology === null ? 1 : scaleOf(topology.hops, percentile);
+  const scaleUs = topology === null ? 1 : scaleOf(topology.hops, percentile, longestWait(topology, percentile));
+  const whole = detail === null ? null : breakdown(detail, percentile);
   return (
     <Panel
       id="figures"
@@ -168,8 +260,9 @@ export function Figures() {
       ) : view.value === "graph" ? (
         <Picture topology={topology} percentile={percentile} scaleUs={scaleUs} />
       ) : (
-        <HopTable topology={topology} percentile={percentile} scaleUs={scaleUs} />
+        <HopTable topology={topology} percentile={percentile} scaleUs={scaleUs} whole={whole} />
       )}
+      <Adds whole={whole} percentile={percentile} />
       {topology !== null && <Legend scaleUs={measured ? scaleUs : null} percentile={percentile} interrupt={description?.name === name ? description?.interrupt : null} />}
       {topology !== null && <Endpoints topology={topology} />}
     </Panel>

@@ -1,14 +1,16 @@
 /** The pipeline as a graph: boxes with their stacked bars, lines that run while frames do. */
 
 import { useSignal } from "@preact/signals";
-import type { Hop } from "@tidegate/client";
+import type { Hop, Port } from "@tidegate/client";
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import { type Box, type Picture as Drawn, type Topology, draw } from "../model/graph.js";
+import { type Box, type Picture as Drawn, type Topology, draw, showsWait } from "../model/graph.js";
 import { PARTS } from "../model/history.js";
 import { poolsOf, shortEndpoint, standing } from "../model/endpoints.js";
 import { PLACEMENTS, droppedText, droppedTotal, hasFigures, spokenHop, timeOf } from "../model/hops.js";
 import { type Percentile, formatCount, formatFormat, formatMicros } from "../model/units.js";
+import { hasPortFigures, portDrops, spokenPort, waitOf, waitWord } from "../model/waits.js";
 import * as store from "../state/store.js";
+import { useOverflow } from "./overflow.js";
 
 /** Below this width frames run down where the picture does not fit otherwise. */
 const NARROW = 900;
@@ -31,13 +33,13 @@ function useWidth() {
   return { element, width };
 }
 
-/** The stacked bar of one hop. */
-export function Bar(props: { hop: Hop; percentile: Percentile; scaleUs: number }) {
-  const { parts } = timeOf(props.hop, props.percentile);
+/** A stacked bar of what became of the time at a hop, or of the wait at a port. */
+export function Bar(props: { parts: Partial<Record<"queue" | "wire" | "service", number | null>>; scaleUs: number }) {
+  const { parts } = props;
   return (
     <span class="bar" aria-hidden="true">
       {PARTS.map((part) => {
-        const us = parts[part as "queue" | "wire" | "service"];
+        const us = parts[part as "queue" | "wire" | "service"] ?? null;
         return us === null || us === 0 ? null : <i key={part} class={part} style={{ width: `${Math.min(100, (us / props.scaleUs) * 100)}%` }} />;
       })}
     </span>
@@ -65,7 +67,7 @@ function Ailing({ hop }: { hop: Hop }) {
 
 function HopBox(props: { hop: Hop; percentile: Percentile; scaleUs: number }) {
   const { hop, percentile } = props;
-  const { total } = timeOf(hop, percentile);
+  const { parts, total } = timeOf(hop, percentile);
   const dropped = droppedTotal(hop);
   const waiting = hasFigures(hop) ? hop.queue_frames : 0;
   const selected = store.chartHop.value === hop.id;
@@ -86,7 +88,7 @@ function HopBox(props: { hop: Hop; percentile: Percentile; scaleUs: number }) {
       <span class="hop-type" aria-hidden="true">
         {subtitle(hop)}
       </span>
-      <Bar {...props} />
+      <Bar parts={parts} scaleUs={props.scaleUs} />
       <span class="hop-foot" aria-hidden="true">
         <span class="mono">{formatMicros(total)}</span>
         <Ailing hop={hop} />
@@ -101,6 +103,47 @@ function HopBox(props: { hop: Hop; percentile: Percentile; scaleUs: number }) {
           </span>
         )}
         {waiting === 0 && dropped === 0 && !hop.inserted && hop.placement === "offload" && <span class="where">{PLACEMENTS.offload}</span>}
+      </span>
+    </button>
+  );
+}
+
+/** An input or output of a session: what waits there is a part of the latency like any hop. */
+function MeasuredPort(props: { port: Port; role: "input" | "output"; topology: Topology; percentile: Percentile; scaleUs: number }) {
+  const { port, role, topology, percentile } = props;
+  const wait = waitOf(port, topology, percentile);
+  const waiting = (hasPortFigures(port) ? port.queue_frames : 0) ?? 0;
+  const dropped = portDrops(port);
+  const paced = waitWord(port) === "paced";
+  const selected = store.chartHop.value === port.name;
+  const why = paced ? "Its frames leave as a listener plays them, so what is made faster waits here" : "";
+  return (
+    <button
+      type="button"
+      class={`hop port-box measured ${role}`}
+      aria-pressed={selected}
+      title={[`${port.name}: ${role}`, why, dropped.text === "" ? "" : `dropped: ${dropped.text}`].filter((text) => text !== "").join("\n")}
+      onClick={() => {
+        store.chartHop.value = selected ? null : port.name;
+      }}
+    >
+      <span class="hidden">{spokenPort(port, role, topology, percentile)}</span>
+      <span class="hop-name" aria-hidden="true">
+        {port.name}
+      </span>
+      <span class="hop-type" aria-hidden="true">
+        {port.kind}
+        {paced && ", paced"}
+      </span>
+      <Bar parts={{ queue: wait }} scaleUs={props.scaleUs} />
+      <span class="hop-foot" aria-hidden="true">
+        <span class="mono">{formatMicros(wait)}</span>
+        {waiting > 0 && (
+          <span class="badge queue" title={`${waiting} frames wait`}>
+            {formatCount(waiting)} wait
+          </span>
+        )}
+        {dropped.total > 0 && <span class="badge dropped">−{formatCount(dropped.total)}</span>}
       </span>
     </button>
   );
@@ -140,21 +183,31 @@ export function Picture(props: { topology: Topology; percentile: Percentile; sca
   const { element, width } = useWidth();
   // Figures change each second and the shape does not: lay out once per shape.
   const shape = JSON.stringify([
-    topology.inputs.map((port) => port.name),
-    topology.outputs.map((port) => port.name),
-    topology.hops.map((hop) => [hop.id, hop.inserted]),
+    topology.inputs.map((port) => [port.name, showsWait(port, "input")]),
+    topology.outputs.map((port) => [port.name, showsWait(port, "output")]),
+    topology.hops.map((hop) => [hop.id, hop.inserted, hop.inputs, hop.outputs]),
     topology.edges,
   ]);
   const pictures = useMemo(() => ({ right: draw(topology, "right"), down: draw(topology, "down") }), [shape]);
-  const overflow = (picture: Drawn): number => Math.max(0, picture.width * SMALLEST - width.value);
-  const direction = width.value < NARROW && overflow(pictures.right) > overflow(pictures.down) ? "down" : "right";
+  const excess = (picture: Drawn): number => Math.max(0, picture.width * SMALLEST - width.value);
+  const direction = width.value < NARROW && excess(pictures.right) > excess(pictures.down) ? "down" : "right";
   const picture = pictures[direction];
   const moving = useMoving(topology.hops);
   const hops = new Map(topology.hops.map((hop) => [hop.id, hop]));
+  const ports = new Map([...topology.inputs, ...topology.outputs].map((port) => [port.name, port]));
   const fit = Math.max(SMALLEST, Math.min(1, width.value / picture.width));
+  const overflow = useOverflow(element, picture.width * fit - width.value);
   const boxes = [...picture.boxes].sort((a, b) => (direction === "right" ? a.x - b.x || a.y - b.y : a.y - b.y || a.x - b.x));
+  const boxOf = (box: Box) => {
+    const hop = hops.get(box.id);
+    if (hop !== undefined) return <HopBox hop={hop} percentile={percentile} scaleUs={scaleUs} />;
+    const port = ports.get(box.id);
+    if (port === undefined || box.role === "hop" || !showsWait(port, box.role)) return <PortBox box={box} />;
+    return <MeasuredPort port={port} role={box.role} topology={topology} percentile={percentile} scaleUs={scaleUs} />;
+  };
   return (
-    <div class="picture" ref={element} role="group" aria-label="Graph of the pipeline" tabIndex={picture.width * fit > width.value ? 0 : undefined}>
+    <>
+    <div class={`picture ${overflow.class}`} ref={element} onScroll={overflow.onScroll} role="group" aria-label="Graph of the pipeline" tabIndex={overflow.there ? 0 : undefined}>
       <div class="canvas-space" style={{ width: `${picture.width * fit}px`, height: `${picture.height * fit}px` }}>
         <div class="canvas" style={{ width: `${picture.width}px`, height: `${picture.height}px`, transform: `scale(${fit})` }}>
           <svg class="lines" width={picture.width} height={picture.height} aria-hidden="true">
@@ -173,17 +226,16 @@ export function Picture(props: { topology: Topology; percentile: Percentile; sca
             ))}
           </svg>
           <ul class="boxes">
-            {boxes.map((box) => {
-              const hop = hops.get(box.id);
-              return (
-                <li key={box.id} style={{ left: `${box.x}px`, top: `${box.y}px`, width: `${box.width}px`, height: `${box.height}px` }}>
-                  {hop === undefined ? <PortBox box={box} /> : <HopBox hop={hop} percentile={percentile} scaleUs={scaleUs} />}
-                </li>
-              );
-            })}
+            {boxes.map((box) => (
+              <li key={box.id} style={{ left: `${box.x}px`, top: `${box.y}px`, width: `${box.width}px`, height: `${box.height}px` }}>
+                {boxOf(box)}
+              </li>
+            ))}
           </ul>
         </div>
       </div>
     </div>
+    {overflow.there && <p class="hint scroll-hint">The graph is wider than the screen: {overflow.class.includes("right") ? "scroll it sideways to see the rest →" : "this is its right end"}</p>}
+    </>
   );
 }

@@ -26,7 +26,7 @@ export function Readouts() {
   const webrtc = detail?.webrtc;
   const latency = detail?.session_latency;
   return (
-    <section class="readouts" aria-label="Figures of the session">
+    <section class={detail === null ? "readouts is-empty" : "readouts"} aria-label="Figures of the session">
       <dl>
         <Readout label="Session" value={detail === null ? "–" : detail.id.slice(0, 8)} title={detail?.id ?? ""} />
         <Readout label="State" value={detail?.state ?? "–"} />

@@ -26,7 +26,7 @@ export function Sessions() {
   return (
     <Panel
       id="sessions"
-      class="sessions-panel"
+      class={rows.length === 0 ? "sessions-panel is-empty" : "sessions-panel"}
       title="Sessions"
       controls={list !== null && <p class="muted">{list.active} active, room for {Math.max(0, list.limit - list.active)} more</p>}
     >

@@ -24,7 +24,7 @@ export function Captions() {
   const { box, onScroll } = useFollow(captions);
   const ports = new Set(captions.map((caption) => caption.port));
   return (
-    <Panel id="captions" title="Captions" class="captions-panel">
+    <Panel id="captions" title="Captions" class={captions.length === 0 ? "captions-panel is-empty" : "captions-panel"}>
       <div class="scroll" ref={box} onScroll={onScroll} tabIndex={0} role="log" aria-labelledby="captions" aria-live="polite">
         {captions.length === 0 && <p class="empty">What the pipeline writes stands here.</p>}
         {captions.map((caption) => (
@@ -45,7 +45,7 @@ export function EventLog() {
   const lines = store.log.value;
   const { box, onScroll } = useFollow(lines);
   return (
-    <Panel id="events" title="Events" class="events-panel">
+    <Panel id="events" title="Events" class={lines.length === 0 ? "events-panel is-empty" : "events-panel"}>
       <div class="scroll" ref={box} onScroll={onScroll} tabIndex={0} role="log" aria-labelledby="events" aria-live="off">
         {lines.length === 0 && <p class="empty">What happens to the session stands here.</p>}
         <ol>

@@ -1,8 +1,9 @@
 /** A pipeline as a picture: which boxes and lines there are, and where they lie. Pure: no DOM, no figures. */
 
-import type { Edge, Hop, Port } from "@tidegate/client";
+import type { Edge, Hop, PipelineDescription, Port, SessionDetail } from "@tidegate/client";
 import { type Place, layered } from "./layout.js";
 import { formatBytes, formatFormat } from "./units.js";
+import { hasPortFigures } from "./waits.js";
 
 /** What a picture is made of; a pipeline's description and a running session both have it. */
 export interface Topology {
@@ -48,6 +49,8 @@ export interface Picture {
 const HOP = { right: { width: 140, height: 76 }, down: { width: 190, height: 76 } };
 const INSERTED = { right: { width: 112, height: 76 }, down: { width: 190, height: 76 } };
 const PORT = { width: 78, height: 38 };
+/** With a bar of what waits in it. */
+const MEASURED_PORT = { right: { width: 112, height: 76 }, down: { width: 150, height: 76 } };
 const GAPS = { right: { layer: 30, node: 18, edge: 10 }, down: { layer: 30, node: 16, edge: 10 } };
 /** Around the picture, so that focus rings are not cut off. */
 const MARGIN = 6;
@@ -78,13 +81,36 @@ function round(value: number): number {
   return Math.round(value * 10) / 10;
 }
 
+/** An output of a session shows what waits there; an input does once something has waited. */
+export function showsWait(port: Port, role: "input" | "output"): boolean {
+  return hasPortFigures(port) && (role === "output" || (port.queue ?? null) !== null);
+}
+
+/** A session's picture and table say what its edges carry: its own API leaves that out, the pipeline's description has it. */
+export function withFormats(detail: SessionDetail, description: PipelineDescription | null): SessionDetail {
+  if (description === null || description.name !== detail.pipeline) return detail;
+  // Conversions are described for a WebRTC client; others may bring other formats.
+  const described = detail.transports.every((transport) => transport === "webrtc");
+  const known = new Map(description.hops.map((hop) => [hop.id, hop]));
+  const hops = detail.hops.map((hop) => {
+    const { type, inputs, outputs } = known.get(hop.id) ?? {};
+    if (type !== hop.type || (hop.inserted && !described)) return hop;
+    return { ...hop, ...(inputs === undefined ? {} : { inputs }), ...(outputs === undefined ? {} : { outputs }) };
+  });
+  return { ...detail, hops };
+}
+
+function portSize(port: Port, role: "input" | "output", direction: Direction): { width: number; height: number } {
+  return showsWait(port, role) ? MEASURED_PORT[direction] : PORT;
+}
+
 /** Lays a pipeline out. */
 export function draw(topology: Topology, direction: Direction): Picture {
   const right = direction === "right";
   const nodes: Omit<Box, "x" | "y">[] = [
-    ...topology.inputs.map((port) => ({ id: port.name, role: "input" as const, hop: null, port, ...PORT })),
+    ...topology.inputs.map((port) => ({ id: port.name, role: "input" as const, hop: null, port, ...portSize(port, "input", direction) })),
     ...topology.hops.map((hop) => ({ id: hop.id, role: "hop" as const, hop, port: null, ...(hop.inserted ? INSERTED : HOP)[direction] })),
-    ...topology.outputs.map((port) => ({ id: port.name, role: "output" as const, hop: null, port, ...PORT })),
+    ...topology.outputs.map((port) => ({ id: port.name, role: "output" as const, hop: null, port, ...portSize(port, "output", direction) })),
   ];
   const ids = new Set(nodes.map((node) => node.id));
   const edges = topology.edges.filter((edge) => ids.has(edge.from.node) && ids.has(edge.to.node));
@@ -140,10 +166,13 @@ export function queueText(edge: Edge): string {
 /** What an edge carries, in words. */
 function carriesText(edge: Edge, topology: Topology): string {
   const source = topology.hops.find((hop) => hop.id === edge.from.node);
-  const port =
-    source?.outputs?.find((output) => output.name === edge.from.port) ??
-    source?.outputs?.[0] ??
-    topology.inputs.find((input) => input.name === edge.from.node);
+  const input = topology.inputs.find((one) => one.name === edge.from.node);
+  const target = topology.hops.find((hop) => hop.id === edge.to.node);
+  // An input's own format is what comes out of its client's conversions. What goes into them is theirs to say.
+  const before = input !== undefined && target?.inserted === true;
+  const port = before
+    ? (target.inputs?.find((one) => one.name === edge.to.port) ?? target.inputs?.[0] ?? { name: input.name, kind: input.kind })
+    : (source?.outputs?.find((output) => output.name === edge.from.port) ?? source?.outputs?.[0] ?? input);
   return port === undefined ? "" : [port.kind, formatFormat(port.format)].filter((text) => text !== "").join(", ");
 }
 

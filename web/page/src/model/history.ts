@@ -1,4 +1,4 @@
-/** Percentiles over time: a bounded series for the session and for each part of each hop. */
+/** Percentiles over time: a bounded series for the session, for each part of each hop, and for the waits at inputs and outputs. */
 
 import type { Latency, SessionDetail } from "@tidegate/client";
 
@@ -38,7 +38,7 @@ export class History {
   #times: number[] = [];
 
   /** Takes one look at the session, at `seconds` since the epoch. */
-  take(seconds: number, detail: Pick<SessionDetail, "hops" | "session_latency">): void {
+  take(seconds: number, detail: Pick<SessionDetail, "hops" | "session_latency"> & Partial<Pick<SessionDetail, "inputs" | "outputs">>): void {
     const last = this.#times[this.#times.length - 1];
     if (last !== undefined && seconds - last < SOONEST_SECONDS) return;
     this.#times.push(seconds);
@@ -46,6 +46,7 @@ export class History {
     for (const hop of detail.hops) {
       for (const part of [...PARTS, "first_output"] as const) figures.set(seriesName(hop.id, part), hop.latency[part]);
     }
+    for (const port of [...(detail.inputs ?? []), ...(detail.outputs ?? [])]) figures.set(seriesName(port.name, "queue"), port.queue ?? null);
     for (const [name, latency] of figures) {
       let series = this.#series.get(name);
       if (series === undefined) {

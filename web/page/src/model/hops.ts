@@ -33,9 +33,9 @@ export function timeOf(hop: Hop, percentile: Percentile): HopTime {
   };
 }
 
-/** What a full bar stands for, so that all hops share one scale: a round figure, in microseconds. */
-export function scaleOf(hops: readonly Hop[], percentile: Percentile): number {
-  const longest = Math.max(0, ...hops.map((hop) => timeOf(hop, percentile).total ?? 0));
+/** What a full bar stands for, so that all hops and the waits beside them share one scale: a round figure, in microseconds. */
+export function scaleOf(hops: readonly Hop[], percentile: Percentile, longestWait = 0): number {
+  const longest = Math.max(longestWait, ...hops.map((hop) => timeOf(hop, percentile).total ?? 0));
   return niceCeil(longest);
 }
 

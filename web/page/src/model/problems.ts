@@ -16,6 +16,11 @@ export interface Problem {
   waitSeconds?: number;
 }
 
+/** Whether it is a remote hop's worker that the gateway could not use, and not the gateway that this page could not. */
+function ofWorker(error: TidegateError): boolean {
+  return error.fault === "worker" || error.hop !== undefined;
+}
+
 const KNOWN: Partial<Record<TidegateError["code"], (error: TidegateError) => Problem>> = {
   insecure_context: () => ({
     title: "The browser hides the microphone from this page",
@@ -42,13 +47,23 @@ const KNOWN: Partial<Record<TidegateError["code"], (error: TidegateError) => Pro
     text: `${sentence(error.message)} It may be stopped or restarting, or a proxy is in the way. This page keeps trying.`,
     mend: "retry",
   }),
-  timeout: (error) => ({ title: "The gateway took too long", text: sentence(error.message), mend: "retry" }),
+  circuit_open: (error) => ({ title: "A worker of this pipeline is shut off for now", text: sentence(error.message), mend: "retry" }),
+  all_endpoints_failed: (error) => ({ title: "No worker of this pipeline answers", text: sentence(error.message), mend: "retry" }),
+  remote_execution: (error) => ({ title: "A worker of this pipeline failed", text: sentence(error.message), mend: error.retryable ? "retry" : null }),
+  timeout: (error) => ({ title: ofWorker(error) ? "A worker of this pipeline took too long" : "The gateway took too long", text: sentence(error.message), mend: "retry" }),
   ice_failed: () => ({
     title: "No path for media was found",
     text: "Signalling works and UDP does not get through. Check that the gateway's media port is open in firewalls, that the address it advertises (--media) is reachable from here, or configure a TURN server.",
     mend: "retry",
   }),
-  network: (error) => ({ title: "The connection was lost", text: sentence(error.message), mend: "retry" }),
+  network: (error) =>
+    ofWorker(error)
+      ? {
+          title: error.status === undefined ? "The connection to a worker was lost" : "A worker of this pipeline does not answer",
+          text: `${sentence(error.message)} ${error.status === undefined ? "" : "The call was not opened. "}Start that worker, or choose another pipeline.`,
+          mend: "retry",
+        }
+      : { title: "The connection was lost", text: sentence(error.message), mend: "retry" },
   unauthenticated: () => ({
     title: "The gateway asks for a token",
     text: "Give the bearer token that the gateway was started with. It stays in this tab.",

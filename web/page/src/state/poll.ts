@@ -67,18 +67,26 @@ async function lookAtLists(): Promise<void> {
   answered();
   store.pipelines.value = pipelines;
   store.sessions.value = sessions;
+  const left = store.leftId.value;
+  if (left !== null && !sessions.sessions.some((row) => row.id === left)) store.sessionEnded(left);
   const name = store.pipelineName.value;
   if (name === null || !pipelines.some((row) => row.name === name)) {
     store.pipelineName.value = (pipelines.find((row) => row.name === "echo") ?? pipelines[0])?.name ?? null;
   }
 }
 
+function hasEnded(id: string): boolean {
+  return store.detail.value?.id === id && store.detail.value.state === "ended";
+}
+
 async function lookAtSession(): Promise<void> {
   const id = store.watchedId.value;
-  if (id === null || (store.detail.value?.id === id && store.detail.value.state === "ended")) return;
+  if (id === null || hasEnded(id)) return;
+  // Others may have ended it since, and then to ask would be an error that nobody made.
+  if (id === store.leftId.value && !store.sessions.value?.sessions.some((row) => row.id === id && row.state === "running")) return;
   try {
     const detail = await store.client.value.session(id);
-    if (store.watchedId.value !== id) return;
+    if (store.watchedId.value !== id || hasEnded(id)) return;
     answered();
     for (const line of poolEvents(store.detail.value, detail)) store.note(line);
     store.detail.value = detail;
@@ -86,9 +94,7 @@ async function lookAtSession(): Promise<void> {
     store.looks.value += 1;
   } catch (error) {
     if (error instanceof TidegateError && error.code === "unknown_session") {
-      // It has ended. Its last figures stay in sight until another session is picked.
-      if (store.detail.value?.id === id) store.detail.value = { ...store.detail.value, state: "ended" };
-      else store.watch(null);
+      store.sessionEnded(id);
       return;
     }
     throw error;

@@ -88,6 +88,16 @@ export function watch(id: string | null): void {
   chartHop.value = null;
 }
 
+/** The own session that this page has left while others may still be in it: it is looked at as long as the list says that it runs. */
+export const leftId = signal<string | null>(null);
+
+/** A session is over. Its last figures stay in sight until another one is picked. */
+export function sessionEnded(id: string): void {
+  if (leftId.value === id) leftId.value = null;
+  if (detail.value?.id === id) detail.value = { ...detail.value, state: "ended" };
+  else if (watchedId.value === id) watch(null);
+}
+
 /** Shows a problem: of a session that was asked for, or of a look at the gateway, which is repeated by itself. */
 export function showProblem(error: TidegateError, of: "session" | "look" = "session"): void {
   const shown = explain(error);

@@ -41,7 +41,7 @@ export function talk(listen = false): void {
   voice = opened;
   opened.muted = store.muted.value;
   store.callState.value = opened.state;
-  listenTo(opened);
+  listenTo(opened, key !== "");
   watchForSilence(opened);
 }
 
@@ -64,7 +64,8 @@ function watchForSilence(opened: Voice): void {
   }, LISTEN_MS);
 }
 
-function listenTo(opened: Voice): void {
+/** `shared`: others may be in the session, which then goes on without this page. */
+function listenTo(opened: Voice, shared: boolean): void {
   let known: string | null = null;
   opened.addEventListener("statechange", ({ detail: { state } }) => {
     store.callState.value = state;
@@ -76,6 +77,7 @@ function listenTo(opened: Voice): void {
   });
   opened.addEventListener("connected", ({ detail: { sessionId } }) => {
     store.callId.value = sessionId;
+    if (store.leftId.value === sessionId) store.leftId.value = null;
     if (sessionId !== null && sessionId !== known) store.watch(sessionId);
     known = sessionId;
     store.note({ tone: "good", name: "connected", text: sessionId ?? "" });
@@ -109,6 +111,8 @@ function listenTo(opened: Voice): void {
     store.silent.value = false;
     store.callState.value = "closed";
     store.callId.value = null;
+    if (shared) store.leftId.value = known;
+    else if (known !== null) store.sessionEnded(known);
     sound.play(null);
     sound.inputMeter.attach(null);
     sound.outputMeter.attach(null);
