@@ -61,6 +61,8 @@ describe("a session's latency", () => {
       { name: "speaker", us: 330_000, kind: "queue", note: "paced" },
       { name: "elsewhere", us: 4500, kind: "rest", note: "" },
     ]);
+    const held = { rtt_ms: null, jitter_ms: null, packets_lost: 0, jitter_buffer_ms: 4, concealed_samples: 0 };
+    expect(breakdown(session({ webrtc: held }), "p50")?.portions[2]?.note).toBe("jitter buffer now 4.00 ms");
     expect(whole?.portions.reduce((sum, portion) => sum + portion.us, 0)).toBe(whole?.us);
   });
 

@@ -60,7 +60,7 @@ const KNOWN: Partial<Record<TidegateError["code"], (error: TidegateError) => Pro
     ofWorker(error)
       ? {
           title: error.status === undefined ? "The connection to a worker was lost" : "A worker of this pipeline does not answer",
-          text: `${sentence(error.message)} ${error.status === undefined ? "" : "The call was not opened. "}Start that worker, or choose another pipeline.`,
+          text: `${error.status === undefined ? "" : "The call was not opened. "}See whether that worker runs, or choose another pipeline. ${sentence(error.message)}`,
           mend: "retry",
         }
       : { title: "The connection was lost", text: sentence(error.message), mend: "retry" },

@@ -143,7 +143,8 @@ export function breakdown(detail: SessionDetail, percentile: Percentile): Breakd
   const portions = small > 0 ? [{ name: hops, us: small, kind: "service" as const, note: "" }, ...named] : named;
   const rest = us - sum(portions);
   if (rest > 0.01 * us) {
-    portions.push({ name: "elsewhere", us: rest, kind: "rest", note: "" });
+    const held = (detail.webrtc?.jitter_buffer_ms ?? 0) * 1000;
+    portions.push({ name: "elsewhere", us: rest, kind: "rest", note: held > 0 ? `jitter buffer now ${formatMicros(held)}` : "" });
   }
   return { us, portions };
 }
