@@ -59,15 +59,16 @@ impl Pipelines {
         }
     }
 
-    /// Reads everything again; what runs keeps what it has. Gives the number of pipelines.
+    /// Reads everything again; what runs keeps what it has. Gives the names of those that changed or are gone.
     ///
     /// # Errors
     /// As for [`Pipelines::load`]; then nothing has changed.
-    pub(crate) fn reload(&self) -> Result<usize, LoadError> {
-        let set = read(&self.folder, &self.registry)?;
-        let count = set.len();
-        self.current.store(Arc::new(set));
-        Ok(count)
+    pub(crate) fn reload(&self) -> Result<Vec<String>, LoadError> {
+        let set = Arc::new(read(&self.folder, &self.registry)?);
+        let before = self.current.swap(Arc::clone(&set));
+        let digest = |set: &Set, name: &str| set.get(name).map(|found| found.digest().to_owned());
+        let changed = |name: &&String| digest(&before, name) != digest(&set, name);
+        Ok(before.keys().filter(changed).cloned().collect())
     }
 
     /// The configured folder, if there is one.

@@ -220,7 +220,12 @@ pub(crate) fn taken(source: &io::Error, flag: &str) -> String {
 
 fn reload(gateway: &Gateway) {
     match gateway.pipelines.reload() {
-        Ok(pipelines) => tracing::info!(pipelines, "pipelines reloaded"),
+        Ok(changed) => {
+            let pipelines = gateway.pipelines.all().len();
+            tracing::info!(pipelines, ?changed, "pipelines reloaded");
+            let pools = gateway.remotes.pools();
+            changed.iter().for_each(|name| pools.outdate(name));
+        }
         Err(error) => tracing::error!(%error, "pipelines not reloaded; the old ones are kept"),
     }
 }

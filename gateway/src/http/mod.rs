@@ -113,9 +113,10 @@ async fn metrics(State(gateway): Shared) -> Response {
         .metrics
         .gauge("tidegate_tasks", Vec::new())
         .set(tasks);
-    let pools = gateway.remotes.pools();
-    crate::remote::state::publish(pools, gateway.clock.now(), &gateway.metrics);
-    let text = gateway.metrics.render();
+    let (pools, now) = (gateway.remotes.pools(), gateway.clock.now());
+    let text = gateway
+        .metrics
+        .render_with(|page| crate::remote::state::publish(pools, now, page));
     (
         [(
             header::CONTENT_TYPE,

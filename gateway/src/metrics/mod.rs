@@ -61,6 +61,18 @@ impl Metrics {
         self.handle.render()
     }
 
+    /// The same, with gauges that are of this page only: what has gone meanwhile is on the next one no more.
+    pub(crate) fn render_with(&self, set: impl FnOnce(&Passing)) -> String {
+        let passing = Passing(PrometheusBuilder::new().build_recorder());
+        for (name, unit, text) in GAUGES {
+            passing
+                .0
+                .describe_gauge(KeyName::from(*name), *unit, SharedString::from(*text));
+        }
+        set(&passing);
+        self.render() + &passing.0.handle().render()
+    }
+
     /// Folds raw histogram samples into buckets; without it they pile up between scrapes.
     pub(crate) fn upkeep(&self) {
         self.handle.run_upkeep();
@@ -125,6 +137,17 @@ impl Metrics {
                 SharedString::from(*text),
             );
         }
+    }
+}
+
+/// Gauges of one page.
+pub(crate) struct Passing(PrometheusRecorder);
+
+impl Passing {
+    /// Sets one.
+    pub(crate) fn set(&self, name: &'static str, labels: Vec<Label>, value: f64) {
+        let key = Key::from_parts(name, labels);
+        self.0.register_gauge(&key, &METADATA).set(value);
     }
 }
 

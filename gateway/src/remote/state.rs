@@ -8,7 +8,7 @@ use tidegate_media::Timestamp;
 use tidegate_remote::pool::EndpointState;
 use tidegate_remote::{PoolKey, PoolState, Pools, SharedPool};
 
-use crate::metrics::{Metrics, label};
+use crate::metrics::{Passing, label};
 
 /// The states of a breaker, as the label `state` has them.
 const BREAKER_STATES: [&str; 3] = ["closed", "open", "half_open"];
@@ -90,8 +90,8 @@ pub(crate) fn of_pipeline(pools: &Pools, now: Timestamp, pipeline: &str) -> Valu
     own.map(row).collect()
 }
 
-/// Brings the gauges up to what the pools say. Where an endpoint is in several pools of one hop, the one that is used first counts.
-pub(crate) fn publish(pools: &Pools, now: Timestamp, metrics: &Metrics) {
+/// Shows what the pools say. Where an endpoint is in several pools of one hop, the one that is used first counts.
+pub(crate) fn publish(pools: &Pools, now: Timestamp, page: &Passing) {
     let mut seen = HashSet::new();
     for pool in pools.snapshot(now) {
         let (pipeline, hop) = labels(&pool.key);
@@ -106,15 +106,12 @@ pub(crate) fn publish(pools: &Pools, now: Timestamp, metrics: &Metrics) {
                 label("endpoint", endpoint),
             ];
             let flag = |on: bool| if on { 1.0 } else { 0.0 };
-            metrics
-                .gauge("tidegate_endpoint_up", place.clone())
-                .set(flag(state.up));
+            page.set("tidegate_endpoint_up", place.clone(), flag(state.up));
             for name in BREAKER_STATES {
                 let mut labels = place.clone();
                 labels.push(label("state", name));
-                metrics
-                    .gauge("tidegate_endpoint_breaker_state", labels)
-                    .set(flag(state.breaker.as_str() == name));
+                let is_so = flag(state.breaker.as_str() == name);
+                page.set("tidegate_endpoint_breaker_state", labels, is_so);
             }
         }
     }

@@ -173,8 +173,16 @@ impl Figures {
         }
     }
 
-    /// A remote hop has moved: its figures count for another endpoint from here on.
-    pub(crate) fn moved(&self, graph: &Graph, id: &str, endpoint: &str) {
+    /// Counts what a remote hop does from here on for another endpoint, if it has moved to one.
+    pub(crate) fn follow(&self, graph: &Graph, id: &str, hop: &mut dyn super::hops::Hop) {
+        if hop.take_moved()
+            && let Some(endpoint) = hop.endpoint()
+        {
+            self.moved(graph, id, endpoint);
+        }
+    }
+
+    fn moved(&self, graph: &Graph, id: &str, endpoint: &str) {
         let mut state = lock(&self.state);
         let hops = state.hops.iter_mut().zip(graph.hop_stats());
         for (hop, stats) in hops.filter(|(_, stats)| *stats.id == *id) {

@@ -222,25 +222,28 @@ impl Driver {
 
     fn poll_hops(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
         let mut progress = false;
-        for (index, hop) in &mut self.parts.hops {
+        let Parts {
+            hops,
+            graph,
+            figures,
+            plan,
+            ..
+        } = &mut self.parts;
+        for (index, hop) in hops {
+            let id = &plan.hops[*index].id;
             for _ in 0..BURST {
-                if !self.parts.graph.hop_ready(*index) {
+                if !graph.hop_ready(*index) {
                     break;
                 }
                 let Poll::Ready(event) = hop.poll_event(cx, now) else {
                     break;
                 };
-                self.parts
-                    .graph
-                    .handle_input(now, Input::Hop { hop: *index, event });
+                // Before the event counts: it may be the first output of whom the hop has moved to.
+                figures.follow(graph, id, hop.as_mut());
+                graph.handle_input(now, Input::Hop { hop: *index, event });
                 progress = true;
             }
-            if hop.take_moved()
-                && let Some(endpoint) = hop.endpoint()
-            {
-                let id = &self.parts.plan.hops[*index].id;
-                self.parts.figures.moved(&self.parts.graph, id, endpoint);
-            }
+            figures.follow(graph, id, hop.as_mut());
         }
         progress
     }

@@ -5,7 +5,8 @@
 //! them ends.
 //!
 //! Kept true: at most [`POOLS_MAX`] pools are remembered, those without a session for [`IDLE`] are not, and nothing is asked of an
-//! endpoint that no session might use.
+//! endpoint that no session might use. Where a pipeline changed or is gone, its pools are forgotten with their last session, so that
+//! endpoints that are in no manifest any more are told of nowhere.
 //!
 //! Absent: a task. [`Pools::run`] is a future that whoever owns the tasks spawns.
 
@@ -107,6 +108,8 @@ struct Entry {
     spec: Arc<PoolSpec>,
     pool: SharedPool,
     used: Timestamp,
+    /// The pipeline has changed since; nobody may ask for it any more.
+    outdated: bool,
 }
 
 impl Entry {
@@ -138,6 +141,15 @@ impl Pools {
         let pool = self.lock().get(now, key, spec);
         self.inner.joined.notify_one();
         pool
+    }
+
+    /// A pipeline has changed or is gone. Sessions that still use its pools, or find them as they want them, keep them.
+    pub fn outdate(&self, pipeline: &str) {
+        let mut registry = self.lock();
+        let all = registry.current.iter_mut();
+        for (_, entry) in all.filter(|(key, _)| key.pipeline == pipeline) {
+            entry.outdated = true;
+        }
     }
 
     /// Every pool that is remembered, in the order of their keys; replaced ones only while sessions hold them, after their successors.
@@ -182,11 +194,13 @@ impl Registry {
             pool: Arc::new(Mutex::new(Pool::new(spec.pool.clone(), seed))),
             spec: Arc::new(spec),
             used: now,
+            outdated: false,
         };
         match self.current.entry(key) {
             MapEntry::Occupied(mut known) if *known.get().spec == spec => {
-                known.get_mut().used = now;
-                Arc::clone(&known.get().pool)
+                let known = known.get_mut();
+                (known.used, known.outdated) = (now, false);
+                Arc::clone(&known.pool)
             }
             MapEntry::Occupied(mut known) => {
                 let entry = made(spec, self.seed);
@@ -216,7 +230,7 @@ impl Registry {
             if entry.holders() > 0 {
                 entry.used = now;
             }
-            now - entry.used < IDLE
+            entry.holders() > 0 || !entry.outdated && now - entry.used < IDLE
         });
     }
 

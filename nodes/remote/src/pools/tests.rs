@@ -75,6 +75,28 @@ fn a_pool_that_nobody_holds_is_forgotten_after_a_while() {
 }
 
 #[test]
+fn a_pool_of_a_changed_pipeline_is_forgotten_with_its_last_session_unless_it_is_wanted_as_it_was() {
+    let pools = Pools::new(1);
+    let endpoint = ["http://10.0.0.1:1"];
+    let held = pools.get(at(0), key("a"), spec(&endpoint));
+    drop(pools.get(at(0), key("b"), spec(&endpoint)));
+    drop(pools.get(at(0), key("c"), spec(&endpoint)));
+    pools.outdate("another");
+    pools.lock().sweep(at(1));
+    assert_eq!(pools.snapshot(at(1)).len(), 3);
+    pools.outdate("echo");
+    drop(pools.get(at(2), key("c"), spec(&endpoint)));
+    let left = || -> Vec<_> {
+        pools.lock().sweep(at(3));
+        let left = pools.snapshot(at(3)).into_iter();
+        left.map(|pool| pool.key.hop).collect()
+    };
+    assert_eq!(left(), ["a", "c"]);
+    drop(held);
+    assert_eq!(left(), ["c"]);
+}
+
+#[test]
 fn pools_are_bounded_and_make_room_by_forgetting_the_oldest_that_nobody_holds() {
     let pools = Pools::new(1);
     let held: Vec<_> = (1..POOLS_MAX)

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use serde_json::json;
 use tidegate_tests::Deadline;
+use tidegate_tests::gateway::sum_of;
 
 use super::calls::Calls;
 use super::fake::{Fake, Manner, nobody};
-use super::{Server, utterance};
+use super::{Server, hop, utterance};
 
-const STAGES: [&str; 4] = ["queue", "wire", "service", "first_output"];
+/// What every worker is measured by, and at the end what only one of ours says of itself.
+const STAGES: [&str; 4] = ["queue", "wire", "first_output", "service"];
 const BREAKER: &str = "tidegate_endpoint_breaker_state";
 
 #[tokio::test]
@@ -75,15 +77,30 @@ async fn fr_017_latency_is_counted_under_who_served() {
         client.send("frame", utterance(seq, "word")).await;
         assert_eq!(client.until("frame").await["text"]["text"], "two word");
     }
-    counted(&front, &endpoints, [3.0, 5.0]).await;
+    counted(&front, &STAGES, &endpoints, [3.0, 5.0]).await;
+}
+
+#[tokio::test]
+async fn fr_017_latency_of_calls_is_counted_under_who_answered_each() {
+    let workers = [Calls::start("a").await, Calls::start("b").await];
+    let endpoints = workers.each_ref().map(Calls::url);
+    let front = Server::hop(json!({
+        "transport": "http", "mode": "unary", "endpoints": endpoints, "health": "off",
+    }))
+    .await;
+    let said = front.call(&["1", "2", "3", "4", "5", "6", "7"]).await;
+    assert_eq!(said.map(|said| said.concat()), Ok("abababa".to_owned()));
+    counted(&front, &STAGES[..3], &endpoints, [4.0, 3.0]).await;
 }
 
 /// So many measurements of each stage, and so many outputs, at each endpoint, and none elsewhere.
-async fn counted(front: &Server, endpoints: &[String; 2], expected: [f64; 2]) {
+async fn counted(front: &Server, stages: &[&str], endpoints: &[String; 2], expected: [f64; 2]) {
     let page = front.gateway.metrics().await;
-    let stages = STAGES.map(|stage| (format!("tidegate_hop_{stage}_seconds_count"), ""));
+    let stages = stages
+        .iter()
+        .map(|stage| (format!("tidegate_hop_{stage}_seconds_count"), ""));
     let outputs = ("tidegate_hop_frames_total".to_owned(), "direction=\"out\"");
-    for (name, label) in stages.into_iter().chain([outputs]) {
+    for (name, label) in stages.chain([outputs]) {
         let at = async |endpoint: &str| front.metric(&name, endpoint, label).await;
         let found = [at(&endpoints[0]).await, at(&endpoints[1]).await];
         assert_eq!(found, expected, "{name}\n{page}");
@@ -191,5 +208,52 @@ async fn fr_017_a_breaker_is_shown_in_the_state_that_it_is_in() {
         states(bad.url()).await,
         [1.0, 0.0, 0.0],
         "one answer proves it"
+    );
+}
+
+#[tokio::test]
+async fn fr_017_an_endpoint_that_is_in_no_manifest_any_more_leaves_the_page() {
+    let [old, kept, new] = [
+        Calls::start("old").await,
+        Calls::start("kept").await,
+        Calls::start("new").await,
+    ];
+    let params = |endpoints: [&Calls; 2]| {
+        json!({
+            "transport": "http", "mode": "unary", "endpoints": endpoints.map(Calls::url),
+            "health": {"interval": "1s", "timeout": "1s"},
+        })
+    };
+    let front = Server::hop(params([&old, &kept])).await;
+    let shown = async |worker: &Calls| {
+        let endpoint = format!("endpoint=\"{}\"", worker.url());
+        let page = front.gateway.metrics().await;
+        let gauges = ["tidegate_endpoint_up", BREAKER];
+        let found = gauges.map(|name| sum_of(&page, name, &[&endpoint]));
+        assert_eq!(found[0].is_some(), found[1].is_some(), "{page}");
+        found[0].is_some()
+    };
+    let by = Deadline::secs(30);
+    let said = async || front.call(&["one"]).await.map(|said| said.concat());
+    assert_eq!(said().await, Ok("old".to_owned()));
+    assert_eq!(
+        [shown(&old).await, shown(&kept).await, shown(&new).await],
+        [true, true, false]
+    );
+    // Also before anybody asks for the new one.
+    front.rewrite(&hop("hop", params([&new, &kept])));
+    let gone = by.until(|| async { (!shown(&old).await).then_some(()) });
+    assert!(gone.await.is_some(), "{}", front.gateway.metrics().await);
+    let comes = by.until(|| async { (said().await == Ok("new".to_owned())).then_some(()) });
+    assert!(comes.await.is_some(), "{}", front.gateway.logs.text());
+    assert_eq!(
+        [shown(&old).await, shown(&kept).await, shown(&new).await],
+        [false, true, true]
+    );
+    let page = front.gateway.metrics().await;
+    assert_eq!(
+        front.attempts(&old.url(), "ok").await,
+        1.0,
+        "what was counted stays\n{page}"
     );
 }

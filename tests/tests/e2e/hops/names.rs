@@ -14,7 +14,7 @@ use tidegate_tests::gateway::binary;
 use tidegate_tests::{Deadline, Gateway, fixtures};
 use tokio::process::Command;
 
-use super::{Server, hop, say};
+use super::{Server, hop, say, utterance};
 
 const NAME: &str = "workers.test";
 
@@ -176,4 +176,39 @@ async fn edge_a_server_that_moved_to_another_address_is_found_there_and_no_call_
     assert_eq!(front.call().await, "new");
     assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
     front.turns(began, &["new"]).await;
+}
+
+#[tokio::test]
+async fn edge_addresses_that_change_under_a_stream_let_it_end_where_it_is_and_take_what_is_new() {
+    let [old, new] = workers(["old", "new"]).await;
+    let front = Named::start(&[&old]).await;
+    let mut client = front.server.open().await;
+    let mut seq = 0;
+    let mut say = async |client: &mut tidegate_tests::Ws| {
+        seq += 1;
+        client.send("frame", utterance(seq, "word")).await;
+        client.until("frame").await["text"]["text"].clone()
+    };
+    assert_eq!(say(&mut client).await, "old word");
+    front.point(&[&new]);
+    // Names are asked again each half minute while they are in use.
+    // Names are asked again each half minute while they are in use.
+    let by = Deadline::secs(90);
+    while front.call().await != "new" {
+        let logs = &front.server.gateway.logs;
+        assert!(!by.left().is_zero(), "{}", logs.text());
+        assert_eq!(say(&mut client).await, "old word");
+    }
+    for _ in 0..5 {
+        assert_eq!(front.call().await, "new");
+        assert_eq!(say(&mut client).await, "old word", "it stands where it was");
+    }
+    let failovers = "tidegate_hop_failovers_total";
+    assert_eq!(
+        front.server.metric(failovers, &front.endpoint, "").await,
+        0.0
+    );
+    client.send("end", json!({})).await;
+    assert_eq!(client.until("ended").await["reason"], "finished");
+    front.turns(Deadline::secs(30), &["new"]).await;
 }
