@@ -64,6 +64,8 @@ struct TierState {
     attempts: u32,
     /// It was asked for something that none of its endpoints can do.
     closed: bool,
+    /// One that was not tried yet would have been, but for the budget: it is still to be preferred to those that were.
+    spared: bool,
 }
 
 /// What to do next.
@@ -163,6 +165,8 @@ impl Episode {
                     }
                     // The budget is spent: what is asked for is counted, or waiting would have no end.
                     state.attempts += 1;
+                    state.spared = true;
+                    state.tried.spare();
                     self.last.get_or_insert(RemoteError::Network(SPENT.into()));
                     repeatable.get_or_insert(pool);
                 }
@@ -203,7 +207,9 @@ impl Episode {
     fn wait(&mut self, until: Timestamp) -> Step {
         self.repeats += 1;
         for tier in &mut self.tiers {
-            tier.tried.clear();
+            if !std::mem::take(&mut tier.spared) {
+                tier.tried.clear();
+            }
         }
         Step::Wait(until)
     }

@@ -39,6 +39,12 @@ impl Tried {
         self.attempts
     }
 
+    /// The last pick was not used: its endpoint was not tried after all.
+    pub fn spare(&mut self) {
+        self.members.pop();
+        self.attempts = self.attempts.saturating_sub(1);
+    }
+
     /// Lets all endpoints be tried again: a backoff is over.
     pub fn clear(&mut self) {
         self.members.clear();

@@ -95,6 +95,14 @@ async fn fr_017_latency_of_calls_is_counted_under_who_answered_each() {
 
 /// So many measurements of each stage, and so many outputs, at each endpoint, and none elsewhere.
 async fn counted(front: &Server, stages: &[&str], endpoints: &[String; 2], expected: [f64; 2]) {
+    // A running session's counters come a moment after its frames; the last of them is waited for, then all are judged.
+    let by = Deadline::secs(20);
+    let last = by.until(async || {
+        let at = &endpoints[1];
+        let outputs = front.metric("tidegate_hop_frames_total", at, "direction=\"out\"");
+        (outputs.await >= expected[1]).then_some(())
+    });
+    assert!(last.await.is_some(), "the last output is counted");
     let page = front.gateway.metrics().await;
     let stages = stages
         .iter()
