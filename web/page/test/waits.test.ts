@@ -33,6 +33,9 @@ describe("a wait at an output", () => {
     const all = session({ session_latency: latency(400, 1000) });
     expect([waitOf(speaker, all, "p50"), waitOf(all.outputs[0] as PortFigures, all, "p50")]).toEqual([0, 0]);
     expect(waitOf(speaker, session({ outputs: [speaker] }), "p50")).toBe(330_000);
+    // What nobody listened to went nowhere, and says nothing of how many waited elsewhere.
+    const alone = session({ outputs: [speaker, { ...speaker, name: "empty", dropped: { detached: 500 }, queue: null }], session_latency: latency(400, 1000) });
+    expect(waitOf(speaker, alone, "p50")).toBe(0);
   });
 
   it("is none where nothing waited, and none in a description", () => {

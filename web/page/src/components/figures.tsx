@@ -7,7 +7,7 @@ import { type Topology, edgeRows, showsWait, withFormats } from "../model/graph.
 import { PART_NAMES, PARTS } from "../model/history.js";
 import { PLACEMENTS, droppedText, droppedTotal, hasFigures, scaleOf, timeOf } from "../model/hops.js";
 import { PERCENTILES, type Percentile, formatBytes, formatCount, formatMicros } from "../model/units.js";
-import { type Breakdown, ELSEWHERE, breakdown, hasPortFigures, longestWait, portDrops, waitOf, waitWord } from "../model/waits.js";
+import { type Breakdown, ELSEWHERE, breakdown, exceeds, hasPortFigures, longestWait, portDrops, waitOf, waitWord } from "../model/waits.js";
 import * as store from "../state/store.js";
 import { Panel, Segmented } from "./controls.js";
 import { Endpoints } from "./endpoints.js";
@@ -55,6 +55,7 @@ function Adds(props: { whole: Breakdown | null; percentile: Percentile }) {
             <b class="mono">{formatMicros(portion.us)}</b>
           </span>
         ))}
+        {exceeds(whole) && <span class="muted">percentiles of parts may be more than the whole</span>}
       </p>
       <span class="bar" aria-hidden="true">
         {whole.portions.map((portion) => (

@@ -48,7 +48,7 @@ export interface Picture {
 
 const HOP = { right: { width: 140, height: 76 }, down: { width: 190, height: 76 } };
 const INSERTED = { right: { width: 112, height: 76 }, down: { width: 190, height: 76 } };
-const PORT = { width: 78, height: 38 };
+const PORT = { width: 90, height: 38 };
 /** With a bar of what waits in it. */
 const MEASURED_PORT = { right: { width: 132, height: 76 }, down: { width: 150, height: 76 } };
 const GAPS = { right: { layer: 30, node: 18, edge: 10 }, down: { layer: 30, node: 16, edge: 10 } };

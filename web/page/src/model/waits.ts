@@ -33,11 +33,12 @@ export function waitOfAll(latency: Latency, share: number, percentile: Percentil
 /** What part of an output's frames waited there in the last ten seconds. */
 function waitingShare(port: PortFigures, detail: SessionDetail): number {
   const left = detail.session_latency?.count ?? 0;
-  const all = detail.outputs.reduce((sum, output) => sum + (output.frames ?? 0), 0);
+  const went = (output: PortFigures): number => (output.frames ?? 0) - portDrops(output).total;
+  const all = detail.outputs.reduce((sum, output) => sum + went(output), 0);
   const waited = port.queue?.count ?? 0;
-  if (left === 0 || all === 0) return 1;
+  if (left === 0 || all <= 0) return 1;
   // The session's frames left by several outputs, each in proportion to what it has carried so far.
-  const here = (left * (port.frames ?? 0)) / all;
+  const here = (left * went(port)) / all;
   return here <= waited ? 1 : waited / here;
 }
 
@@ -147,6 +148,11 @@ export function breakdown(detail: SessionDetail, percentile: Percentile): Breakd
     portions.push({ name: "elsewhere", us: rest, kind: "rest", note: held > 0 ? `jitter buffer now ${formatMicros(held)}` : "" });
   }
   return { us, portions };
+}
+
+/** Whether the parts are more than the whole: percentiles of parts are an upper estimate. */
+export function exceeds(whole: Breakdown): boolean {
+  return whole.portions.reduce((sum, portion) => sum + portion.us, 0) > 1.02 * whole.us;
 }
 
 /** What `elsewhere` stands for. */
