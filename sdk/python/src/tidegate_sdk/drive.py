@@ -20,8 +20,6 @@ from .streams import Session, Utterance
 from .values import REPLACING, Final, Out
 
 _DONE = object()
-# How long a call may take before somebody else listens to the client meanwhile, in seconds.
-_MOMENT = 0.001
 # A frame, how many interrupts there had been, and what comes of it.
 _Computed = tuple[Item, int, "asyncio.Task[tuple[bool, Any]]"]
 
@@ -75,11 +73,12 @@ def _wanted(exchange: Exchange, item: Item) -> bool:
 
 
 async def _frames(exchange: Exchange) -> None:
-    running, source, loop = exchange.running, exchange.source, asyncio.get_running_loop()
+    running, source = exchange.running, exchange.source
     while await exchange.head() is not None:
         item = exchange.take()
         if _wanted(exchange, item):
-            behind = loop.call_later(_MOMENT, source.behind) if source is not None else None
+            if source is not None:
+                source.called()
             with _scope(exchange, item) as scope:
                 result = _call(exchange, item, scope)
                 if running.shape is Shape.ASYNC:
@@ -88,8 +87,8 @@ async def _frames(exchange: Exchange) -> None:
                         await exchange.emit(value, item, scope, like_input=not isinstance(value, REPLACING))
                 else:
                     await _several(exchange, item, scope, result)
-            if behind is not None:
-                behind.cancel()
+            if source is not None:
+                source.returned()
             if scope.why is not None:
                 _account(exchange, scope)
         exchange.settle(item)

@@ -52,6 +52,12 @@ class Source(Protocol):
     def behind(self) -> None:
         """Reads on, behind whatever runs."""
 
+    def called(self) -> None:
+        """The function was called: if it takes longer than a moment, it is read on behind it."""
+
+    def returned(self) -> None:
+        """The function has ended."""
+
 
 _PAYLOADS = {pb.KIND_AUDIO: "audio", pb.KIND_VIDEO: "video", pb.KIND_TEXT: "text", pb.KIND_BINARY: "binary", pb.KIND_TENSOR: "tensor"}
 _PAYLOADS[pb.KIND_JSON] = "json"

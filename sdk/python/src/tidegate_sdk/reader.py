@@ -18,6 +18,9 @@ from .exchange import Exchange, Source
 
 Rpc: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
+# How long a call may take before somebody else listens to the client meanwhile, in seconds.
+_MOMENT = 0.001
+
 
 class Reader(Source):
     """Of one stream."""
@@ -31,6 +34,9 @@ class Reader(Source):
         self._over = False
         self._task: asyncio.Task[None] | None = None
         self._fail: Callable[[HopError], None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._since: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._in_turns = exchange.hop.per == "frame" and exchange.hop.parallel == 1
 
     def start(self, fail: Callable[[HopError], None]) -> None:
@@ -46,6 +52,25 @@ class Reader(Source):
         if not self.reading and not self._over:
             self.reading = True
             self._task = asyncio.get_running_loop().create_task(self._behind())
+
+    def called(self) -> None:
+        """One timer for many calls: to set and cancel one for each would cost more than it saves."""
+        self._since = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._since + _MOMENT, self._look)
+
+    def returned(self) -> None:
+        """The function has ended."""
+        self._since = None
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._since is None:
+            return
+        if self._loop.time() >= self._since + _MOMENT:
+            self.behind()
+        else:
+            self._timer = self._loop.call_at(self._since + _MOMENT, self._look)
 
     async def _behind(self) -> None:
         try:
@@ -64,6 +89,8 @@ class Reader(Source):
     async def close(self) -> None:
         """Nobody listens any more."""
         self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
