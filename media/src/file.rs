@@ -39,7 +39,7 @@ impl Default for FileLimits {
     fn default() -> Self {
         Self {
             duration: Duration::from_secs(6 * 3_600),
-            rate_max: 192_000,
+            rate_max: *crate::SAMPLE_RATES.end(),
             channels_max: 8,
             broken_packets_max: 50,
         }

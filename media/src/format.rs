@@ -55,6 +55,9 @@ impl fmt::Display for Kind {
     }
 }
 
+/// Samples a second that audio may have, in Hz, wherever a format is named: from telephony's half to the fastest converters.
+pub const SAMPLE_RATES: std::ops::RangeInclusive<u32> = 4_000..=384_000;
+
 /// How audio samples are written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -18,7 +18,7 @@ pub mod timeline;
 pub mod video;
 
 pub use codec::{AudioDecoder, AudioEncoder, CodecError};
-pub use format::{AudioFormat, Codec, Kind, VideoCodec, VideoFormat};
+pub use format::{AudioFormat, Codec, Kind, SAMPLE_RATES, VideoCodec, VideoFormat};
 pub use frame::{Audio, Frame, Json, Meta, Payload, Rtp, Text, Video};
 pub use jitter::{JitterDecoder, JitterFigures, JitterSettings};
 pub use queue::{BoundedQueue, DropReason, Pop, Push, QueueLimits, Shed, WhenFull};

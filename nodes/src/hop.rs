@@ -79,6 +79,11 @@ pub enum HopEvent {
         /// How many.
         frames: u32,
     },
+    /// The video that it was sent on an input cannot be used before the next key frame: whoever makes it is to be asked for one.
+    KeyFrameWanted {
+        /// Input port.
+        port: usize,
+    },
     /// One of the hop's outputs has ended. After all have, the hop has ended.
     Ended {
         /// Output port.

@@ -16,8 +16,8 @@ pub const FEATURES: usize = 64;
 pub const PARAMETERS_DEPTH: usize = 32;
 /// Most values in `parameters`, nested ones included.
 pub const PARAMETERS_VALUES: usize = 4096;
-/// Samples a second that audio may have, in Hz: from telephony's half to the fastest converters.
-pub const SAMPLE_RATES: std::ops::RangeInclusive<u32> = 4_000..=384_000;
+/// Samples a second that audio may have, in Hz.
+pub const SAMPLE_RATES: std::ops::RangeInclusive<u32> = tidegate_media::SAMPLE_RATES;
 /// Channels that audio may have.
 pub const CHANNELS: std::ops::RangeInclusive<u32> = 1..=64;
 /// Most hops in `stats`.

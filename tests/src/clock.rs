@@ -13,6 +13,15 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
+/// The time of day, since 1970: what tokens and certificates are dated by.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the harness's clock.rs")]
+pub fn unix_now() -> Duration {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH)
+        .expect("it is after 1970")
+}
+
 /// A point in time by which something has to have happened.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {

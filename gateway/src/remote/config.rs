@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tidegate_media::Timestamp;
 use tidegate_nodes::compile::RemoteParams;
-use tidegate_nodes::compile::remote::{self, Endpoint, Health, Transport};
+use tidegate_nodes::compile::remote::{self, Empty, Endpoint, Health, Transport};
 use tidegate_nodes::plan::{PlanHop, PlanPort};
 use tidegate_nodes::{Code, Error, Port, Registry};
 use tidegate_remote::pool::{
-    Balance, BreakerConfig, EndpointConfig, HealthConfig, PoolConfig, RetryConfig,
+    Balance, BreakerConfig, EmptyPolicy, EndpointConfig, HealthConfig, PoolConfig, RetryConfig,
 };
 use tidegate_remote::{
     AnswerCache, Auth, CacheLimits, CacheTier, Checks, HopConfig, LocalNode, Partial, PoolKey,
@@ -215,7 +215,11 @@ impl Making<'_> {
                 window: usize::try_from(breaker.window).unwrap_or(usize::MAX),
                 open: breaker.open.0,
                 open_max: breaker.open_max.0,
-                ..BreakerConfig::default()
+                empty: match breaker.empty {
+                    Empty::Compare => EmptyPolicy::Compare,
+                    Empty::Ignore => EmptyPolicy::Ignore,
+                    Empty::Fail => EmptyPolicy::Fail,
+                },
             },
             health: self.health(),
             resolve: PoolConfig::RESOLVE,

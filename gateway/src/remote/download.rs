@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
@@ -42,6 +43,8 @@ impl Allowed {
 pub(crate) struct Download {
     pub(crate) status: StatusCode,
     pub(crate) etag: Option<HeaderValue>,
+    /// For how long it may be taken as it is, if the server says so.
+    pub(crate) max_age: Option<Duration>,
     pub(crate) body: Bytes,
     location: Option<HeaderValue>,
 }
@@ -128,7 +131,9 @@ impl Client {
         let found = tokio::net::lookup_host((host, port))
             .await
             .map_err(|error| {
-                format!("cannot be fetched, for host '{host}' cannot be resolved: {error}")
+                format!(
+                    "cannot be fetched, for host '{host}' cannot be resolved: {error}: look at its name in 'manifest_url'"
+                )
             })?;
         let mut found: Vec<_> = found.collect();
         if !self.allowed.names(host, port) {
@@ -237,9 +242,26 @@ async fn read(response: Response<Incoming>, limit: usize) -> Result<Download, St
     Ok(Download {
         status: head.status,
         etag: header(header::ETAG),
+        max_age: header(header::CACHE_CONTROL).and_then(|value| max_age(value.to_str().ok()?)),
         location: header(header::LOCATION),
         body: body.to_bytes(),
     })
+}
+
+/// What `Cache-Control` allows (RFC 9111 §5.2.2).
+fn max_age(text: &str) -> Option<Duration> {
+    let mut found = None;
+    for part in text.split(',') {
+        let part = part.trim().to_ascii_lowercase();
+        if part == "no-cache" || part == "no-store" {
+            return Some(Duration::ZERO);
+        }
+        let seconds = part
+            .strip_prefix("max-age=")
+            .map(|age| age.trim_matches('"'));
+        found = seconds.and_then(|age| age.parse().ok()).or(found);
+    }
+    found.map(Duration::from_secs)
 }
 
 /// Whether an address is one of the public Internet's (IANA's special-purpose registries, RFC 6890 and later).
@@ -340,10 +362,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_server_says_how_long_a_manifest_may_be_kept() {
+        let seconds = |text| max_age(text).map(|age| age.as_secs());
+        assert_eq!(seconds("max-age=5"), Some(5));
+        assert_eq!(seconds("public, Max-Age=\"70\""), Some(70));
+        assert_eq!(seconds("max-age=5, no-cache"), Some(0));
+        assert_eq!(seconds("private"), None);
+        assert_eq!(seconds("max-age=soon"), None);
+    }
+
     fn redirect(from: &str, location: &str) -> Result<Option<String>, String> {
         let download = Download {
             status: StatusCode::FOUND,
             etag: None,
+            max_age: None,
             body: Bytes::new(),
             location: Some(location.parse().expect("a value")),
         };

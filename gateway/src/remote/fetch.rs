@@ -5,8 +5,8 @@
 //! was looked at, so that a name which changes its mind in between (rebinding) gains nothing.
 //!
 //! Bounds: [`BYTES`] a manifest, [`TIME`] in all, [`REDIRECTS`] redirects, [`ENTRIES`] manifests kept. What is kept is taken as it is for
-//! [`FRESH`]; then the server is asked whether it still holds, and while it cannot be asked, what is kept goes on to serve for
-//! [`STALE`]. A pinned manifest (`manifest_sha256`) is what it is: it is never asked for again.
+//! [`FRESH`], or for as long as the server's `Cache-Control` says; then the server is asked whether it still holds, and while it cannot
+//! be asked, what is kept goes on to serve for [`STALE`]. A pinned manifest (`manifest_sha256`) is what it is: it is never asked for again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,6 +49,8 @@ struct Kept {
     text: Arc<str>,
     sha256: String,
     etag: Option<http::HeaderValue>,
+    /// It is taken as it is for so long.
+    fresh: Duration,
     /// When the server said last that it holds.
     at: Timestamp,
     used: Timestamp,
@@ -74,7 +76,7 @@ impl Fetcher {
         let kept = self.kept(url, now);
         if let Some(kept) = &kept {
             let pinned = pin.as_ref().is_some_and(|pin| *pin == kept.sha256);
-            if pinned || pin.is_none() && now - kept.at < FRESH {
+            if pinned || pin.is_none() && now - kept.at < kept.fresh {
                 return Ok(Arc::clone(&kept.text));
             }
         }
@@ -132,6 +134,7 @@ impl Fetcher {
             text: Arc::clone(&text),
             sha256,
             etag: fetched.etag,
+            fresh: fetched.max_age.map_or(FRESH, |age| age.min(STALE)),
             at: now,
             used: now,
         };

@@ -314,6 +314,7 @@ fn refusal(survey: &PoolSurvey) -> Option<Error> {
             .iter()
             .filter_map(|(_, answer)| answer.as_ref().err())
     };
+    let foreign = survey.reference.transport == "http";
     let whole = survey.answers.len() == survey.reference.endpoints.len();
     let sent = survey.reference.pipeline.is_empty();
     // Who cannot describe may still serve; whether it fits is then seen on opening.
@@ -322,7 +323,7 @@ fn refusal(survey: &PoolSurvey) -> Option<Error> {
             || error.code == Code::Incompatible
             || sent && error.code == Code::UnknownPipeline
     };
-    if !whole || errors().any(untold) {
+    if foreign || !whole || errors().any(untold) {
         return None;
     }
     if sent && error.code == Code::ManifestInvalid {

@@ -4,6 +4,9 @@
 //! [`FRESH`], and for [`STALE`] while it is asked for anew beside the session. An endpoint that does not answer holds nobody up where
 //! another one has answered: it is asked again beside the session, and what it would run is checked when a stream is opened there.
 //!
+//! Every Tidegate answers by gRPC at the address where it serves everything else, so hops of all transports are asked in the same way.
+//! What a hop by HTTP calls may be somebody else's service, which says nothing by gRPC: it is asked once in a while, and refused nothing.
+//!
 //! Kept true: at most [`ENTRIES`] answers, [`ASKING`] questions at a time, and none without a limit of time.
 
 use std::collections::HashMap;
@@ -32,6 +35,8 @@ const STALE: Duration = Duration::from_secs(120);
 const GRACE: Duration = Duration::from_millis(250);
 /// Answers that are kept.
 const ENTRIES: usize = 4_096;
+/// What may be somebody else's HTTP server is not waited for longer.
+const FOREIGN: Duration = Duration::from_secs(3);
 /// Questions at a time.
 const ASKING: usize = 64;
 /// What a question of a gateway that was asked itself may take; a step less with each further one, so that the outermost hears of it.
@@ -149,8 +154,7 @@ impl Surveyor {
     /// What the endpoints of a pool say. `path` ends with the pipeline that asks; a gateway that was asked itself, whose path is
     /// longer, waits for less. Cancel safe.
     pub(crate) async fn pool(&self, asker: &str, pool: PoolTarget, path: &[Step]) -> PoolSurvey {
-        // An HTTP service describes itself in ways of its own, if at all.
-        if pool.target == Target::Endpoint || pool.reference.transport == "http" {
+        if pool.target == Target::Endpoint || pool.is_foreign() && pool.has_paths() {
             return PoolSurvey {
                 reference: pool.reference,
                 answers: Vec::new(),
@@ -175,8 +179,10 @@ impl Surveyor {
         for (index, (known, due)) in known.into_iter().enumerate() {
             let (answer, ask) = match known {
                 Known::Good(described) => (Some(Ok(described)), false),
-                // Where somebody else has answered, nobody waits for it a second time.
-                Known::Bad(error) if any || error.code == Code::ManifestCycle && !due => {
+                // Where somebody else has answered, or may have nothing to say, nobody waits for it a second time.
+                Known::Bad(error)
+                    if any || pool.is_foreign() || error.code == Code::ManifestCycle && !due =>
+                {
                     (Some(Err(error)), false)
                 }
                 Known::Bad(_) | Known::Nothing => (None, true),
@@ -362,6 +368,7 @@ fn busy(endpoint: &str) -> Error {
 
 fn limit(pool: &PoolTarget, path: &[Step]) -> Duration {
     match path.len() {
+        0 | 1 if pool.is_foreign() => pool.connect.min(FOREIGN),
         0 | 1 => pool.connect,
         nested => {
             let steps = u32::try_from(nested - 2).unwrap_or(u32::MAX);

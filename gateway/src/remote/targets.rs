@@ -27,6 +27,22 @@ pub(crate) struct PoolTarget {
     pub(crate) reference: Reference,
 }
 
+impl PoolTarget {
+    /// Whether it may be no Tidegate, which then describes itself in ways of its own, if at all.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.reference.transport == "http"
+    }
+
+    /// Whether an endpoint is more than a host: what is asked there is its path's affair.
+    pub(crate) fn has_paths(&self) -> bool {
+        let mut endpoints = self.endpoints.iter();
+        endpoints.any(|endpoint| {
+            let rest = endpoint.split_once("://").map_or("", |(_, rest)| rest);
+            rest.trim_end_matches('/').contains('/')
+        })
+    }
+}
+
 /// The parameters of a plan's hop.
 pub(crate) fn params(hop: &PlanHop) -> Result<RemoteParams, Error> {
     RemoteParams::read(&hop.params).map_err(|problems| {

@@ -116,7 +116,7 @@ impl Table {
         }
         if inner.taken >= self.limit {
             let text = format!(
-                "all {} session slots are taken; try again later",
+                "all {} session slots are taken; try again later, or raise 'limits.sessions' there",
                 self.limit
             );
             return Err(Error::new(Code::Overloaded, text));

@@ -29,6 +29,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A stream is replaced so long before its token ends: time for some attempts to open another one.
 const MARGIN: Duration = Duration::from_secs(30);
 
+/// A stream whose token does not say when it ends is left so long after a newer one was found.
+const UNSAID: Duration = Duration::from_secs(20);
+
 /// How a hop proves who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Auth {
@@ -236,6 +239,14 @@ impl Credential {
         }
         let mut files = self.used.iter();
         files.any(|(path, held)| self.files.has_changed(path, held, now))
+    }
+
+    /// By when a stream that is due is to be left even in the middle of something: a little before its token ends.
+    pub(crate) fn leave_by(&self, now: Timestamp) -> Timestamp {
+        let end = self
+            .expires
+            .map(|expires| expires.saturating_sub(self.margin / 4));
+        end.unwrap_or(now + UNSAID).max(now)
     }
 
     /// When [`Self::is_due`] is to be asked again.

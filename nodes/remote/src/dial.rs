@@ -16,8 +16,9 @@ use tokio_util::either::Either;
 use crate::auth::TlsIdentity;
 use crate::config::Target;
 use crate::connector::Connector;
-use crate::error::{RemoteError, chain};
+use crate::error::RemoteError;
 use crate::pool::Member;
+use crate::trouble;
 
 /// After so much silence the kernel asks whether the peer is there,
 const QUIET: Duration = Duration::from_secs(10);
@@ -190,12 +191,16 @@ fn unreachable(place: &Place, error: &std::io::Error) -> RemoteError {
     let at = &place.authority;
     RemoteError::Network(match error.kind() {
         Kind::ConnectionRefused => {
-            format!("worker cannot be reached: nothing listens at {at} (connection refused)")
+            format!(
+                "worker cannot be reached: nothing listens at {at} (connection refused): look whether the worker runs, and at its port"
+            )
         }
-        Kind::TimedOut => format!("worker cannot be reached: {at} does not answer"),
+        Kind::TimedOut => format!(
+            "worker cannot be reached: {at} does not answer: look at the address, and at firewalls between"
+        ),
         _ if error.raw_os_error().is_none() => {
             format!(
-                "worker cannot be reached: '{}' has no address: {error}",
+                "worker cannot be reached: '{}' has no address: {error}: look at the host's name in 'endpoints'",
                 place.host
             )
         }
@@ -204,23 +209,10 @@ fn unreachable(place: &Place, error: &std::io::Error) -> RemoteError {
 }
 
 fn untrusted(place: &Place, error: &std::io::Error) -> RemoteError {
-    use rustls::{CertificateError, Error as Tls};
-    let inner = error.get_ref().and_then(|e| e.downcast_ref::<Tls>());
-    let mend = match inner {
-        Some(Tls::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        )) => ": the certificate is another host's",
-        Some(Tls::InvalidCertificate(
-            CertificateError::UnknownIssuer | CertificateError::BadSignature,
-        )) => ": name its authority in 'auth.tls.ca'",
-        Some(Tls::AlertReceived(_)) => ": it may want a certificate, which 'auth.tls' can name",
-        Some(Tls::InvalidMessage(_)) => ": does it speak TLS, or is http:// meant?",
-        _ => "",
-    };
+    let at = &place.authority;
     RemoteError::Network(format!(
-        "TLS with the worker at {} failed: {}{mend}",
-        place.authority,
-        chain(error)
+        "worker at {at} cannot be reached: {}",
+        trouble::said(error)
     ))
 }
 

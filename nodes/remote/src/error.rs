@@ -86,6 +86,13 @@ fn said(error: &WireError) -> String {
         (Some(hop), None) => format!(" (at its hop {hop})"),
         (None, _) => String::new(),
     };
+    // Who asked is this hop, unless the worker speaks of one of its own.
+    let place = match error.code.as_str() {
+        "unauthenticated" if error.hop.is_none() => {
+            ": give the worker's token in 'auth.bearer' of the node".to_owned()
+        }
+        _ => place,
+    };
     match error.message.as_str() {
         "" => format!("worker failed with '{}'{place}", error.code),
         // It passes on what another said.

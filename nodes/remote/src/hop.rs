@@ -228,7 +228,11 @@ impl RemoteHop {
             if !taken.is_empty() {
                 self.failover.taken(now, *id, &taken);
             }
-            match link.poll_receive(cx, now) {
+            let received = link.poll_receive(cx, now);
+            if let Some(port) = link.take_key_frame_wanted() {
+                self.failover.key_frame_wanted(*id, port);
+            }
+            match received {
                 Poll::Ready(Some(Ok(message))) => self.failover.message(now, *id, message),
                 Poll::Ready(Some(Err(error))) => self.failover.broken(now, *id, Some(error)),
                 Poll::Ready(None) => self.failover.broken(now, *id, None),
@@ -240,7 +244,8 @@ impl RemoteHop {
         for (id, link) in &mut self.links {
             if let Some(credential) = link.credential() {
                 if credential.is_due(now) {
-                    self.failover.expiring(now, *id);
+                    let by = credential.leave_by(now);
+                    self.failover.expiring(now, *id, by);
                 }
                 let next = credential.poll_timeout();
                 self.look_at = self.look_at.into_iter().chain(next).min();

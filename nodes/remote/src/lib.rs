@@ -55,6 +55,7 @@ mod pulse;
 mod refusal;
 mod replay;
 mod tls;
+mod trouble;
 mod watch;
 mod websocket;
 

@@ -42,6 +42,11 @@ pub(crate) trait Link: Send {
         None
     }
 
+    /// The input on which the worker waits for a key frame, each time that it says so.
+    fn take_key_frame_wanted(&mut self) -> Option<usize> {
+        None
+    }
+
     /// What the stream was opened with, if that can run out: it says when another stream is to take over.
     fn credential(&mut self) -> Option<&mut Credential> {
         None

@@ -54,6 +54,12 @@ fn foreign(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> Re
         "" => format!("HTTP status {status}"),
         said => format!("{said} (HTTP status {status})"),
     };
+    let text = match status.as_u16() {
+        404 | 410 => format!(
+            "{text}: look whether 'endpoints' is a worker's address, and 'pipeline' one that it serves"
+        ),
+        _ => text,
+    };
     let (code, fault, retryable) = match status.as_u16() {
         401 => ("unauthenticated", "client", false),
         403 | 407 => ("permission_denied", "client", false),

@@ -11,7 +11,7 @@ mod track;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_media::{AudioFormat, Kind};
+use tidegate_media::{AudioFormat, Kind, SAMPLE_RATES};
 
 use self::mixer::Mixer;
 use super::params::{Span, millis, within, within_span};
@@ -52,7 +52,7 @@ pub(super) struct Params {
     inputs: Seats,
     /// Instead of `out`, an output for each input, named like it: the mix without that input.
     minus_self: bool,
-    /// Rate in Hz; 8000 to 192000.
+    /// Rate in Hz; 4000 to 384000.
     sample_rate: u32,
     /// Channels; 1 or 2.
     channels: u8,
@@ -110,7 +110,7 @@ impl Typed for Mix {
                 return Err(ParamError::new(format!("inputs[{index}]"), message));
             }
         }
-        within("sample_rate", params.sample_rate, 8_000..=192_000)?;
+        within("sample_rate", params.sample_rate, SAMPLE_RATES)?;
         within("channels", params.channels, 1..=2)?;
         within_span("frame", params.frame, 5, 100)?;
         within_span("wait", params.wait, 0, 10_000)

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tidegate_media::{Audio, AudioFormat, Kind, MediaTime, Payload, Resampler};
+use tidegate_media::{Audio, AudioFormat, Kind, MediaTime, Payload, Resampler, SAMPLE_RATES};
 
 use super::adapt::{Cutter, Pieces, Recut};
 use super::identity::Pass;
@@ -18,7 +18,7 @@ pub(super) struct Resample;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Params {
-    /// The wanted rate in Hz; 1000 to 768000.
+    /// The wanted rate in Hz; 4000 to 384000.
     sample_rate: u32,
 }
 
@@ -33,8 +33,7 @@ impl Typed for Resample {
     const REPLAY: Replay = Replay::SameInUtterances;
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
-        let rates = Resampler::RATE_MIN..=Resampler::RATE_MAX;
-        within("sample_rate", params.sample_rate, rates)
+        within("sample_rate", params.sample_rate, SAMPLE_RATES)
     }
 
     fn ports(&self, _: &Params) -> Ports {
@@ -177,6 +176,6 @@ mod tests {
             &[pcm(8_000, 1)],
         );
         assert_eq!(error.path, "sample_rate");
-        assert!(error.message.contains("1000 to 768000"), "{error}");
+        assert!(error.message.contains("4000 to 384000"), "{error}");
     }
 }

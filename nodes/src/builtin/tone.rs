@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tidegate_media::{Audio, AudioFormat, Frame, Kind, MediaTime, Payload, Timestamp};
+use tidegate_media::{
+    Audio, AudioFormat, Frame, Kind, MediaTime, Payload, SAMPLE_RATES, Timestamp,
+};
 
 use super::params::{Span, millis, within, within_span};
 use super::typed::{Inputs, Typed};
@@ -31,7 +33,7 @@ pub(super) struct Params {
     frequency: f64,
     /// Level in decibels below full scale, -120 to 0.
     level_db: f64,
-    /// Sample rate in Hz; 8000 to 192000.
+    /// Sample rate in Hz; 4000 to 384000.
     sample_rate: u32,
     /// Channels, all alike; 1 to 8.
     channels: u8,
@@ -65,7 +67,7 @@ impl Typed for Tone {
     const COST: &'static str = "12 µs for 20 ms of 48 kHz";
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
-        within("sample_rate", params.sample_rate, 8_000..=192_000)?;
+        within("sample_rate", params.sample_rate, SAMPLE_RATES)?;
         within(
             "frequency",
             params.frequency,

@@ -60,7 +60,7 @@ impl Values {
             .find(|name| !names().any(|known| known == *name))
         {
             return Err(bad(format!(
-                "the pipeline has no parameter '{}': {}",
+                "the pipeline has no parameter '{}': {}; leave it out of 'parameters'",
                 shown(name),
                 nearest(name, names())
             )));

@@ -116,6 +116,12 @@ impl Graph {
             HopEvent::Dropped { reason, frames } => {
                 self.stats[slot.index].drop_frames(reason, frames);
             }
+            HopEvent::KeyFrameWanted { port } => {
+                let input = slot.inputs.get(port);
+                if let Some(gate) = input.and_then(|input| input.gate_index) {
+                    self.want_key_frame(now, gate);
+                }
+            }
             HopEvent::Ended { port } => {
                 if port < slot.outputs.len() {
                     let port = slot.ports + port;

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use tidegate_media::{AudioFormat, Codec, Kind, VideoCodec, VideoFormat};
+use tidegate_media::{AudioFormat, Codec, Kind, SAMPLE_RATES, VideoCodec, VideoFormat};
 
 use super::diagnostic::{Report, nearest};
 use super::read::{Fields, brief, read_choice, read_integer};
@@ -23,9 +23,6 @@ const CODECS: [(&str, Codec); 5] = [
 
 const VIDEO_CODECS: [(&str, VideoCodec); 2] =
     [("vp8", VideoCodec::Vp8), ("h264", VideoCodec::H264)];
-
-/// Rates that anything here can work with, in Hz.
-const RATES: std::ops::RangeInclusive<u32> = 4_000..=192_000;
 
 /// Most channels.
 const CHANNELS_MAX: u8 = 16;
@@ -67,7 +64,10 @@ fn read_audio(tree: &Tree, report: &mut Report) -> Option<AudioFormat> {
             let codec = fields
                 .require("codec", "say which, such as 'codec: pcm_s16'", report)
                 .and_then(|tree| read_choice(tree, "'codec'", &CODECS, report));
-            let (least, most) = (u64::from(*RATES.start()), u64::from(*RATES.end()));
+            let (least, most) = (
+                u64::from(*SAMPLE_RATES.start()),
+                u64::from(*SAMPLE_RATES.end()),
+            );
             let rate = fields
                 .require("sample_rate", "say it in Hz, such as 16000", report)
                 .and_then(|tree| read_integer(tree, "'sample_rate'", least, most, report));
@@ -118,12 +118,12 @@ pub(crate) fn parse_audio(text: &str) -> Result<AudioFormat, (String, String)> {
             nearest(codec, CODECS.iter().map(|(name, _)| *name)),
         ));
     };
-    let Some(sample_rate) = rate.parse().ok().filter(|rate| RATES.contains(rate)) else {
+    let Some(sample_rate) = rate.parse().ok().filter(|rate| SAMPLE_RATES.contains(rate)) else {
         return wrong(format!(
             "rate '{}' is not from {} to {} Hz",
             super::diagnostic::shown(rate),
-            RATES.start(),
-            RATES.end()
+            SAMPLE_RATES.start(),
+            SAMPLE_RATES.end()
         ));
     };
     let Some(channels) = channels

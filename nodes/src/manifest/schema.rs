@@ -205,7 +205,7 @@ enum FormatForm {
 struct AudioForm {
     codec: CodecName,
     /// Samples a second, in Hz.
-    #[schemars(range(min = 4_000, max = 192_000))]
+    #[schemars(range(min = 4_000, max = 384_000))]
     sample_rate: u32,
     /// Interleaved channels; 1 if absent.
     #[schemars(range(min = 1, max = 16))]

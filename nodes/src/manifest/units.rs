@@ -84,13 +84,24 @@ impl Serialize for Span {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
-        parse_duration(&text).map(Self).ok_or_else(|| {
-            de::Error::custom(format!(
-                "'{}' is not a duration: write a number with ms, s, m or h, such as 30s",
-                super::diagnostic::shown(&text)
-            ))
-        })
+        struct Written;
+        impl de::Visitor<'_> for Written {
+            type Value = Span;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a time with its unit, such as 30s,")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
+                parse_duration(text).map(Span).ok_or_else(|| {
+                    E::custom(format!(
+                        "'{}' is not a duration: write a number with ms, s, m or h, such as 30s",
+                        super::diagnostic::shown(text)
+                    ))
+                })
+            }
+        }
+        deserializer.deserialize_str(Written)
     }
 }
 
@@ -114,11 +125,20 @@ pub struct Size(pub u64);
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
-        parse_size(&text).map(Self).ok_or_else(|| {
-            let expected = "a size with its unit, such as 64KiB or 1GB";
-            de::Error::invalid_value(de::Unexpected::Str(&text), &expected)
-        })
+        struct Written;
+        impl de::Visitor<'_> for Written {
+            type Value = Size;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a size with its unit, such as 64KiB or 1GB")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
+                let size = parse_size(text).map(Size);
+                size.ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_str(Written)
     }
 }
 

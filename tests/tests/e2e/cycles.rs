@@ -36,6 +36,22 @@ async fn a_circle_of_two_gateways_is_refused_and_shown_whole() {
 }
 
 #[tokio::test]
+async fn a_circle_is_found_through_hops_of_every_transport() {
+    for transport in ["http", "websocket", "webrtc"] {
+        let (a, b) = (Site::start(&[]).await, Site::start(&[]).await);
+        let by = |name: &str, to: &Site, there: &str| {
+            let mut manifest = relay(name, &to.url(), there);
+            manifest["nodes"][0]["params"]["transport"] = json!(transport);
+            manifest
+        };
+        a.publish(&by("there", &b, "back")).await;
+        b.publish(&by("back", &a, "there")).await;
+        assert_circle(&a, "there", &[(&a, "there"), (&b, "back"), (&a, "there")]).await;
+        assert_eq!(b.gateway.sessions().await, 0, "{transport}");
+    }
+}
+
+#[tokio::test]
 async fn a_circle_of_three_is_refused_also_to_who_only_leads_into_it() {
     let (a, b, c) = (
         Site::start(&[]).await,

@@ -136,6 +136,10 @@ fn a_token_that_says_when_it_ends_is_replaced_shortly_before() {
     let due = first.poll_timeout().expect("a file");
     assert_eq!(expires - due, Duration::from_secs(30));
     assert!(first.is_due(due));
+    let left = first.leave_by(due);
+    assert!(due < left && left < expires, "{due:?} {left:?} {expires:?}");
+    // Where the newer one came too late, at once.
+    assert_eq!(first.leave_by(at(4_000_000)), at(4_000_000));
 }
 
 #[test]

@@ -262,6 +262,13 @@ impl Failover {
         }
     }
 
+    /// The worker of a stream waits for a key frame.
+    pub(crate) fn key_frame_wanted(&mut self, id: StreamId, port: usize) {
+        if self.active.as_ref().is_some_and(|active| active.id == id) {
+            self.events.push_back(HopEvent::KeyFrameWanted { port });
+        }
+    }
+
     /// A stream's transport took frames.
     pub(crate) fn taken(&mut self, now: Timestamp, id: StreamId, counts: &Counts) {
         if let Some(stream) = self.stream(id) {

@@ -22,9 +22,6 @@ const REST: Duration = Duration::from_secs(5);
 const IDLE_WAIT: Duration = Duration::from_millis(500);
 /// An earlier tier that came back takes over after this long even if there is never a pause.
 const RECOVERY_WAIT: Duration = Duration::from_secs(10);
-/// A stream with a credential that ends is left by then.
-const EXPIRY: Duration = Duration::from_secs(20);
-
 /// Why the active stream is to be left, and how far that has come.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Takeover {
@@ -67,10 +64,13 @@ impl Failover {
         self.leave(Reason::Draining, now, now + deadline.mul_f64(0.9));
     }
 
-    /// The credential of a stream is about to end, and there is a newer one.
-    pub(crate) fn expiring(&mut self, now: Timestamp, id: StreamId) {
-        if self.active.as_ref().is_some_and(|active| active.id == id) && !self.setup.unary {
-            self.leave(Reason::Expiring, now, now + EXPIRY);
+    /// The credential of a stream is about to end, and there is a newer one: the stream is to be left by then. May be said often.
+    pub(crate) fn expiring(&mut self, now: Timestamp, id: StreamId, by: Timestamp) {
+        let leaves = self
+            .takeover
+            .is_some_and(|takeover| takeover.reason != Reason::Recover);
+        if !leaves && self.active.as_ref().is_some_and(|active| active.id == id) {
+            self.leave(Reason::Expiring, now, by);
             self.settle(now);
         }
     }

@@ -66,8 +66,9 @@ async fn ask(connector: &Connector, question: Question<'_>) -> Result<Described,
     };
     let request = authorised(request, &credential);
     let response = client.describe_pipeline(request).await;
+    let encrypted = origin(question.endpoint).starts_with("https");
     let response = response
-        .map_err(|status| status::error(&status))?
+        .map_err(|status| status::before_answer(&status, encrypted))?
         .into_inner();
     let summary = response
         .summary

@@ -9,11 +9,12 @@ use super::stream::{GrpcLink, decode};
 use super::{authorised, status};
 use crate::config::{HopPorts, OpenContext, RemoteConfig};
 use crate::connector::Connector;
-use crate::error::{RemoteError, chain};
+use crate::error::RemoteError;
 use crate::link::Link;
 use crate::opening;
 use crate::outbox::outbox;
 use crate::pool::Member;
+use crate::trouble;
 
 pub(crate) async fn open(
     connector: &Connector,
@@ -30,14 +31,16 @@ pub(crate) async fn open(
 
     let limit = connector.config().message_bytes;
     let mut client = Grpc::new(lease.channel.clone()).max_decoding_message_size(limit);
+    let encrypted = member.endpoint.starts_with("https");
     client.ready().await.map_err(|error| {
-        RemoteError::Network(format!("worker cannot be reached: {}", chain(&error)))
+        let said = trouble::before_answer(&error, encrypted);
+        RemoteError::Network(format!("worker cannot be reached: {said}"))
     })?;
     let request = authorised(outflow, &credential);
     let path = http::uri::PathAndQuery::from_static("/tidegate.v1.Gateway/Stream");
     let response = client.streaming(request, path, WireCodec).await;
     let mut incoming = response
-        .map_err(|status| status::error(&status))?
+        .map_err(|status| status::before_answer(&status, encrypted))?
         .into_inner();
 
     let opened = loop {

@@ -4,7 +4,19 @@ use tidegate_proto::message::WireError;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::error::{RemoteError, chain};
+use crate::error::RemoteError;
+use crate::trouble;
+
+/// Why a stream could not be opened, or a question got no answer. `encrypted`: TLS was asked for.
+pub(super) fn before_answer(status: &Status, encrypted: bool) -> RemoteError {
+    match std::error::Error::source(status) {
+        Some(source) if native(status).is_none() => {
+            let said = trouble::before_answer(source, encrypted);
+            RemoteError::Network(format!("worker cannot be reached: {said}"))
+        }
+        _ => error(status),
+    }
+}
 
 /// What a call or a stream ended with.
 pub(super) fn error(status: &Status) -> RemoteError {
@@ -15,7 +27,7 @@ pub(super) fn error(status: &Status) -> RemoteError {
     if let Some(source) = std::error::Error::source(status) {
         return RemoteError::Network(format!(
             "connection to the worker failed: {}",
-            chain(source)
+            trouble::said(source)
         ));
     }
     let said = status.message();

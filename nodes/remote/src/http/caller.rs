@@ -266,7 +266,10 @@ pub(crate) fn failed(error: &ClientError) -> RemoteError {
 /// Why an answer cannot be read to its end.
 fn broken(error: &hyper::Error) -> RemoteError {
     if error.is_parse() || error.is_parse_too_large() {
-        return RemoteError::Protocol(format!("what answers is no HTTP: {}", chain(error)));
+        return RemoteError::Protocol(format!(
+            "what answers is no HTTP: {}: write https:// if it speaks TLS",
+            chain(error)
+        ));
     }
     RemoteError::Network(format!(
         "worker closed the connection before it had answered: {}",

@@ -38,6 +38,8 @@ pub(super) struct WebrtcLink {
     pub(super) sent: Counts,
     pub(super) ready: VecDeque<ServerMessage>,
     pub(super) waker: Option<Waker>,
+    /// The input on which the worker waits for a key frame.
+    key_frame_wanted: Option<usize>,
     over: bool,
 }
 
@@ -66,6 +68,7 @@ impl WebrtcLink {
             sent: Counts::default(),
             ready: VecDeque::new(),
             waker: None,
+            key_frame_wanted: None,
             over: false,
         }
     }
@@ -160,6 +163,11 @@ impl WebrtcLink {
                 }
             }
             PeerEvent::Media(packet) => self.media(now, packet),
+            PeerEvent::KeyFrameRequested(track) => {
+                let mut sends = self.sends.iter();
+                let sends = sends.find(|sends| sends.track.id == track);
+                self.key_frame_wanted = sends.and_then(|sends| sends.track.port);
+            }
             PeerEvent::Failed(failure) => {
                 let text = format!("the WebRTC connection to the worker failed: {failure}");
                 return Err(RemoteError::Network(text));
@@ -226,6 +234,10 @@ impl Link for WebrtcLink {
         }
         self.waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    fn take_key_frame_wanted(&mut self) -> Option<usize> {
+        self.key_frame_wanted.take()
     }
 
     fn credential(&mut self) -> Option<&mut Credential> {

@@ -227,6 +227,9 @@ fn misunderstood(error: &SignalingError) -> RemoteError {
         SignalingError::NotAcceptable { .. } => RemoteError::Incompatible(format!(
             "the worker takes none of what the hop offers by WebRTC: {error}"
         )),
+        SignalingError::Malformed { .. } => RemoteError::Protocol(format!(
+            "what the worker answers to the offer is no SDP of a WebRTC peer ({error}): look whether 'endpoints' leads to a WHIP server"
+        )),
         other => RemoteError::Protocol(other.to_string()),
     }
 }

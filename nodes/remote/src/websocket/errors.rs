@@ -25,7 +25,9 @@ pub(super) fn refused(error: Broken) -> RemoteError {
             "worker closed the connection instead of answering the upgrade".into(),
         ),
         Broken::Protocol(error @ ProtocolError::HttparseError(_)) => {
-            RemoteError::Protocol(format!("what answers the upgrade is no HTTP: {error}"))
+            RemoteError::Protocol(format!(
+                "what answers the upgrade is no HTTP: {error}: write https:// if it speaks TLS"
+            ))
         }
         other => broken(other),
     }

@@ -121,8 +121,9 @@ pub(super) fn check(endpoint: &str, transport: Transport) -> Result<(), (String,
     }
     if !known.contains(&scheme) {
         let message = format!(
-            "endpoint '{}' has a scheme that transport '{}' does not take",
+            "endpoint '{}' has scheme '{}', which transport '{}' does not take",
             shown(endpoint),
+            shown(scheme),
             transport.as_str()
         );
         let mend = match scheme {

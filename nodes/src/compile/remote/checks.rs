@@ -160,6 +160,11 @@ fn check_target(node: &RemoteParams, problems: &mut Problems) {
     {
         let what = what.replacen("endpoint", "address", 1);
         let what = what.replacen("an address", "the address", 1);
+        let what = what.replacen(
+            "which transport 'http' does not take",
+            "by which nothing is fetched",
+            1,
+        );
         problems.add("manifest_url", what, mend.replace("host:port", "host/path"));
     }
     let Some(digest) = &node.manifest_sha256 else {

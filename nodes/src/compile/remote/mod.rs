@@ -29,8 +29,8 @@ pub use self::address::Endpoint;
 pub use self::auth::{Auth, AuthHeader, AuthTls};
 pub use self::fallback::{Cache, Fallback, Tier};
 pub use self::policy::{
-    Balance, Breaker, Health, HealthChecks, HopMode, Partial, Replay, Retry, Timeout, Timeouts,
-    Waits,
+    Balance, Breaker, Empty, Health, HealthChecks, HopMode, Partial, Replay, Retry, Timeout,
+    Timeouts, Waits,
 };
 pub use self::ports::RemotePort;
 use crate::registry::ParamError;

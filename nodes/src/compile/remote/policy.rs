@@ -181,6 +181,21 @@ pub struct Breaker {
     pub open: Span,
     /// It never stays open longer than this.
     pub open_max: Span,
+    /// What a success without any output says of an endpoint.
+    pub empty: Empty,
+}
+
+/// What a success without any output says of an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Empty {
+    /// A failure if the other endpoints hardly ever do so, else nothing.
+    #[default]
+    Compare,
+    /// Nothing bad: some pipelines rightly have nothing to say.
+    Ignore,
+    /// A failure, which is tried again elsewhere: there is always something to say.
+    Fail,
 }
 
 impl Default for Breaker {
@@ -191,6 +206,7 @@ impl Default for Breaker {
             window: 20,
             open: Span::from_secs(1),
             open_max: Span::from_secs(60),
+            empty: Empty::default(),
         }
     }
 }

@@ -108,6 +108,10 @@ async fn serve(stream: TcpStream, told: &Told, word: &str) -> Option<()> {
             if stream.read_line(&mut line).await.ok()? == 0 {
                 return None;
             }
+            // Whoever asks by HTTP/2 whether a gateway is here learns that there is none.
+            if line.starts_with("PRI ") {
+                return None;
+            }
             post.get_or_insert(line.starts_with("POST"));
             let lower = line.to_lowercase();
             if let Some(value) = lower.strip_prefix("content-length:") {

@@ -117,3 +117,42 @@ async fn edge_all_endpoints_down_is_an_error_by_default() {
         "{problem:#}"
     );
 }
+
+#[tokio::test]
+async fn edge_a_call_answered_without_output_counts_as_the_manifest_says() {
+    let empty = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: 14\r\n\r\n{\"outputs\":{}}";
+    let (empty, good) = (Fake::answering(empty).await, Calls::start("good").await);
+    let params = |rule: &str| {
+        json!({
+            "transport": "http", "mode": "unary", "endpoints": [empty.url(), good.url()], "health": "off",
+            "retry": {"backoff": "20ms"}, "breaker": {"empty": rule},
+        })
+    };
+    // There is always something to say: it is said by the other.
+    let front = Server::hop(params("fail")).await;
+    for _ in 0..6 {
+        assert_eq!(front.call(&["one"]).await, Ok(vec!["good".to_owned()]));
+    }
+    // Nothing to say is an answer.
+    let front = Server::hop(params("ignore")).await;
+    let mut said = Vec::new();
+    for _ in 0..6 {
+        said.extend(front.call(&["one"]).await.expect("an answer"));
+    }
+    assert_eq!(said, ["good", "good", "good"], "every other call");
+}
+
+#[tokio::test]
+async fn edge_a_service_that_is_no_gateway_is_not_kept_waiting_for_by_what_a_gateway_is_asked() {
+    // It takes whatever is said and answers only calls.
+    let service = Calls::start("said").await;
+    let params = json!({
+        "transport": "http", "mode": "unary", "endpoints": [service.url()], "pipeline": "say",
+        "health": "off",
+    });
+    let front = Server::hop(params).await;
+    for _ in 0..5 {
+        assert_eq!(front.call(&["one"]).await, Ok(vec!["said".to_owned()]));
+    }
+    assert_eq!(service.taken(), 5);
+}

@@ -1,105 +1,115 @@
-//! SC-006 at run time: what is wrong between two gateways is named by the message, with its mend. (What a manifest alone shows is
-//! in `tests/manifests/bad`.)
+//! SC-006: the mistakes of docs/troubleshooting.md, each made with the real program, which has to name the cause and the mend in the words
+//! that the page shows.
 
-use serde_json::{Value, json};
+use std::path::Path;
 
-use super::fake::nobody;
-use super::{Server, hop, say, utterance};
+use futures_util::StreamExt as _;
+use serde_json::Value;
+use tidegate_tests::gateway::binary;
+use tidegate_tests::{Deadline, Peer, fixtures};
 
-/// The problem of a hop with these parameters, which must hold all of these words.
-async fn named(params: Value, code: &str, words: &[&str]) {
-    let mut params = params;
-    if params.get("retry").is_none() {
-        params["retry"] = json!({"attempts": 1});
+use super::mistakes::{At, Mistake, all};
+
+/// Mistakes that are made at once: each is a process.
+const TOGETHER: usize = 3;
+
+/// One line of the page's table.
+struct Line {
+    what: String,
+    /// What is printed, with `…` for what differs.
+    printed: String,
+}
+
+/// The page's tables: a mistake in the first column, what is printed in the second one.
+fn page() -> Vec<Line> {
+    let text = std::fs::read_to_string(fixtures::root().join("docs/troubleshooting.md"));
+    let text = text.expect("the page");
+    let rows = text.lines().filter_map(|line| {
+        let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [what, printed] = cells[..] else {
+            return None;
+        };
+        let printed = printed.strip_prefix('`')?.strip_suffix('`')?;
+        Some(Line {
+            what: what.to_owned(),
+            printed: printed.to_owned(),
+        })
+    });
+    rows.collect()
+}
+
+/// Whether the pieces of a pattern between its `…` come one after the other.
+fn fits(pattern: &str, text: &str) -> bool {
+    let mut rest = text;
+    pattern
+        .split('…')
+        .all(|piece| match rest.find(piece.trim()) {
+            Some(at) => {
+                rest = &rest[at + piece.trim().len()..];
+                true
+            }
+            None => false,
+        })
+}
+
+/// What the program prints about it.
+async fn printed(mistake: &Mistake) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("mine.yaml");
+    let text = yaml(&mistake.manifest);
+    std::fs::write(&file, text).expect("written");
+    let words = folder.path().join("words.txt");
+    std::fs::write(&words, "hello\n").expect("written");
+    let (file, words) = (file.as_path(), words.as_path());
+    let arguments: Vec<&Path> = match mistake.at {
+        At::Check => vec![Path::new("check"), file],
+        At::Run => vec![Path::new("run"), file, Path::new("--in"), words],
+    };
+    let peer = Peer::program("tidegate", &binary()).args(arguments);
+    let (status, logs) = peer.output(Deadline::secs(60)).await;
+    let said = logs.text();
+    assert_eq!(status.code(), Some(1), "{}: {said}", mistake.what);
+    said.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// JSON is YAML; a key a line gives errors a place worth naming.
+fn yaml(manifest: &Value) -> String {
+    serde_json::to_string_pretty(manifest).expect("text")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sc_006_thirty_mistakes_are_each_named_with_their_mend_as_the_page_shows() {
+    let (mistakes, _workers) = all().await;
+    let page = page();
+    assert!(mistakes.len() >= 30, "{} mistakes", mistakes.len());
+    let told: Vec<_> = page.iter().map(|line| line.what.as_str()).collect();
+    let made: Vec<_> = mistakes.iter().map(|mistake| mistake.what).collect();
+    assert_eq!(
+        told, made,
+        "the page and this test speak of the same, in the same order"
+    );
+    let said = futures_util::stream::iter(&mistakes).map(printed);
+    let said: Vec<_> = said.buffered(TOGETHER).collect().await;
+    let mut wrong = Vec::new();
+    for ((mistake, line), said) in mistakes.iter().zip(&page).zip(&said) {
+        let lower = said.to_lowercase();
+        let missing: Vec<_> = mistake
+            .words
+            .iter()
+            .filter(|word| !lower.contains(&word.to_lowercase()))
+            .collect();
+        if !missing.is_empty() || !fits(&line.printed, said) {
+            wrong.push(format!(
+                "{}\n  page:    {}\n  printed: {said}\n  missing: {missing:?}",
+                mistake.what, line.printed
+            ));
+        }
     }
-    let front = Server::start(&[hop("hop", params.clone())]).await;
-    let body = json!({"inputs": {"in": [utterance(1, "word")]}});
-    let problem = front.execute("hop", &body).await.expect_err("a problem");
-    let detail = problem["detail"]
-        .as_str()
-        .unwrap_or_default()
-        .to_lowercase();
-    assert_eq!(problem["code"], code, "{params}\n{problem:#}");
-    for word in words {
-        let told = detail.contains(&word.to_lowercase());
-        assert!(told, "no '{word}' of {params}\n{problem:#}");
-    }
-    assert_eq!(problem["hop"], "far", "{problem:#}");
-    assert_eq!(problem["endpoint"], params["endpoints"][0], "{problem:#}");
-}
-
-#[tokio::test]
-async fn sc_006_a_port_without_a_listener_is_named() {
-    named(
-        json!({"endpoints": [nobody().await]}),
-        "network",
-        &["refused"],
-    )
-    .await;
-}
-
-#[tokio::test]
-async fn sc_006_a_host_that_does_not_exist_is_named() {
-    let params = json!({"endpoints": ["http://worker.invalid:7001"]});
-    named(params, "network", &["lookup"]).await;
-}
-
-#[tokio::test]
-async fn sc_006_a_missing_token_is_named() {
-    let settings = [("TIDEGATE_AUTH_TOKEN", "a-token-of-the-test")];
-    // What asks whether it is ready bears no token, and needs none.
-    let worker = Server::with(&[say("far")], &settings).await;
-    let params = json!({"endpoints": [worker.url()]});
-    named(params, "unauthenticated", &["token", "auth"]).await;
-    let params = json!({"endpoints": [worker.url()], "auth": {"bearer": "another"}});
-    named(params, "unauthenticated", &["token"]).await;
-}
-
-#[tokio::test]
-async fn sc_006_a_pipeline_that_the_worker_lacks_is_named() {
-    let worker = Server::saying("far").await;
-    let params = json!({"endpoints": [worker.url()], "pipeline": "sey"});
-    named(params, "unknown_pipeline", &["sey", "GET /v1/pipelines"]).await;
-}
-
-#[tokio::test]
-async fn sc_006_an_inline_manifest_where_none_is_allowed_is_named() {
-    let worker = Server::saying("far").await;
-    let params = json!({"endpoints": [worker.url()], "manifest": say("inline")});
-    named(params, "permission_denied", &["inline"]).await;
-}
-
-#[tokio::test]
-async fn sc_006_a_port_that_the_worker_lacks_is_named() {
-    let worker = Server::saying("far").await;
-    let outputs = json!([{"name": "answer", "kind": "text"}]);
-    let params = json!({"endpoints": [worker.url()], "outputs": outputs});
-    named(params, "incompatible", &["answer", "out"]).await;
-}
-
-#[tokio::test]
-async fn sc_006_another_kind_than_the_workers_is_named() {
-    let worker = Server::saying("far").await;
-    let params = json!({"endpoints": [worker.url()], "pipeline": "echo", "inputs": [{"name": "mic", "kind": "text"}],
-        "outputs": [{"name": "speaker", "kind": "text"}]});
-    named(params, "incompatible", &["text", "audio", "mic"]).await;
-}
-
-#[tokio::test]
-async fn sc_006_a_parameter_that_the_pipeline_lacks_is_named() {
-    let worker = Server::saying("far").await;
-    let params = json!({"endpoints": [worker.url()], "parameters": {"loud": 3}});
-    named(params, "remote_execution", &["loud", "parameter"]).await;
-}
-
-#[tokio::test]
-async fn sc_006_a_token_file_that_is_missing_is_named() {
-    let worker = Server::saying("far").await;
-    let params = json!({"endpoints": [worker.url()], "auth": {"bearer_file": "missing/token"}});
-    named(
-        params,
-        "manifest_invalid",
-        &["missing/token", "no such file"],
-    )
-    .await;
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        said.len(),
+        wrong.join("\n")
+    );
 }

@@ -5,17 +5,22 @@
 mod balance;
 mod breakers;
 mod calls;
+mod drains;
 mod edges;
 mod errors;
 mod fake;
 mod fallback;
+mod gatekeeper;
 mod health;
 mod metrics;
 mod misconfigured;
+mod mistakes;
 mod names;
 mod nodes;
+mod pictures;
 mod retries;
 mod timeouts;
+mod tokens;
 
 use serde_json::{Value, json};
 use tidegate_tests::{Gateway, Ws};

@@ -30,6 +30,8 @@ pub(super) enum Flavour {
     Interrupts,
     /// A session that outlives the trouble by far: it is back at the primary.
     Recovers,
+    /// Workers that break every stream when its token ends: each is left before.
+    Tokens,
 }
 
 /// An input frame.
@@ -62,6 +64,8 @@ pub(super) struct Plan {
     pub(super) inputs: Vec<Fed>,
     /// Faults happen for so long.
     pub(super) trouble: Duration,
+    /// Of [`Flavour::Tokens`]: how long a stream's token lives.
+    pub(super) token: Duration,
 }
 
 /// What the graph heard.
@@ -96,6 +100,24 @@ impl Flavour {
         }
     }
 
+    /// Of how many inputs a worker acknowledges one.
+    fn every(self, random: &mut SmallRng) -> u64 {
+        match self {
+            // Who acknowledges nothing is never idle.
+            Self::Tokens if random.random_bool(0.5) => 1_000,
+            _ if random.random_bool(0.6) => 1,
+            _ => 2,
+        }
+    }
+
+    /// How long there are faults. A token ends without any.
+    fn trouble(self, random: &mut SmallRng) -> Duration {
+        match self {
+            Self::Tokens => Duration::ZERO,
+            _ => Duration::from_millis(random.random_range(0..8_000)),
+        }
+    }
+
     const fn talks(self) -> bool {
         matches!(self, Self::Hold | Self::Supersede)
     }
@@ -105,7 +127,7 @@ impl Plan {
     pub(super) fn random(random: &mut SmallRng, flavour: Flavour) -> Self {
         let recipe = match flavour {
             Flavour::Hold | Flavour::Supersede => Recipe::Talk,
-            Flavour::Live | Flavour::Two | Flavour::Recovers => Recipe::Echo,
+            Flavour::Live | Flavour::Two | Flavour::Recovers | Flavour::Tokens => Recipe::Echo,
             Flavour::Unary | Flavour::Interrupts if random.random_bool(0.5) => Recipe::Fan,
             Flavour::Unary | Flavour::Interrupts => Recipe::Echo,
             Flavour::Waits => Recipe::random(random),
@@ -114,7 +136,7 @@ impl Plan {
         let acks = recipe.has_state() || flavour.talks() || random.random_bool(0.8);
         let small = match flavour {
             Flavour::Live => true,
-            Flavour::Hold | Flavour::Supersede => false,
+            Flavour::Hold | Flavour::Supersede | Flavour::Tokens => false,
             // A call that is longer than the ring cannot be retried.
             Flavour::Unary if of_utterances => false,
             _ => acks && random.random_bool(0.5),
@@ -124,11 +146,11 @@ impl Plan {
             acks,
             deterministic: !flavour.talks() && (recipe.has_state() || random.random_bool(0.7)),
             names_places: random.random_bool(0.5),
-            every: if random.random_bool(0.6) { 1 } else { 2 },
+            every: flavour.every(random),
         };
         let mut utterance = 1;
         let frames = match flavour {
-            Flavour::Recovers => 90,
+            Flavour::Recovers | Flavour::Tokens => 90,
             _ => random.random_range(5..40),
         };
         let mut inputs: Vec<_> = (0..frames)
@@ -158,7 +180,11 @@ impl Plan {
             },
             endpoints: random.random_range(1..4),
             inputs,
-            trouble: Duration::from_millis(random.random_range(0..8_000)),
+            trouble: flavour.trouble(random),
+            token: match flavour {
+                Flavour::Tokens => Duration::from_millis(random.random_range(1_000..20_000)),
+                _ => Duration::MAX,
+            },
         }
     }
 }
@@ -199,7 +225,7 @@ impl Heard {
         assert_eq!(self.failed, None);
         assert_eq!(self.ends, [1, 1], "each output ends once");
         match plan.flavour {
-            Flavour::Waits | Flavour::Two | Flavour::Unary => {
+            Flavour::Waits | Flavour::Two | Flavour::Unary | Flavour::Tokens => {
                 assert_eq!(
                     (self.gaps, self.interrupted),
                     (0, 0),

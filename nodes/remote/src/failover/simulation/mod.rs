@@ -37,6 +37,8 @@ enum Event {
     ToHop(StreamId, ServerMessage),
     Opens(StreamId),
     Breaks(StreamId),
+    /// The token of a stream, which ends then, is to be replaced.
+    Expires(StreamId, Timestamp),
     Feeds,
 }
 
@@ -192,6 +194,11 @@ impl World {
                 let (opened, said) = stream.worker.open();
                 self.failover.opened(now, id, Ok(&opened));
                 self.say(id, said);
+                if self.plan.flavour == Flavour::Tokens {
+                    let end = now + self.plan.token;
+                    let margin = self.plan.token / 10;
+                    self.later(end.saturating_sub(margin), Event::Expires(id, end));
+                }
             }
             Event::ToWorker(id, message) => self.work(id, message),
             Event::ToHop(id, message) => {
@@ -204,6 +211,17 @@ impl World {
                     let error = RemoteError::Network("it broke".into());
                     self.failover.broken(now, id, Some(error));
                 }
+            }
+            Event::Expires(id, end) => {
+                if !self.streams.contains_key(&id.0) {
+                    return;
+                }
+                assert!(now < end, "the token ends before its stream is left");
+                let by = end.saturating_sub(self.plan.token / 40);
+                self.failover.expiring(now, id, by);
+                // As often as the file is looked at, and once more at the end.
+                let again = (now + Duration::from_secs(1)).min(end);
+                self.later(again, Event::Expires(id, end));
             }
             Event::Feeds => self.feed(),
         }
@@ -292,7 +310,7 @@ impl World {
             }
             return;
         }
-        let slow = self.plan.flavour == Flavour::Recovers;
+        let slow = matches!(self.plan.flavour, Flavour::Recovers | Flavour::Tokens);
         let most = if slow {
             2_000_000
         } else if self.random.random_bool(0.8) {
@@ -484,6 +502,11 @@ fn an_utterance_that_is_held_comes_whole_from_one_worker() {
 #[test]
 fn a_hop_is_back_at_its_primary_when_the_trouble_is_over() {
     play(Flavour::Recovers, 1_000);
+}
+
+#[test]
+fn a_stream_is_left_before_its_token_ends_however_busy_it_is() {
+    play(Flavour::Tokens, 1_000);
 }
 
 #[test]
