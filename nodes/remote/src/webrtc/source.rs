@@ -42,7 +42,7 @@ impl Source {
         (sequence, timestamp): (u16, u32),
         rate: u32,
     ) -> Place {
-        let state = self.0.get_or_insert_with(|| State {
+        let state = self.0.get_or_insert(State {
             ssrc,
             heard: now,
             newest: Place {
