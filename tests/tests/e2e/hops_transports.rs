@@ -346,7 +346,8 @@ async fn fr_002_audio_travels_by_webrtc_as_media() {
         .await;
     assert!(sent.is_some_and(|frames| frames > 40.0), "{sent:?}");
     // A running session's counters come a moment after its packets.
-    let counted = Deadline::secs(20).until(async || {
+    let by = Deadline::secs(20);
+    let counted = by.until(async || {
         let received = worker.metric("tidegate_webrtc_packets_received_total", &[]);
         received.await.filter(|packets| *packets > 40.0)
     });
