@@ -12,7 +12,7 @@ SDK := $(abspath .cache/sdk-venv/bin)
 # Seconds for all tests together, many times what they take: one that hangs is named and ends the run.
 TEST_TIMEOUT ?= 1500
 
-.PHONY: help run test build web setup setup-test check fmt clippy doc deny test-web test-rust test-sdk bench bench-setup
+.PHONY: help run test build web setup setup-test check fmt clippy doc deny test-web test-rust test-sdk bench bench-hops bench-setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,4 +68,8 @@ bench-setup: setup ## install the benchmark's peers (Janus, Envoy, Pipecat; heav
 	benches/peers/setup.sh
 
 bench: web ## the measurements of docs/performance.md, peers in the same run
-	benches/peers/bench.sh $(ARGS)
+	benches/peers/bench.sh compare $(ARGS)
+	benches/peers/bench.sh hops
+
+bench-hops: web setup-test ## what is owed of remote hops, with real processes that are killed and stalled
+	benches/peers/bench.sh hops $(ARGS)

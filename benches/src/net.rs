@@ -37,26 +37,47 @@ pub async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// Asks for a path and gives the body.
+///
+/// # Errors
+/// If the peer refuses it or breaks off.
+pub async fn get(address: SocketAddr, path: &str) -> Result<String, Failure> {
+    let request = hyper::Request::get(path)
+        .header("host", address.to_string())
+        .body(Full::default())?;
+    exchange(address, request, hyper::StatusCode::OK).await
+}
+
 /// Posts an offer and gives the answer.
 ///
 /// # Errors
 /// If the peer refuses it or breaks off.
 pub async fn exchange_sdp(address: SocketAddr, path: &str, offer: &str) -> Result<String, Failure> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = hyper::Request::post(path)
         .header("host", address.to_string())
         .header("content-type", "application/sdp")
         .header("content-length", offer.len())
         .body(Full::new(Bytes::from(offer.to_owned())))?;
+    exchange(address, request, hyper::StatusCode::CREATED).await
+}
+
+/// One request on a connection of its own.
+async fn exchange(
+    address: SocketAddr,
+    request: hyper::Request<Full<Bytes>>,
+    expected: hyper::StatusCode,
+) -> Result<String, Failure> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let path = request.uri().path().to_owned();
     let answer = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         let text = String::from_utf8_lossy(&body).into_owned();
-        if status == hyper::StatusCode::CREATED {
+        if status == expected {
             Ok(text)
         } else {
             Err(Failure::from(format!("{path}: {status}: {text}")))

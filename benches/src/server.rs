@@ -79,6 +79,43 @@ impl Server {
         })
     }
 
+    /// The gateway with the manifests of this folder beside the shipped ones.
+    ///
+    /// # Errors
+    /// If it was not built or does not start.
+    pub async fn tidegate(pipelines: &Path) -> Result<Self, Failure> {
+        Self::tidegate_at(SocketAddr::from(([127, 0, 0, 1], 0)), pipelines).await
+    }
+
+    /// The same where another one listened before.
+    ///
+    /// # Errors
+    /// As [`Server::tidegate`].
+    pub async fn tidegate_at(address: SocketAddr, pipelines: &Path) -> Result<Self, Failure> {
+        let (address, pipelines) = (address.to_string(), pipelines.display().to_string());
+        let arguments = [
+            "serve",
+            "--listen",
+            &address,
+            "--media",
+            "127.0.0.1:0",
+            "--pipelines",
+            &pipelines,
+        ];
+        let arguments: Vec<String> = arguments.map(str::to_owned).into();
+        Self::start(&beside("tidegate")?, &arguments).await
+    }
+
+    /// A bare peer of the benchmark's own.
+    ///
+    /// # Errors
+    /// If it was not built or does not start.
+    pub async fn bare(name: &str, arguments: &[&str]) -> Result<Self, Failure> {
+        let mut all = vec!["127.0.0.1:0".to_owned()];
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        Self::start(&beside(name)?, &all).await
+    }
+
     /// `http://ADDRESS` and this path.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
@@ -120,6 +157,37 @@ impl Server {
             .and_then(|line| line.split_whitespace().next())
             .ok_or("no VmRSS")?;
         Ok(kib.parse::<u64>()? * 1024)
+    }
+
+    /// Sends it a signal, by its name without `SIG`.
+    ///
+    /// # Errors
+    /// If there is no `kill`, or no such signal.
+    pub async fn signal(&self, name: &str) -> Result<(), Failure> {
+        let pid = self.pid.to_string();
+        let told = Command::new("kill").args(["-s", name, &pid]).status();
+        if told.await?.success() {
+            Ok(())
+        } else {
+            Err(format!("process {pid} took no {name}").into())
+        }
+    }
+
+    /// SIGKILL, without waiting for what follows.
+    ///
+    /// # Errors
+    /// If it has ended already.
+    pub fn shoot(&mut self) -> Result<(), Failure> {
+        Ok(self.child.start_kill()?)
+    }
+
+    /// Waits until it is gone, so that its port is free.
+    ///
+    /// # Errors
+    /// If it cannot be waited for.
+    pub async fn gone(&mut self) -> Result<(), Failure> {
+        self.child.wait().await?;
+        Ok(())
     }
 
     /// Ends it, politely first: a script cleans up after itself.

@@ -10,7 +10,7 @@ use tidegate_benches::figures::{self, Figures};
 use tidegate_benches::load::grpc::{self, Kind};
 use tidegate_benches::load::webrtc::{self, Callers, Speech};
 use tidegate_benches::load::{Load, chain, ws};
-use tidegate_benches::server::{Server, beside};
+use tidegate_benches::server::Server;
 use tidegate_benches::{Failure, machine};
 
 /// Runs the measurements of docs/performance.md.
@@ -158,33 +158,12 @@ async fn run(scenario: &str, subject: &str, seconds: u64) -> Result<Figures, Fai
     }
 }
 
-/// The gateway with the benchmark's pipelines beside the shipped ones.
-async fn tidegate(pipelines: &Path) -> Result<Server, Failure> {
-    let arguments = [
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--media",
-        "127.0.0.1:0",
-        "--pipelines",
-    ];
-    let mut arguments: Vec<String> = arguments.map(str::to_owned).into();
-    arguments.push(pipelines.display().to_string());
-    Server::start(&beside("tidegate")?, &arguments).await
-}
-
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 fn pipelines() -> PathBuf {
     root().join("benches/pipelines")
-}
-
-async fn bare(name: &str, arguments: &[&str]) -> Result<Server, Failure> {
-    let mut all = vec!["127.0.0.1:0".to_owned()];
-    all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-    Server::start(&beside(name)?, &all).await
 }
 
 async fn python(script: &str) -> Result<Server, Failure> {
@@ -216,9 +195,9 @@ async fn callers(
             } else {
                 "/v1/pipelines/gain/whip"
             };
-            tidegate(&pipelines()).await?
+            Server::tidegate(&pipelines()).await?
         }
-        "bare webrtc" => bare("bare_webrtc", &[]).await?,
+        "bare webrtc" => Server::bare("bare_webrtc", &[]).await?,
         "Pipecat" => python("pipecat_echo.py").await?,
         "aiortc" => python("aiortc_echo.py").await?,
         _ => {
@@ -241,7 +220,7 @@ async fn callers(
 async fn grpc_echo(subject: &str, load: Load) -> Result<Figures, Failure> {
     if subject == "tidegate" {
         return grpc_run(
-            tidegate(&pipelines()).await?,
+            Server::tidegate(&pipelines()).await?,
             "echo",
             load,
             Kind::Audio,
@@ -249,7 +228,7 @@ async fn grpc_echo(subject: &str, load: Load) -> Result<Figures, Failure> {
         )
         .await;
     }
-    let echo = bare("bare_grpc", &[]).await?;
+    let echo = Server::bare("bare_grpc", &[]).await?;
     if subject == "bare tonic" {
         return grpc_run(echo, "echo", load, Kind::Audio, false).await;
     }
@@ -302,18 +281,18 @@ async fn grpc_run(
 
 async fn remote(subject: &str, load: Load) -> Result<Figures, Failure> {
     if subject != "tidegate → tidegate" {
-        let worker = bare("bare_grpc", &[]).await?;
-        let first = bare("bare_grpc", &[&worker.url("")]).await?;
+        let worker = Server::bare("bare_grpc", &[]).await?;
+        let first = Server::bare("bare_grpc", &[&worker.url("")]).await?;
         let result = grpc_run(first, "echo", load, Kind::Audio, false).await;
         worker.stop().await;
         return result;
     }
-    let worker = tidegate(&pipelines()).await?;
+    let worker = Server::tidegate(&pipelines()).await?;
     let folder = tempfile::tempdir()?;
     let template = std::fs::read_to_string(root().join("benches/peers/remote.yaml"))?;
     let manifest = template.replace("WORKER", &worker.url(""));
     std::fs::write(folder.path().join("remote.yaml"), manifest)?;
-    let first = tidegate(folder.path()).await?;
+    let first = Server::tidegate(folder.path()).await?;
     let result = grpc_run(first, "remote", load, Kind::Audio, false).await;
     worker.stop().await;
     result
@@ -321,17 +300,17 @@ async fn remote(subject: &str, load: Load) -> Result<Figures, Failure> {
 
 async fn tensor(subject: &str, load: Load) -> Result<Figures, Failure> {
     let (server, tuned) = match subject {
-        "tidegate" => (tidegate(&pipelines()).await?, true),
-        "bare tonic, tuned alike" => (bare("bare_grpc", &["tuned"]).await?, true),
-        _ => (bare("bare_grpc", &[]).await?, false),
+        "tidegate" => (Server::tidegate(&pipelines()).await?, true),
+        "bare tonic, tuned alike" => (Server::bare("bare_grpc", &["tuned"]).await?, true),
+        _ => (Server::bare("bare_grpc", &[]).await?, false),
     };
     grpc_run(server, "tensor", load, Kind::Tensor, tuned).await
 }
 
 async fn websocket(subject: &str, load: Load) -> Result<Figures, Failure> {
     let server = match subject {
-        "tidegate" => tidegate(&pipelines()).await?,
-        _ => bare("bare_ws", &[]).await?,
+        "tidegate" => Server::tidegate(&pipelines()).await?,
+        _ => Server::bare("bare_ws", &[]).await?,
     };
     let opened = match subject {
         "tidegate" => ws::open(&server, "echo").await,
@@ -352,7 +331,7 @@ async fn websocket(subject: &str, load: Load) -> Result<Figures, Failure> {
 )]
 async fn memory(subject: &str) -> Result<Figures, Failure> {
     const SESSIONS: usize = 500;
-    let server = tidegate(&pipelines()).await?;
+    let server = Server::tidegate(&pipelines()).await?;
     let before;
     let mut kept_grpc = Vec::new();
     let mut kept_webrtc = Vec::new();

@@ -69,10 +69,22 @@ impl Session {
         client: &mut GatewayClient<Channel>,
         pipeline: &str,
     ) -> Result<Self, Failure> {
+        Self::open_as(client, pipeline, v1::Mode::Waits).await
+    }
+
+    /// Opens `pipeline` as a client that waits, or as one that cannot.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub async fn open_as(
+        client: &mut GatewayClient<Channel>,
+        pipeline: &str,
+        mode: v1::Mode,
+    ) -> Result<Self, Failure> {
         let (sender, messages) = mpsc::channel(64);
         let open = v1::Open {
             source: Some(v1::open::Source::Pipeline(pipeline.to_owned())),
-            mode: v1::Mode::Waits.into(),
+            mode: mode.into(),
             ..Default::default()
         };
         sender
