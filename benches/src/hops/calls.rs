@@ -96,7 +96,6 @@ impl Caller {
 fn request(number: u32) -> ExecuteRequest {
     let text = v1::Text {
         text: number.to_string(),
-        ..Default::default()
     };
     let frame = Frame {
         seq: 1,

@@ -85,17 +85,17 @@ fn identity(kind: &str) -> Value {
     json!({
         "version": "tidegate/v1",
         "name": "identity",
-        "inputs": [port("in", kind)],
-        "outputs": [port("out", kind)],
+        "inputs": [port("mic", kind)],
+        "outputs": [port("speaker", kind)],
         "nodes": [{"id": "pass", "type": "identity"}],
-        "edges": ["in -> pass -> out"],
+        "edges": ["mic -> pass -> speaker"],
     })
 }
 
 /// A pipeline whose one node is the remote hop `far` with these parameters.
 fn remote(kind: &str, mut params: Value) -> Value {
-    params["inputs"] = json!([port("in", kind)]);
-    params["outputs"] = json!([port("out", kind)]);
+    params["inputs"] = json!([port("mic", kind)]);
+    params["outputs"] = json!([port("speaker", kind)]);
     // Speech that cannot wait may wait two seconds before a hop that has just broken.
     let queue = json!({"frames": 256, "age": "2s", "when_full": "drop_oldest"});
     json!({
