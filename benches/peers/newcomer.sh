@@ -21,12 +21,12 @@ cd "$home"
 
 {
   printf 'set -e\ntrap '\''kill $(jobs -p) 2>/dev/null'\'' EXIT\n'
-  awk '/^## Two Tidegates/ { on = 1 } /^### What the worker answers/ { on = 0 }
+  awk '/^## Two Tidegates/ || /^## A worker in Python/ { on = 1 } /^### What the worker answers/ || /^## In Python/ { on = 0 }
     /^```/ { typed = on && $0 == "```sh"; next } typed' docs/hops.md
 } >typed.sh
 bash typed.sh >said.txt 2>errors.txt || { cat errors.txt >&2; die "the guide's commands fail"; }
 
 [ "$(stat -c %s clean.wav)" -gt 300000 ] || die "clean.wav is not there, or too short"
-finals="$(grep -c '"final": true' said.txt || true)"
+finals="$(grep -c '"final": *true' said.txt || true)"
 [ "$finals" -ge 1 ] || { cat errors.txt >&2; die "the Python worker said nothing"; }
 echo "clean.wav of $(stat -c %s clean.wav) bytes, $finals utterances answered"
