@@ -6,10 +6,7 @@ use serde_json::{Value, json};
 use tidegate_tests::Deadline;
 
 use super::Server;
-use super::calls::Calls;
-
-/// For as long as a test wants.
-const HELD: Duration = Duration::from_secs(3_600);
+use super::calls::{Calls, HELD, served};
 
 async fn three() -> [Calls; 3] {
     [
@@ -31,22 +28,12 @@ async fn front(endpoints: Value, balance: &str) -> Server {
     .await
 }
 
-async fn calls(front: &Server, count: usize) {
-    for _ in 0..count {
-        assert!(
-            front.call(&["one"]).await.is_ok(),
-            "{}",
-            front.gateway.logs.text()
-        );
-    }
-}
-
 #[tokio::test]
 async fn fr_007_round_robin_is_exact_over_sessions() {
     let workers = three().await;
     let urls = workers.each_ref().map(Calls::url);
     let front = front(json!(urls), "round_robin").await;
-    calls(&front, 30).await;
+    served(&front, 30).await;
     assert_eq!(workers.each_ref().map(Calls::taken), [10, 10, 10]);
     for url in urls {
         assert_eq!(front.attempts(&url, "ok").await, 10.0);
@@ -58,7 +45,7 @@ async fn fr_007_weights_are_shares() {
     let [a, b, _c] = three().await;
     let endpoints = json!([{"url": a.url(), "weight": 3}, {"url": b.url(), "weight": 1}]);
     let front = front(endpoints, "weighted").await;
-    calls(&front, 40).await;
+    served(&front, 40).await;
     assert_eq!([a.taken(), b.taken()], [30, 10]);
 }
 
@@ -71,7 +58,7 @@ async fn fr_007_least_connections_avoids_who_is_busy() {
         let by = Deadline::secs(20);
         let one = by.until(|| async { (slow.running() > 0).then_some(()) });
         assert!(one.await.is_some(), "somebody asks the slow one");
-        calls(&front, 20).await;
+        served(&front, 20).await;
         assert_eq!(slow.taken(), 1, "it has one already");
         assert_eq!([b.taken(), c.taken()], [10, 10], "equal loads take turns");
         slow.delay(Duration::ZERO);
@@ -86,7 +73,7 @@ async fn fr_007_p2c_ewma_prefers_who_answers_faster() {
     let [slow, b, c] = three().await;
     let front = front(json!([slow.url(), b.url(), c.url()]), "p2c_ewma").await;
     slow.delay(Duration::from_secs(3));
-    calls(&front, 60).await;
+    served(&front, 60).await;
     let shares = [slow.taken(), b.taken(), c.taken()];
     assert_eq!(shares.iter().sum::<u64>(), 60, "{shares:?}");
     // One answer shows what it costs. That fades in tens of seconds, so a machine on which sixty calls take long sees a few more;
@@ -103,13 +90,13 @@ async fn fr_007_nearest_is_the_least_round_trip_and_the_next_where_that_fails() 
     // Checks measure while the pool is in use.
     let by = Deadline::secs(60);
     let near_only = by.until(|| async {
-        calls(&front, 5).await;
+        served(&front, 5).await;
         let taken = [far.taken(), near.taken(), farther.taken()];
         (taken == [0, 5, 0]).then_some(())
     });
     assert!(near_only.await.is_some(), "never the nearest alone");
     near.fail(1);
-    calls(&front, 10).await;
+    served(&front, 10).await;
     let taken = [far.taken(), near.taken(), farther.taken()];
     assert_eq!([taken[0], taken[2]], [10, 0], "{taken:?}");
 }

@@ -6,10 +6,7 @@ use serde_json::{Value, json};
 use tidegate_tests::Deadline;
 
 use super::Server;
-use super::calls::Calls;
-
-/// For as long as a test wants.
-const HELD: Duration = Duration::from_secs(3_600);
+use super::calls::{Calls, HELD, served};
 
 async fn front(workers: &[&Calls], breaker: Value) -> Server {
     let urls: Vec<_> = workers.iter().map(|worker| worker.url()).collect();
@@ -20,22 +17,12 @@ async fn front(workers: &[&Calls], breaker: Value) -> Server {
     .await
 }
 
-async fn calls(front: &Server, count: usize) {
-    for _ in 0..count {
-        assert!(
-            front.call(&["one"]).await.is_ok(),
-            "{}",
-            front.gateway.logs.text()
-        );
-    }
-}
-
 #[tokio::test]
 async fn fr_009_five_failures_in_a_row_open_the_breaker() {
     let (bad, good) = (Calls::start("bad").await, Calls::start("good").await);
     bad.fail(1);
     let front = front(&[&bad, &good], json!({"open": "30s"})).await;
-    calls(&front, 60).await;
+    served(&front, 60).await;
     assert_eq!(bad.taken(), 5, "no more once it is open");
     assert_eq!(good.taken(), 60);
 }
@@ -45,7 +32,7 @@ async fn fr_009_less_than_sixty_percent_of_twenty_open_the_breaker() {
     let (bad, good) = (Calls::start("bad").await, Calls::start("good").await);
     bad.fail(2);
     let front = front(&[&bad, &good], json!({"open": "30s"})).await;
-    calls(&front, 100).await;
+    served(&front, 100).await;
     let taken = bad.taken();
     assert!((20..=22).contains(&taken), "it was asked {taken} times");
 }
@@ -55,7 +42,7 @@ async fn fr_009_one_request_asks_whether_it_is_well_again_and_it_is_taken_back()
     let (bad, good) = (Calls::start("bad").await, Calls::start("good").await);
     bad.fail(1);
     let front = front(&[&bad, &good], json!({"open": "500ms"})).await;
-    calls(&front, 20).await;
+    served(&front, 20).await;
     // More than these were probes, on a machine where twenty calls take longer than it is open.
     assert!(bad.taken() >= 5, "it was shut off");
     bad.fail(0);
@@ -82,7 +69,7 @@ async fn fr_009_one_request_asks_whether_it_is_well_again_and_it_is_taken_back()
     tokio::join!(probe, others);
     assert_eq!(bad.taken(), 1, "exactly one asked");
     good.taken();
-    calls(&front, 10).await;
+    served(&front, 10).await;
     assert_eq!(
         [bad.taken(), good.taken()],
         [5, 5],
@@ -105,7 +92,7 @@ async fn fr_009_each_reopening_lasts_twice_as_long() {
     let by = Deadline::secs(60);
     while bad.gaps().len() < 4 + 5 {
         assert!(!by.left().is_zero(), "it was asked so: {:?}", bad.gaps());
-        calls(&front, 1).await;
+        served(&front, 1).await;
     }
     // After five failures: each time is up to a tenth shorter, so that gateways do not ask in step.
     for (gap, open) in bad.gaps()[4..].iter().zip([250, 500, 1000, 1000, 1000]) {

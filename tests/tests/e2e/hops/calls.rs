@@ -12,6 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::Server;
+
 /// How calls are answered. Checks (`GET`) are answered as fast, by 200 unless `well` is false.
 #[derive(Debug)]
 pub(crate) struct Told {
@@ -172,5 +174,16 @@ impl Told {
             true => ("200 OK", String::new()),
             false => ("503 Service Unavailable", String::new()),
         }
+    }
+}
+
+/// For as long as a test wants.
+pub(crate) const HELD: Duration = Duration::from_secs(3_600);
+
+/// So many calls, one after another, each of which succeeds.
+pub(crate) async fn served(front: &Server, count: usize) {
+    for _ in 0..count {
+        let said = front.call(&["one"]).await;
+        assert!(said.is_ok(), "{said:?}\n{}", front.gateway.logs.text());
     }
 }
