@@ -9,10 +9,12 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
 # The Python SDK's own environment.
 SDK := $(abspath .cache/sdk-venv/bin)
+# That of the example services, models included.
+SERVICES := $(abspath .cache/services-venv/bin)
 # Seconds for all tests together, many times what they take: one that hangs is named and ends the run.
 TEST_TIMEOUT ?= 1500
 
-.PHONY: help run test build web setup setup-test check fmt clippy doc deny test-web test-rust test-sdk bench bench-hops bench-setup
+.PHONY: help run test build web setup setup-test check fmt clippy doc deny test-web test-rust test-sdk test-services setup-services demo bench bench-hops bench-setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +22,7 @@ help: ## this list
 run: build ## build everything and start the gateway; ARGS="--listen …" go to `tidegate serve`
 	exec $(TARGET)/release/tidegate serve $(ARGS)
 
-test: check test-web test-rust test-sdk ## everything that CI runs
+test: check test-web test-rust test-sdk test-services ## everything that CI runs
 
 build: web ## the release binary, with the page in it
 	cargo build --locked --release -p tidegate-gateway
@@ -30,6 +32,9 @@ setup: ## install what the build needs (cmake, Node)
 
 setup-test: ## install what the tests need (Chromium, Prometheus, coturn, Python clients, recordings)
 	tests/setup/peers.sh
+
+setup-services: ## install what the example services need (Apertium, espeak-ng, a Python environment with models)
+	tests/setup/services.sh
 
 web: setup ## the page and the browser client
 	tests/setup/web.sh
@@ -63,6 +68,12 @@ test-sdk: web ## the Python SDK's lints and tests, against the gateway's binary
 	cd sdk/python && $(SDK)/ruff check . && $(SDK)/ruff format --check . && $(SDK)/mypy
 	cd sdk/python && TIDEGATE_BIN=$(abspath $(TARGET))/debug/tidegate \
 	  timeout --kill-after=10 $(TEST_TIMEOUT) $(SDK)/pytest
+
+test-services: web setup-test setup-services ## the example services with their real models, through the gateway's binary
+	cargo build --locked --workspace --bin tidegate
+	cd examples/services && $(SERVICES)/ruff check . && $(SERVICES)/ruff format --check . && $(SERVICES)/mypy
+	cd examples/services && TIDEGATE_BIN=$(abspath $(TARGET))/debug/tidegate \
+	  timeout --kill-after=10 $(TEST_TIMEOUT) $(SERVICES)/pytest
 
 bench-setup: setup ## install the benchmark's peers (Janus, Envoy, Pipecat; heavy)
 	benches/peers/setup.sh

@@ -100,3 +100,15 @@ npm_ci() {
     cp "$folder/package-lock.json" "$stamp"
   fi
 }
+
+# install_sdk VENV: the Python SDK into an environment that has what it is built with. Again only when something of it has
+# changed: building takes some seconds.
+install_sdk() {
+  local venv="$1" sum
+  sum="$(cd "$ROOT" && find sdk/python/src sdk/python/pyproject.toml sdk/python/hatch_build.py proto/tidegate -type f \
+    -not -path '*/__pycache__/*' -not -path '*/_generated/*' -print0 | sort -z | xargs -0 sha256sum | sha256sum)"
+  [ "$sum" != "$(cat "$venv/.tidegate-sdk" 2>/dev/null)" ] || return 0
+  say "the SDK from sdk/python"
+  "$venv/bin/pip" install -q --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall "$ROOT/sdk/python"
+  printf '%s\n' "$sum" >"$venv/.tidegate-sdk"
+}

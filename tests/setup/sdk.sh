@@ -14,14 +14,9 @@ if ! cmp -s "$sdk/requirements.txt" "$venv/.tidegate-requirements"; then
   cp "$sdk/requirements.txt" "$venv/.tidegate-requirements"
 fi
 
-# Again only when something of it has changed: building takes some seconds.
-sum="$(cd "$ROOT" && find sdk/python/src sdk/python/pyproject.toml sdk/python/hatch_build.py proto/tidegate -type f \
-  -not -path '*/__pycache__/*' -not -path '*/_generated/*' -print0 | sort -z | xargs -0 sha256sum | sha256sum)"
-if [ "$sum" != "$(cat "$venv/.tidegate-sdk" 2>/dev/null)" ]; then
-  say "the SDK from sdk/python"
-  # What it is built with was installed above, pinned.
-  "$venv/bin/pip" install -q --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall "$sdk"
-  # Its types are looked at in the source, which needs what the build made.
+install_sdk "$venv"
+# Its types are looked at in the source, which needs what the build made.
+[ "$(cat "$venv/.tidegate-sdk")" = "$(cat "$venv/.tidegate-generated" 2>/dev/null)" ] || {
   "$venv/bin/python" "$sdk/hatch_build.py"
-  printf '%s\n' "$sum" >"$venv/.tidegate-sdk"
-fi
+  cp "$venv/.tidegate-sdk" "$venv/.tidegate-generated"
+}

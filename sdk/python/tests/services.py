@@ -21,6 +21,7 @@ from tidegate_sdk import (
     Json,
     Partial,
     Picture,
+    Refused,
     Samples,
     Session,
     Tensor,
@@ -156,3 +157,14 @@ async def sleepy(text: str) -> str:
     """Slower than its caller."""
     await asyncio.sleep(0.002)
     return text
+
+
+class Lacking:
+    """What it needs is not there."""
+
+    def __init__(self) -> None:
+        raise Refused("the model is missing: fetch it first")
+
+    @per_frame(takes=Text(), gives=Text())
+    def useless(self, text: str) -> str:
+        return text

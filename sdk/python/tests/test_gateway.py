@@ -7,7 +7,7 @@ import struct
 from typing import Any
 
 import pytest
-from conftest import Gateway
+from processes import Gateway
 
 PCM = {"codec": "pcm_s16", "sample_rate": 16000, "channels": 1}
 

@@ -15,12 +15,13 @@ from typing import Any
 
 import grpc
 import pytest
-from conftest import WAIT, Client, Gateway, Start, Worker, pipeline
+from conftest import Start
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from processes import WAIT, Client, Gateway, Worker, pipeline
 
 from tidegate_sdk.__main__ import main
 
@@ -213,7 +214,8 @@ def test_health_and_metrics_say_how_it_is(worker: Worker, gateway: Gateway) -> N
         (["no_such_module"], "there is no module 'no_such_module'"),
         (["services:translate", "services:translate"], "names of their own"),
         (["services:translate", "--tls-cert", "x"], "goes with --tls-key"),
-        (["conftest:Client"], "has no hop"),
+        (["processes:Client"], "has no hop"),
+        (["services:Lacking"], "tidegate_sdk: the model is missing: fetch it first"),
     ],
 )
 def test_what_cannot_be_served_is_said_at_once(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

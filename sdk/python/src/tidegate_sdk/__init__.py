@@ -15,7 +15,7 @@ from .errors import HopError
 from .hop import Hop, per_frame, per_session, per_utterance
 from .ports import Audio, Binary, EncodedAudio, Json, Tensor, Text, Video
 from .server import Server
-from .settings import Settings
+from .settings import Refused, Settings
 from .streams import Session, Utterance
 from .values import Array, Final, Frame, Out, Partial, Picture, Samples
 
@@ -34,6 +34,7 @@ __all__ = [
     "Out",
     "Partial",
     "Picture",
+    "Refused",
     "Samples",
     "Server",
     "Session",

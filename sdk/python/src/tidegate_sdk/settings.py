@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 
 class Refused(Exception):
-    """Settings that cannot be, or that would be unsafe."""
+    """What cannot be served: settings that cannot be or would be unsafe. A service raises it while it is made, of a model or a program
+    that is missing: its message is printed, and the process ends."""
 
 
 @dataclass(frozen=True, slots=True)

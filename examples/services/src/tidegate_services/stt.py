@@ -1,0 +1,106 @@
+"""Speech to text by Whisper: what is understood so far while somebody speaks, and the whole when the utterance has ended.
+
+    python -m tidegate_sdk serve tidegate_services.stt:SpeechToText --listen 127.0.0.1:7001
+
+Settings come from the environment: `STT_MODELS`, loaded before it listens (default `tiny.en`; others when they are first asked for), and
+`STT_THREADS` of one recognition (default: all cores).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator
+
+import numpy as np
+from faster_whisper import WhisperModel
+from tidegate_sdk import Audio, Context, Final, HopError, Partial, Samples, Text, Utterance, per_utterance
+
+from .weights import WHISPER
+
+RATE = 16_000
+# Whisper looks at windows of this length; in longer sound it needs time stamps to find where the next begins.
+_WINDOW_SECONDS = 30.0
+# Nobody says more tokens in a second. A model that repeats itself over noise ends there.
+_TOKENS_PER_SECOND = 12
+_TOKENS_MAX = 224
+
+
+class Recogniser:
+    """One model. The same samples give the same text."""
+
+    def __init__(self, name: str, threads: int = 0) -> None:
+        folder = WHISPER[name].find()
+        self._english_only = name.endswith(".en")
+        self._model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True)
+
+    def recognise(self, samples: Samples, language: str) -> str:
+        """What is said in 16-bit samples of 16 kHz."""
+        if self._english_only and language != "en":
+            raise HopError(f"this model knows English only, not '{language}'", code="bad_request")
+        if len(samples) == 0:
+            return ""
+        seconds = len(samples) / RATE
+        segments, _ = self._model.transcribe(
+            samples.astype(np.float32) / 32768,
+            language=language,
+            # No chance and no memory of what was said before: a replica that takes over hears the same.
+            temperature=0.0,
+            condition_on_previous_text=False,
+            beam_size=5,
+            without_timestamps=seconds <= _WINDOW_SECONDS,
+            max_new_tokens=min(_TOKENS_MAX, 16 + int(seconds * _TOKENS_PER_SECOND)),
+        )
+        return " ".join(segment.text.strip() for segment in segments)
+
+
+class SpeechToText:
+    """The service."""
+
+    def __init__(self) -> None:
+        self._threads = int(os.environ.get("STT_THREADS", "0"))
+        self._loading = threading.Lock()
+        self._loaded: dict[str, Recogniser] = {}
+        self._busy = 0
+        for name in filter(None, os.environ.get("STT_MODELS", "tiny.en").split(",")):
+            self._model(name.strip())
+
+    @per_utterance(takes=Audio("speech", RATE), gives=Text("words"), parameters={"language": "en", "model": "", "partial_seconds": 1.0})
+    async def stt(self, speech: Utterance[Samples], context: Context) -> AsyncIterator[Partial[str] | Final[str]]:
+        """Says what is said. Without a `model` it is tiny.en for English, and base for other languages.
+
+        `partial_seconds` is how much more must have been said until another partial result; 0: none is wanted.
+        """
+        language = str(context.parameters["language"])
+        name = str(context.parameters["model"]) or ("tiny.en" if language == "en" else "base")
+        heard = np.empty(0, np.int16)
+        async for piece in speech.chunks(seconds=float(context.parameters["partial_seconds"]) or float("inf")):
+            heard = np.append(heard, piece)
+            # A partial result is worth nothing that anybody's final one would have to wait for.
+            if not speech.complete and self._busy == 0:
+                yield Partial(await self._recognise(name, heard, language, context))
+        yield Final(await self._recognise(name, heard, language, context))
+
+    async def _recognise(self, name: str, samples: Samples, language: str, context: Context) -> str:
+        self._busy += 1
+        work = asyncio.ensure_future(context.run(self._in_thread, name, samples, language))
+        # Counted until the thread has ended: an interrupt ends the wait for it, and not the work.
+        work.add_done_callback(self._ended)
+        return await asyncio.shield(work)
+
+    def _ended(self, work: asyncio.Future[str]) -> None:
+        self._busy -= 1
+        if not work.cancelled():
+            work.exception()
+
+    def _in_thread(self, name: str, samples: Samples, language: str) -> str:
+        return self._model(name).recognise(samples, language)
+
+    def _model(self, name: str) -> Recogniser:
+        if name not in WHISPER:
+            raise HopError(f"there is no model '{name}': this service has {', '.join(WHISPER)}", code="bad_request")
+        with self._loading:
+            if name not in self._loaded:
+                self._loaded[name] = Recogniser(name, self._threads)
+            return self._loaded[name]

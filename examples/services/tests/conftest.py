@@ -1,0 +1,63 @@
+"""The services as their teams start them, and the gateway with the pipelines that ship."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from processes import Gateway, Process, Worker
+
+PIPELINES = pathlib.Path(__file__).resolve().parents[3] / "pipelines"
+SHIPPED = {name: (PIPELINES / f"{name}.yaml").read_text() for name in ("transcribe", "interpreter", "voice-agent")}
+SPEECH_TO_TEXT = "tidegate_services.stt:SpeechToText"
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def workers() -> Iterator[dict[str, Worker]]:
+    """One of each service, by the variable that names its address."""
+    places = {
+        "STT_WORKER": SPEECH_TO_TEXT,
+        "TRANSLATE_WORKER": "tidegate_services.translate:Translation",
+        "SPEAK_WORKER": "tidegate_services.speak:Speech",
+        "REPLY_WORKER": "tidegate_services.reply:reply",
+    }
+    with contextlib.ExitStack() as stack:
+        started = {}
+        for variable, place in places.items():
+            started[variable] = Worker(place)
+            stack.callback(started[variable].stop)
+        yield started
+
+
+@pytest.fixture(scope="session")
+def gateway(workers: dict[str, Worker], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway in front of them."""
+    addresses = {variable: f"http://{worker.address}" for variable, worker in workers.items()}
+    one = Gateway(tmp_path_factory.mktemp("pipelines"), list(SHIPPED.values()), **addresses)
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts processes that end with the test: `start(Worker, …)`."""
+    with contextlib.ExitStack() as stack:
+
+        def begin(kind: Callable[..., Process], *arguments: Any, **named: Any) -> Process:
+            process = kind(*arguments, **named)
+            stack.callback(process.stop)
+            return process
+
+        yield begin
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_proxy() -> None:
+    """Loopback only."""
+    os.environ["NO_PROXY"] = "127.0.0.1,localhost"
