@@ -13,23 +13,23 @@ from processes import Gateway, Process, Worker
 
 PIPELINES = pathlib.Path(__file__).resolve().parents[3] / "pipelines"
 SHIPPED = {name: (PIPELINES / f"{name}.yaml").read_text() for name in ("transcribe", "interpreter", "voice-agent")}
-SPEECH_TO_TEXT = "tidegate_services.stt:SpeechToText"
+SERVICES = {
+    "STT_WORKER": "tidegate_services.stt:SpeechToText",
+    "TRANSLATE_WORKER": "tidegate_services.translate:Translation",
+    "SPEAK_WORKER": "tidegate_services.speak:Speech",
+    "REPLY_WORKER": "tidegate_services.reply:reply",
+}
+"""Each by the variable that names its address."""
 
 Start = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
 def workers() -> Iterator[dict[str, Worker]]:
-    """One of each service, by the variable that names its address."""
-    places = {
-        "STT_WORKER": SPEECH_TO_TEXT,
-        "TRANSLATE_WORKER": "tidegate_services.translate:Translation",
-        "SPEAK_WORKER": "tidegate_services.speak:Speech",
-        "REPLY_WORKER": "tidegate_services.reply:reply",
-    }
+    """One of each service."""
     with contextlib.ExitStack() as stack:
         started = {}
-        for variable, place in places.items():
+        for variable, place in SERVICES.items():
             started[variable] = Worker(place)
             stack.callback(started[variable].stop)
         yield started

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import numpy as np
 from tidegate_sdk import HopError, Refused, Samples
@@ -31,7 +31,7 @@ class Espeak:
     async def stop(self) -> None:
         """Nothing runs between sentences."""
 
-    async def say(self, sentence: str) -> AsyncIterator[Samples]:
+    async def say(self, sentence: str) -> AsyncGenerator[Samples]:
         """The sentence, in pieces of 100 ms as they are made."""
         program = await asyncio.create_subprocess_exec(
             *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True

@@ -11,7 +11,7 @@ import re
 import sys
 import tempfile
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import numpy as np
 from tidegate_sdk import HopError, Refused, Samples
@@ -68,7 +68,7 @@ class Piper:
         if self._folder is not None:
             self._folder.cleanup()
 
-    async def say(self, sentence: str) -> AsyncIterator[Samples]:
+    async def say(self, sentence: str) -> AsyncGenerator[Samples]:
         """The sentence, in pieces of 100 ms."""
         # Whoever asked may be interrupted; the file comes all the same, and must not be taken for the next sentence.
         task = asyncio.create_task(self._ask(sentence))

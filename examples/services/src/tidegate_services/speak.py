@@ -8,7 +8,8 @@ written; an interrupt ends it in its midst.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Protocol
 
 from tidegate_sdk import Audio, Context, HopError, Samples, Text, Utterance, per_utterance
@@ -29,7 +30,7 @@ class Voice(Protocol):
     async def stop(self) -> None:
         """Ends what runs."""
 
-    def say(self, sentence: str) -> AsyncIterator[Samples]:
+    def say(self, sentence: str) -> AsyncGenerator[Samples]:
         """A sentence as 16-bit sound of `RATE`, in pieces of the same length each time."""
 
 
@@ -63,5 +64,7 @@ class Speech:
                 continue
             # A text of no utterance is a whole; of one that has a number, more may come.
             for sentence in sentences.add(text, whole=frame.final or frame.utterance == 0):
-                async for piece in voice.say(sentence):
-                    yield piece
+                # Closed here and now if it is interrupted, and not when somebody collects it.
+                async with aclosing(voice.say(sentence)) as pieces:
+                    async for piece in pieces:
+                        yield piece

@@ -91,9 +91,7 @@ def check(file: pathlib.Path, expected: str) -> None:
     except OSError as error:
         raise Refused(f"{file}: {error.strerror}") from error
     if found != expected:
-        raise Refused(
-            f"{file} is not the model that was tried: its SHA-256 is {found} instead of {expected}; remove it and install it again"
-        )
+        raise Refused(f"{file} is not what was tried: its SHA-256 is {found} instead of {expected}; remove it and install it again")
 
 
 def _cache() -> pathlib.Path:
