@@ -22,6 +22,9 @@ help: ## this list
 run: build ## build everything and start the gateway; ARGS="--listen …" go to `tidegate serve`
 	exec $(TARGET)/release/tidegate serve $(ARGS)
 
+demo: build setup-services ## speech in, Spanish out: three services with real models and a gateway; prints the page's address; Ctrl-C stops all
+	exec $(SERVICES)/python -m tidegate_services.demo $(TARGET)/release/tidegate $(ARGS)
+
 test: check test-web test-rust test-sdk test-services ## everything that CI runs
 
 build: web ## the release binary, with the page in it
