@@ -17,7 +17,7 @@ RATE = 16_000
 PCM = {"codec": "pcm_s16", "sample_rate": RATE, "channels": 1}
 _FRAME = RATE // 50
 _FIXTURES = pathlib.Path(__file__).resolve().parents[3] / ".cache" / "fixtures"
-_NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+_NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,14 @@ class Recording:
     name: str
     text: str
 
+    @property
+    def file(self) -> pathlib.Path:
+        """Where it lies."""
+        return _FIXTURES / self.name
+
     def samples(self) -> Samples:
         """At 16 kHz."""
-        decoded = decode_audio(str(_FIXTURES / self.name), RATE)
+        decoded = decode_audio(str(self.file), RATE)
         return np.asarray(np.clip(decoded * 32767, -32768, 32767), np.int16)
 
 
@@ -47,9 +52,10 @@ def english() -> list[Recording]:
 
 
 def words(text: str) -> str:
-    """What two ways of writing the same have in common."""
-    plain = re.sub(r"[^\w\s']", " ", text.lower().replace("mr.", "mister"))
-    return " ".join(_NUMBERS[int(word) - 1] if word.isdecimal() and 0 < int(word) <= len(_NUMBERS) else word for word in plain.split())
+    """What ways of writing the same have in common: no marks, and numbers digit by digit, since a count may be written as one number."""
+    plain = re.sub(r"[^\w\s']", " ", text.lower().replace("mr.", "mister")).split()
+    numbers = [str(_NUMBERS.index(word)) if word in _NUMBERS else word for word in plain]
+    return " ".join(" ".join(word) if word.isdecimal() else word for word in numbers)
 
 
 def word_error_rate(recordings: list[Recording], heard: list[str]) -> float:
