@@ -1,7 +1,8 @@
-import type { HopFigures, Latency, Port } from "@tidegate/client";
+import type { HopFigures, Latency, Port, SessionDetail } from "@tidegate/client";
 import { TidegateError } from "@tidegate/client";
 import { describe, expect, it } from "vitest";
-import { type Topology, draw, edgeRows } from "../src/model/graph.js";
+import { hopsInFlow } from "../src/model/flow.js";
+import { type Topology, draw, edgeRows, withFormats } from "../src/model/graph.js";
 import { HISTORY_SAMPLES, History, seriesName } from "../src/model/history.js";
 import { droppedText, scaleOf, spokenHop, timeOf } from "../src/model/hops.js";
 import { LEVEL_MIN_DB, Needle, levelDb, levelPosition } from "../src/model/levels.js";
@@ -172,9 +173,46 @@ describe("the graph", () => {
   it("stands as a table too", () => {
     expect(edgeRows(topology).slice(0, 3)).toEqual([
       { name: "mic → decode", carries: "audio", queue: "" },
-      { name: "decode → stt", carries: "", queue: "64 frames, 2000 ms; when full: drop oldest" },
-      { name: "stt.text → captions", carries: "", queue: "" },
+      { name: "decode → stt", carries: "audio", queue: "64 frames, 2000 ms; when full: drop oldest" },
+      { name: "decode → speaker", carries: "audio", queue: "" },
     ]);
+  });
+
+  it("lists hops and edges as frames meet them, however the gateway does", () => {
+    const session: Topology = { ...topology, hops: [...topology.hops].reverse(), edges: [...topology.edges].reverse() };
+    expect(hopsInFlow(session).map((one) => one.id)).toEqual(["decode", "stt", "tts"]);
+    expect(edgeRows(session).map((row) => row.name)).toEqual([
+      "mic → decode", "decode → stt", "decode → speaker", "stt.text → tts", "stt.text → captions", "tts → speaker",
+    ]);
+    const circle: Topology = { inputs: [], outputs: [], hops: [hop("a", null, null, 1), hop("b", null, null, 1)], edges: [{ from: end("a"), to: end("b") }, { from: end("b"), to: end("a") }] };
+    expect(hopsInFlow(circle).map((one) => one.id)).toEqual(["a", "b"]);
+  });
+
+  it("says what an edge carries by whoever knows it, once", () => {
+    const bare = (id: string, extra: Partial<HopFigures> = {}) => hop(id, null, null, 1, { inserted: true, ...extra });
+    const vad = hop("vad", null, null, 1, { inputs: [{ name: "in", kind: "audio" }], outputs: [{ name: "events", kind: "json", format: "json" }] });
+    const carried = (hops: HopFigures[], edges: Topology["edges"]) =>
+      edgeRows({ inputs: [{ name: "mic", kind: "audio", format: "pcm_s16/48000/1" }], outputs: [{ name: "log", kind: "json", format: "json" }], hops, edges }).map((row) => row.carries);
+    expect(
+      carried([vad, bare("mic:pcm"), bare("mic:resample")], [
+        { from: end("mic:resample"), to: end("vad", "in") },
+        { from: end("mic"), to: end("mic:pcm") },
+        { from: end("mic:pcm"), to: end("mic:resample") },
+        { from: end("vad", "events"), to: end("log") },
+      ]),
+    ).toEqual(["audio", "audio", "audio", "json"]);
+    expect(carried([], [{ from: end("mic"), to: end("log") }])).toEqual(["audio, pcm_s16/48000/1"]);
+  });
+
+  it("takes formats of sound from the description only for the clients that it describes", () => {
+    const port: Port = { name: "in", kind: "audio", format: "pcm_f32/48000/1" };
+    const described = { ...topology, name: "p", description: "", digest: "", parameters: {}, interrupt: null, hops: [hop("stt", null, null, 1, { inputs: [port] })] };
+    const session = (transport: string): SessionDetail => ({
+      id: "s", pipeline: "p", transports: [transport], state: "running", age_seconds: 1, webrtc: null, session_latency: null, ...topology, hops: [hop("stt", null, null, 1)],
+    });
+    const inputs = (transport: string) => withFormats(session(transport), described).hops[0]?.inputs;
+    expect(inputs("webrtc")).toEqual([port]);
+    expect(inputs("websocket")).toEqual([{ name: "in", kind: "audio" }]);
   });
 });
 

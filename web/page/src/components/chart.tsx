@@ -2,6 +2,7 @@
 
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
+import { hopsInFlow } from "../model/flow.js";
 import { showsWait } from "../model/graph.js";
 import { HISTORY_SAMPLES, PART_NAMES, type Part, type Series, seriesName } from "../model/history.js";
 import { formatAge, formatMicros } from "../model/units.js";
@@ -93,7 +94,8 @@ function Plot(props: { series: Series; label: string }) {
 /** The chart's panel: whose time, which part, the lines, and their newest figures. */
 export function Chart() {
   store.looks.value; // The history is a plain object: this says when it has grown.
-  const hops = ((store.detail.value ?? store.description.value)?.hops ?? []).map((one) => one.id);
+  const topology = store.detail.value ?? store.description.value;
+  const hops = topology === null ? [] : hopsInFlow(topology).map((one) => one.id);
   const detail = store.detail.value;
   const outputs = (detail?.outputs ?? []).map((output) => output.name);
   const inputs = (detail?.inputs ?? []).filter((input) => showsWait(input, "input")).map((input) => input.name);

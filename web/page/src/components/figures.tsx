@@ -3,6 +3,7 @@
 import { useSignal } from "@preact/signals";
 import type { PipelineDescription, Port, SessionDetail } from "@tidegate/client";
 import { useMemo } from "preact/hooks";
+import { hopsInFlow } from "../model/flow.js";
 import { type Topology, edgeRows, showsWait, withFormats } from "../model/graph.js";
 import { PART_NAMES, PARTS } from "../model/history.js";
 import { PLACEMENTS, droppedText, droppedTotal, hasFigures, scaleOf, timeOf } from "../model/hops.js";
@@ -152,7 +153,7 @@ function HopTable(props: { topology: Topology; percentile: Percentile; scaleUs: 
         </thead>
         <tbody>
           {topology.inputs.map((one) => port(one, "input"))}
-          {topology.hops.map((hop) => {
+          {hopsInFlow(topology).map((hop) => {
             const time = timeOf(hop, percentile);
             const figures = hasFigures(hop) ? hop : null;
             return (

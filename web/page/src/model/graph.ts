@@ -1,6 +1,7 @@
 /** A pipeline as a picture: which boxes and lines there are, and where they lie. Pure: no DOM, no figures. */
 
 import type { Edge, Hop, PipelineDescription, Port, SessionDetail } from "@tidegate/client";
+import { edgesInFlow } from "./flow.js";
 import { type Place, layered } from "./layout.js";
 import { formatBytes, formatFormat } from "./units.js";
 import { hasPortFigures } from "./waits.js";
@@ -89,13 +90,14 @@ export function showsWait(port: Port, role: "input" | "output"): boolean {
 /** A session's picture and table say what its edges carry: its own API leaves that out, the pipeline's description has it. */
 export function withFormats(detail: SessionDetail, description: PipelineDescription | null): SessionDetail {
   if (description === null || description.name !== detail.pipeline) return detail;
-  // Conversions are described for a WebRTC client; others may bring other formats.
+  // The description is for a WebRTC client; others may bring other formats of sound and sight.
   const described = detail.transports.every((transport) => transport === "webrtc");
   const known = new Map(description.hops.map((hop) => [hop.id, hop]));
+  const ports = (all: Port[]): Port[] => (described ? all : all.map((port) => (port.kind === "audio" || port.kind === "video" ? { name: port.name, kind: port.kind } : port)));
   const hops = detail.hops.map((hop) => {
     const { type, inputs, outputs } = known.get(hop.id) ?? {};
     if (type !== hop.type || (hop.inserted && !described)) return hop;
-    return { ...hop, ...(inputs === undefined ? {} : { inputs }), ...(outputs === undefined ? {} : { outputs }) };
+    return { ...hop, ...(inputs === undefined ? {} : { inputs: ports(inputs) }), ...(outputs === undefined ? {} : { outputs: ports(outputs) }) };
   });
   return { ...detail, hops };
 }
@@ -163,17 +165,33 @@ export function queueText(edge: Edge): string {
   return [bounds.join(", "), full].filter((text) => text !== "").join("; ");
 }
 
-/** What an edge carries, in words. */
+/** What an edge carries, in words: its kind, and its format where somebody who knows it says so. */
 function carriesText(edge: Edge, topology: Topology): string {
   const source = topology.hops.find((hop) => hop.id === edge.from.node);
-  const input = topology.inputs.find((one) => one.name === edge.from.node);
   const target = topology.hops.find((hop) => hop.id === edge.to.node);
-  // An input's own format is what comes out of its client's conversions. What goes into them is theirs to say.
-  const before = input !== undefined && target?.inserted === true;
-  const port = before
-    ? (target.inputs?.find((one) => one.name === edge.to.port) ?? target.inputs?.[0] ?? { name: input.name, kind: input.kind })
-    : (source?.outputs?.find((output) => output.name === edge.from.port) ?? source?.outputs?.[0] ?? input);
-  return port === undefined ? "" : [port.kind, formatFormat(port.format)].filter((text) => text !== "").join(", ");
+  // A conversion has one port on each side, and a session's edges do not name it.
+  const given = source?.outputs?.find((port) => port.name === edge.from.port) ?? (source?.inserted ? source.outputs?.[0] : undefined);
+  const taken = target?.inputs?.find((port) => port.name === edge.to.port) ?? (target?.inserted ? target.inputs?.[0] : undefined);
+  // A pipeline's own format is the one within its clients' conversions. What goes into them is theirs to say.
+  const input = target?.inserted ? undefined : topology.inputs.find((port) => port.name === edge.from.node);
+  const output = source?.inserted ? undefined : topology.outputs.find((port) => port.name === edge.to.node);
+  const format = [given, input, taken, output].map((port) => formatFormat(port?.format)).find((text) => text !== "") ?? "";
+  const kind = given?.kind ?? taken?.kind ?? kindOf(edge, topology) ?? "";
+  return [kind, format === kind ? "" : format].filter((text) => text !== "").join(", ");
+}
+
+/** What a pipeline's port says of an edge: conversions between it and the edge leave the kind as it is. */
+function kindOf(edge: Edge, topology: Topology): Port["kind"] {
+  const inserted = (node: string): boolean => topology.hops.some((hop) => hop.id === node && hop.inserted);
+  const follow = (start: string, ports: readonly Port[], step: (node: string) => string | undefined): Port["kind"] => {
+    let node: string | undefined = start;
+    for (let steps = 0; steps < topology.edges.length && node !== undefined && inserted(node); steps += 1) node = step(node);
+    return ports.find((port) => port.name === node)?.kind ?? null;
+  };
+  return (
+    follow(edge.from.node, topology.inputs, (node) => topology.edges.find((one) => one.to.node === node)?.from.node) ??
+    follow(edge.to.node, topology.outputs, (node) => topology.edges.find((one) => one.from.node === node)?.to.node)
+  );
 }
 
 /** What a line says when pointed at: its name, what it carries, its queue. */
@@ -181,7 +199,7 @@ function lineTitle(edge: Edge, topology: Topology): string {
   return [edgeName(edge), carriesText(edge, topology), queueText(edge)].filter((text) => text !== "").join("\n");
 }
 
-/** The topology's edges for the table that stands beside the picture. */
+/** The topology's edges for the table that stands beside the picture, in the order of flow. */
 export function edgeRows(topology: Topology): { name: string; carries: string; queue: string }[] {
-  return topology.edges.map((edge) => ({ name: edgeName(edge), carries: carriesText(edge, topology), queue: queueText(edge) }));
+  return edgesInFlow(topology).map((edge) => ({ name: edgeName(edge), carries: carriesText(edge, topology), queue: queueText(edge) }));
 }
