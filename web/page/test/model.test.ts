@@ -1,6 +1,7 @@
 import type { HopFigures, Latency, Port, SessionDetail } from "@tidegate/client";
 import { TidegateError } from "@tidegate/client";
 import { describe, expect, it } from "vitest";
+import { Follow } from "../src/model/follow.js";
 import { hopsInFlow } from "../src/model/flow.js";
 import { type Topology, draw, edgeRows, withFormats } from "../src/model/graph.js";
 import { HISTORY_SAMPLES, History, seriesName } from "../src/model/history.js";
@@ -260,6 +261,52 @@ describe("problems", () => {
   it("say where", () => {
     const error = new TidegateError("remote_execution", "it broke", { hop: "stt", endpoint: "http://a:1" });
     expect(explain(error).text).toBe("It broke. (hop stt, endpoint http://a:1)");
+  });
+});
+
+describe("a box that scrolls", () => {
+  const box = () => {
+    let top = 0;
+    return {
+      clientHeight: 100,
+      scrollHeight: 100,
+      get scrollTop() {
+        return top;
+      },
+      set scrollTop(wanted) {
+        top = Math.max(0, Math.min(wanted, this.scrollHeight - this.clientHeight));
+      },
+    };
+  };
+
+  it("stays at its end, also where more has come before its own scrolling is told", () => {
+    const [follow, log] = [new Follow(), box()];
+    for (const height of [130, 300, 500]) {
+      log.scrollHeight = height;
+      follow.grew(log);
+      log.scrollHeight += 90;
+      follow.scrolled(log);
+    }
+    follow.grew(log);
+    expect(log.scrollTop).toBe(490);
+  });
+
+  it("stays where its reader has scrolled to, until they are back at the end", () => {
+    const [follow, log] = [new Follow(), box()];
+    log.scrollHeight = 500;
+    follow.grew(log);
+    for (const at of [200, 250]) {
+      log.scrollTop = at;
+      follow.scrolled(log);
+      log.scrollHeight += 50;
+      follow.grew(log);
+      expect(log.scrollTop).toBe(at);
+    }
+    log.scrollTop = log.scrollHeight;
+    follow.scrolled(log);
+    log.scrollHeight += 50;
+    follow.grew(log);
+    expect(log.scrollTop).toBe(550);
   });
 });
 

@@ -1,19 +1,26 @@
 /** What the pipeline writes: captions, and the log of events. */
 
 import { useEffect, useRef } from "preact/hooks";
+import { Follow } from "../model/follow.js";
 import * as store from "../state/store.js";
 import { Panel } from "./controls.js";
 
 /** Keeps a scrolling box at its end, unless its reader has scrolled away from it. */
 function useFollow(count: unknown) {
   const box = useRef<HTMLDivElement>(null);
-  const atEnd = useRef(true);
+  const follow = useRef(new Follow());
+  const grew = (): void => {
+    if (box.current !== null) follow.current.grew(box.current);
+  };
+  useEffect(grew, [count]);
   useEffect(() => {
-    if (box.current !== null && atEnd.current) box.current.scrollTop = box.current.scrollHeight;
-  }, [count]);
+    if (box.current === null) return undefined;
+    const observer = new ResizeObserver(grew);
+    observer.observe(box.current);
+    return () => observer.disconnect();
+  }, []);
   const onScroll = (): void => {
-    const element = box.current;
-    if (element !== null) atEnd.current = element.scrollHeight - element.scrollTop - element.clientHeight < 24;
+    if (box.current !== null) follow.current.scrolled(box.current);
   };
   return { box, onScroll };
 }
