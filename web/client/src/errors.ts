@@ -26,7 +26,7 @@ export type BrowserCode =
   | "microphone_missing"
   /** The microphone is there and cannot be opened: another program holds it, or the system failed. */
   | "microphone_busy"
-  /** No answer from the server: it is down, the address is wrong, or it refuses this page's origin. */
+  /** No answer that this page may read: the server is down, the address is wrong, or its `origins` do not name this page's; the message says which. */
   | "unreachable"
   /** Signalling worked and no media path was found. */
   | "ice_failed";

@@ -5,6 +5,9 @@ import { TidegateError, errorOfResponse } from "./errors.js";
 /** How long a request may take until its response's headers. */
 export const REQUEST_TIMEOUT_MS = 10_000;
 
+/** How long to look whether anything answers. */
+const LOOK_TIMEOUT_MS = 2_000;
+
 /** Where the gateway is and how to ask it. */
 export class Http {
   /** The gateway's address, with a slash at the end. */
@@ -32,7 +35,7 @@ export class Http {
   /**
    * Sends a request.
    *
-   * @throws TidegateError `unreachable` without an answer, `timeout` past the deadline, else the server's code.
+   * @throws TidegateError `unreachable` without an answer, or with one that this page may not read, `timeout` past the deadline, else the server's code.
    */
   async request(url: URL, init: RequestInit = {}, timeoutMs = REQUEST_TIMEOUT_MS): Promise<Response> {
     const headers = new Headers(init.headers);
@@ -48,10 +51,25 @@ export class Http {
       if (deadline.signal.aborted) {
         throw new TidegateError("timeout", `no answer from ${url.host} in ${timeoutMs / 1000} s`, { cause, retryable: true });
       }
-      throw new TidegateError("unreachable", `no answer from ${url.host}`, { cause, retryable: true });
+      throw new TidegateError("unreachable", await this.#whyUnreachable(url), { cause, retryable: true });
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /**
+   * A browser shows a page nothing of an answer that is not for the page's origin, not even that there was one. A request that asks to
+   * see nothing is let through, and fails only without an answer.
+   */
+  async #whyUnreachable(url: URL): Promise<string> {
+    const page = globalThis.location?.origin;
+    const nothing = `no answer from ${url.host}`;
+    if (page === undefined || page === url.origin) return nothing;
+    const look = { mode: "no-cors", cache: "no-store", signal: AbortSignal.timeout(LOOK_TIMEOUT_MS) } as const;
+    const answers = await fetch(this.url("healthz"), look).then(() => true, () => false);
+    if (!answers) return nothing;
+    if (page === "null") return `${url.host} answers, but not to a page without an origin, such as one from a file: serve the page over http`;
+    return `${url.host} answers, but not to pages of ${page}: the gateway's setting 'origins' must name it, TIDEGATE_ORIGINS=${page}`;
   }
 
   /** `GET` of a JSON document. */

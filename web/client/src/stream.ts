@@ -1,7 +1,8 @@
 /**
  * A session over a WebSocket, subprotocol `tidegate.v1.json`: frames in and out without WebRTC.
  *
- * Keeps true: nothing is sent before the socket is open; `ended` is the last event and comes once.
+ * Keeps true: nothing is sent before the socket is open; `ended` is the last event and comes once; what the gateway refuses has its code,
+ * also where the browser hides the refusal.
  * Absent: recovery, since frames that were lost could not be told from frames that were not.
  */
 
@@ -68,6 +69,7 @@ export class Stream extends TypedTarget<StreamEvents> {
   readonly #captions = new Captions();
   readonly #seqs = new Map<string, number>();
   #settle: { resolve: (opened: Opened) => void; reject: (error: TidegateError) => void } | null = null;
+  #wasOpen = false;
   #ended = false;
 
   /** Use `TidegateClient.stream`. */
@@ -84,13 +86,23 @@ export class Stream extends TypedTarget<StreamEvents> {
     this.ready.catch(() => undefined);
     this.#socket = new WebSocket(url, protocols);
     this.#socket.binaryType = "arraybuffer";
-    this.#socket.addEventListener("open", () => this.#send({ open: openMessage(options) }));
+    this.#socket.addEventListener("open", () => {
+      this.#wasOpen = true;
+      this.#send({ open: openMessage(options) });
+    });
     this.#socket.addEventListener("message", (event: MessageEvent<string | ArrayBuffer>) => {
       if (typeof event.data === "string") this.#message(event.data);
       else this.emit("binary", event.data);
     });
-    this.#socket.addEventListener("error", () => this.#fail(new TidegateError("unreachable", `no stream to ${url.host}`, { retryable: true })));
-    this.#socket.addEventListener("close", (event) => this.#end(event.reason === "" ? `closed with code ${event.code}` : event.reason));
+    let refusal: Promise<void> | null = null;
+    this.#socket.addEventListener("error", () => {
+      if (this.#ended) return;
+      if (this.#wasOpen) this.#fail(new TidegateError("network", `the stream to ${url.host} broke`, { retryable: true }));
+      else refusal ??= refusalOf(http, url, options.pipeline).then((error) => this.#refuse(error));
+    });
+    this.#socket.addEventListener("close", (event) => {
+      if (refusal === null) this.#end(event.reason === "" ? `closed with code ${event.code}` : event.reason);
+    });
   }
 
   /** Bytes that were given to send and have not left yet: what a sender in haste should look at. */
@@ -170,6 +182,11 @@ export class Stream extends TypedTarget<StreamEvents> {
     this.emit("error", error);
   }
 
+  #refuse(error: TidegateError): void {
+    this.#fail(error);
+    this.#end(error.code);
+  }
+
   #end(reason: string): void {
     if (this.#ended) return;
     this.#settle?.reject(new TidegateError("cancelled", reason));
@@ -177,6 +194,16 @@ export class Stream extends TypedTarget<StreamEvents> {
     this.#ended = true;
     this.emit("ended", { reason });
   }
+}
+
+/** Why the socket did not open. Browsers say nothing of the answer to an upgrade; the pipeline's own address refuses the same, readably. */
+async function refusalOf(http: Http, url: URL, pipeline: string): Promise<TidegateError> {
+  try {
+    await http.json(`v1/pipelines/${encodeURIComponent(pipeline)}`);
+  } catch (error) {
+    return error instanceof TidegateError ? error : new TidegateError("internal", String(error), { cause: error });
+  }
+  return new TidegateError("unreachable", `${url.host} serves '${pipeline}', but no WebSocket opens: a proxy in between may pass none`, { retryable: true });
 }
 
 /** The message that begins a stream. */

@@ -52,6 +52,24 @@ describe("the client", () => {
     expect(await failed).toMatchObject({ code: "timeout", retryable: true });
   });
 
+  it("tells a gateway that is down from one whose answers are not for this page", async () => {
+    const down = () => Promise.reject(new TypeError("Failed to fetch"));
+    const message = async (origin: string | undefined, opaque: () => Promise<Response>): Promise<string> => {
+      vi.stubGlobal("location", origin === undefined ? undefined : { origin });
+      vi.stubGlobal("fetch", (url: URL, init: RequestInit) => (init.mode === "no-cors" && url.pathname === "/behind/proxy/healthz" ? opaque() : down()));
+      const error: unknown = await client().pipelines().catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ code: "unreachable", retryable: true });
+      return (error as Error).message;
+    };
+    const up = async () => new Response();
+    const none = "no answer from gateway.example";
+    expect(await message("http://app.example", down)).toBe(none);
+    expect(await message("http://app.example", up)).toContain("TIDEGATE_ORIGINS=http://app.example");
+    expect(await message("null", up)).toContain("serve the page over http");
+    expect(await message("http://gateway.example", up)).toBe(none);
+    expect(await message(undefined, up)).toBe(none);
+  });
+
   it("says so where JSON was due and a proxy answered", async () => {
     gateway.answer = () => new Response("<html>");
     await expect(client().sessions()).rejects.toMatchObject({ code: "internal" });

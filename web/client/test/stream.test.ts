@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { TidegateClient } from "../src/client.js";
 import type { Stream, StreamOptions } from "../src/stream.js";
+import { FakeGateway } from "./fakes.js";
 
 class FakeSocket extends EventTarget {
   static readonly OPEN = 1;
@@ -122,9 +123,54 @@ describe("a stream", () => {
     await expect(opened.ready).rejects.toMatchObject({ code: "unknown_pipeline" });
   });
 
-  it("that never comes up says so", async () => {
-    const opened = stream();
+  /** As a browser tells that an upgrade failed: by nothing but that it did. */
+  const fail = (): void => {
     FakeSocket.last.dispatchEvent(new Event("error"));
-    await expect(opened.ready).rejects.toMatchObject({ code: "unreachable" });
+    FakeSocket.last.shut(1006, "");
+  };
+
+  it("that is refused before it opens says why, though browsers hide the answer to an upgrade", async () => {
+    const gateway = new FakeGateway();
+    gateway.answer = () => Response.json({ code: "unknown_pipeline", detail: "no pipeline 'echo'", retryable: false }, { status: 404 });
+    vi.stubGlobal("fetch", gateway.fetch);
+    const opened = stream();
+    const told: string[] = [];
+    opened.addEventListener("error", ({ detail }) => told.push(detail.code));
+    opened.addEventListener("ended", ({ detail }) => told.push(`ended: ${detail.reason}`));
+    fail();
+    await expect(opened.ready).rejects.toMatchObject({ code: "unknown_pipeline", status: 404, retryable: false, message: "no pipeline 'echo'" });
+    expect(gateway.seen).toMatchObject([{ method: "GET", path: "/v1/pipelines/echo" }]);
+    expect(gateway.seen[0]?.headers.get("Authorization")).toBe("Bearer secret");
+    expect(told).toEqual(["unknown_pipeline", "ended: unknown_pipeline"]);
+  });
+
+  it("that never comes up says whether anything answers", async () => {
+    vi.stubGlobal("fetch", () => Promise.reject(new TypeError("Failed to fetch")));
+    const down = stream();
+    fail();
+    await expect(down.ready).rejects.toMatchObject({ code: "unreachable", retryable: true, message: "no answer from gateway.example" });
+    vi.stubGlobal("fetch", async () => Response.json({}));
+    const blocked = stream();
+    fail();
+    await expect(blocked.ready).rejects.toMatchObject({ code: "unreachable", message: expect.stringContaining("proxy") });
+  });
+
+  it("that its owner closes before it is open asks nothing more", () => {
+    const gateway = new FakeGateway();
+    vi.stubGlobal("fetch", gateway.fetch);
+    stream().close();
+    fail();
+    expect(gateway.seen).toEqual([]);
+  });
+
+  it("that breaks later is a lost connection", () => {
+    const opened = stream();
+    const told: string[] = [];
+    opened.addEventListener("error", ({ detail }) => told.push(detail.code));
+    opened.addEventListener("ended", ({ detail }) => told.push(detail.reason));
+    FakeSocket.last.open();
+    FakeSocket.last.hear(OPENED);
+    fail();
+    expect(told).toEqual(["network", "closed with code 1006"]);
   });
 });
