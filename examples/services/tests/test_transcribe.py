@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hearing import texts
 from processes import Gateway
-from recordings import RATE, english, say, word_error_rate
+from recordings import RATE, Recording, english, say, word_error_rate
 from tidegate_sdk import Samples
 
 from tidegate_services.stt import Recogniser
@@ -87,3 +87,12 @@ def test_the_first_syllable_is_kept(gateway: Gateway) -> None:
 
 def test_silence_is_no_words(gateway: Gateway) -> None:
     assert transcribe(gateway, np.zeros(RATE * 2, np.int16)) == []
+
+
+def test_a_talk_without_a_pause_is_heard_in_windows(gateway: Gateway) -> None:
+    # The pauses in it are shorter than the hangover: one utterance, longer than what a model looks at.
+    jfk = english()[0]
+    long = [jfk] * 4
+    frames = transcribe(gateway, np.concatenate([one.samples() for one in long]), partial_seconds=0, hangover="3s")
+    (heard,) = texts(frames, "captions")
+    assert word_error_rate([Recording("four times", " ".join(one.text for one in long))], [heard]) < 0.15, heard
