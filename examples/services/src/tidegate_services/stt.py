@@ -27,6 +27,9 @@ _WINDOW_SECONDS = 30.0
 _KEPT = 28 * RATE
 _QUIETEST_AFTER = 22 * RATE
 _QUIET_STEP = RATE // 10
+# A pause: two tenths of a second, each with less than this part of the power of the loudest.
+_PAUSE_STEPS = 2
+_PAUSE_POWER = 0.003
 # Nobody says more tokens in a second. A model that repeats itself over noise ends there.
 _TOKENS_PER_SECOND = 12
 _TOKENS_MAX = 224
@@ -88,8 +91,8 @@ class SpeechToText:
                 cut = _quietest(heard)
                 settled.append(await self._recognise(name, heard[:cut], language, context))
                 heard = heard[cut:]
-            # A partial result is worth nothing that anybody's final one would have to wait for.
-            if partial and not speech.complete and self._busy == 0:
+            # A partial result is worth nothing that a final one would have to wait for: that of somebody else, or this one's in a moment.
+            if partial and not speech.complete and self._busy == 0 and not _pauses(heard):
                 yield Partial(_joined(settled, await self._recognise(name, heard, language, context)))
         yield Final(_joined(settled, await self._recognise(name, heard, language, context)))
 
@@ -121,6 +124,12 @@ def _quietest(samples: Samples) -> int:
     """Where to cut: the middle of the quietest tenth of a second near the end of what may be kept."""
     steps = samples[_QUIETEST_AFTER:_KEPT].reshape(-1, _QUIET_STEP).astype(np.float32)
     return _QUIETEST_AFTER + int(np.argmin(np.square(steps).sum(axis=1))) * _QUIET_STEP + _QUIET_STEP // 2
+
+
+def _pauses(samples: Samples) -> bool:
+    """Whether the speaker is silent at the moment, so that the utterance may be about to end."""
+    whole = np.square(samples[len(samples) % _QUIET_STEP :].reshape(-1, _QUIET_STEP).astype(np.float32)).mean(axis=1)
+    return len(whole) > _PAUSE_STEPS and bool(whole[-_PAUSE_STEPS:].max() < whole.max() * _PAUSE_POWER)
 
 
 def _joined(settled: list[str], last: str) -> str:
