@@ -170,6 +170,7 @@ fn graph(length: usize) -> Graph {
     let listener = Listener {
         accepts: Accepts::Anything,
         mode: Mode::Live,
+        plays: true,
         metered: false,
     };
     graph

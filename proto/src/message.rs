@@ -89,8 +89,8 @@ pub enum ServerMessage {
     },
 }
 
-/// Asks for a session.
-#[derive(Clone, Debug, PartialEq)]
+/// Asks for a session. By default a live one of nobody's, with no wishes.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Open {
     /// What to run.
     pub source: Source,
@@ -133,6 +133,13 @@ pub enum Source {
     Pipeline(String),
     /// A manifest's text, YAML or JSON.
     Manifest(String),
+}
+
+impl Default for Source {
+    /// No pipeline is named.
+    fn default() -> Self {
+        Self::Pipeline(String::new())
+    }
 }
 
 /// Whether a client can be told to wait.

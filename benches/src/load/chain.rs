@@ -84,6 +84,7 @@ fn graph_of(nodes: u32) -> Result<f64, Failure> {
     let listener = Listener {
         accepts: Accepts::Anything,
         mode: Mode::Waits,
+        plays: true,
         metered: false,
     };
     graph.attach_output(since(epoch), 0, listener)?;

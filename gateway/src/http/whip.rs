@@ -120,11 +120,9 @@ async fn open(
         features: query.features(),
         session: query.session.clone(),
         as_ports: query.ports()?,
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        raw: None,
         hop_count: query.hop_count,
         deadline: query.deadline(),
+        ..Open::default()
     };
     let request = Request {
         source: open.source.clone(),

@@ -297,6 +297,10 @@ impl Wishes for Native {
         }
     }
 
+    fn plays(&self) -> bool {
+        self.open.hop_count == 0
+    }
+
     fn wanted_ports(&self) -> &[String] {
         &self.wanted
     }
@@ -373,4 +377,21 @@ fn check_format(frame: &Frame, input: &Input) -> Result<(), Error> {
 
 fn bad(text: String) -> Error {
     Error::new(Code::BadRequest, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_plays_what_it_hears_and_a_gateway_in_front_does_not() {
+        let plays = |hop_count| {
+            let open = Open {
+                hop_count,
+                ..Open::default()
+            };
+            Native::new(open).plays()
+        };
+        assert_eq!([0, 1, 2].map(plays), [true, false, false]);
+    }
 }

@@ -53,6 +53,12 @@ pub(crate) trait Wishes {
     /// Whether its sender can be told to wait.
     fn mode(&self) -> Mode;
 
+    /// Whether it plays what it hears, so that live audio comes to it by media time. A gateway that gives it to a client of its own does
+    /// not.
+    fn plays(&self) -> bool {
+        true
+    }
+
     /// Refuses a session in which it would feed these inputs and no others, where it has frames for others.
     ///
     /// # Errors

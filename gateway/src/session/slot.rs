@@ -215,16 +215,8 @@ mod tests {
     fn slot(window: u32, outputs: usize) -> Slot {
         let open = Open {
             source: Source::Pipeline("p".to_owned()),
-            parameters: serde_json::Map::new(),
             mode: Mode::Waits,
-            features: Vec::new(),
-            session: None,
-            as_ports: Vec::new(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            raw: None,
-            hop_count: 0,
-            deadline: None,
+            ..Open::default()
         };
         let output = |output| SlotOutput {
             output,

@@ -20,13 +20,11 @@ pub(crate) fn message(
         parameters: config.parameters.clone(),
         mode: context.mode,
         features: vec![feature::CREDITS.to_owned(), feature::ACKS.to_owned()],
-        session: None,
-        as_ports: Vec::new(),
         inputs: specs(&ports.inputs)?,
         outputs: specs(&ports.outputs)?,
-        raw: None,
         hop_count: context.hop_count + 1,
         deadline: context.deadline.map(|at| at.saturating_since(context.now)),
+        ..Open::default()
     })))
 }
 

@@ -118,7 +118,7 @@ impl Graph {
             None => Dest::Egress(index),
         };
         let outlet = &mut self.outlets[output];
-        let paced = outlet.paced && listener.mode == Mode::Live;
+        let paced = outlet.paced && listener.plays && listener.mode == Mode::Live;
         outlet.listeners.push(head);
         let ended = outlet.ended;
         self.egresses[index] = Some(Egress {

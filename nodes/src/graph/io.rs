@@ -18,8 +18,11 @@ pub struct EgressId(pub(super) u32);
 pub struct Listener {
     /// What it takes; conversions to it are inserted.
     pub accepts: Accepts,
-    /// Whether it can be told to wait. A live listener to a paced output gets frames by media time.
+    /// Whether it can be told to wait.
     pub mode: Mode,
+    /// It plays what it gets: if it is live, a paced output gives it frames by media time. A gateway in front of this one does not: it
+    /// paces for its own client, and what it has sent again after a failure it wants as fast as it can be made.
+    pub plays: bool,
     /// It gives credit by [`Input::EgressCredit`], starting with none; otherwise frames leave as soon as they are due (WebRTC).
     pub metered: bool,
 }

@@ -55,6 +55,28 @@ fn under_waits_nothing_is_paced() {
 }
 
 #[test]
+fn a_gateway_in_front_is_not_paced_beside_a_client_that_plays() {
+    let (sketch, tts) = speaker(100, WhenFull::Block);
+    let mut bench = sketch.run();
+    let client = bench.listen(0, Mode::Live, false);
+    let in_front = Listener {
+        accepts: Accepts::Anything,
+        mode: Mode::Live,
+        plays: false,
+        metered: false,
+    };
+    let gateway = bench.listen_as(0, in_front);
+    speak(&mut bench, tts, 50);
+    let heard = bench.take();
+    let by = |who| {
+        let his =
+            |output: &&Output| matches!(output, Output::Frame { egress, .. } if *egress == who);
+        heard.iter().filter(his).count()
+    };
+    assert_eq!((by(client), by(gateway)), (4, 50));
+}
+
+#[test]
 fn age_counts_from_the_time_a_frame_is_due() {
     let (mut sketch, tts) = speaker(1_000, WhenFull::DropOldest);
     sketch.plan.outputs[0].queue.age = Some(ms(100));
@@ -272,6 +294,7 @@ fn each_listener_gets_the_conversions_it_needs_and_clients_of_a_place_share_thei
     let listener = |accepts| Listener {
         accepts,
         mode: Mode::Live,
+        plays: true,
         metered: false,
     };
     for _ in 0..2 {

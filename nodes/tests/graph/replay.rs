@@ -107,6 +107,7 @@ impl Worker {
         let listener = Listener {
             accepts: Accepts::Anything,
             mode: Mode::Waits,
+            plays: true,
             metered: true,
         };
         let (egress, _) = graph.attach_output(now, 0, listener).unwrap();

@@ -100,20 +100,13 @@ fn open(load: &Load) -> Open {
     };
     Open {
         source: Source::Pipeline(load.bench.pipeline.clone()),
-        parameters: serde_json::Map::new(),
         mode: if load.bench.rate == 0 {
             Mode::Waits
         } else {
             Mode::Live
         },
-        features: Vec::new(),
-        session: None,
-        as_ports: Vec::new(),
         inputs: inputs(&load.about).into_iter().filter_map(audio).collect(),
-        outputs: Vec::new(),
-        raw: None,
-        hop_count: 0,
-        deadline: None,
+        ..Open::default()
     }
 }
 

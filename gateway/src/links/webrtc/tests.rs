@@ -39,16 +39,7 @@ impl Resource {
         let (commands, inbox) = mpsc::channel(4);
         let open = Open {
             source: Source::Pipeline("echo".into()),
-            parameters: serde_json::Map::new(),
-            mode: tidegate_proto::message::Mode::default(),
-            features: Vec::new(),
-            session: None,
-            as_ports: Vec::new(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            raw: None,
-            hop_count: 0,
-            deadline: None,
+            ..Open::default()
         };
         Self {
             link: WebrtcLink::new(peer, route, clock, inbox, open),

@@ -77,6 +77,7 @@ impl Driver {
             let listener = Listener {
                 accepts,
                 mode,
+                plays: link.wishes().plays(),
                 metered: link.window() != u32::MAX,
             };
             match self.parts.graph.attach_output(now, output, listener) {

@@ -155,6 +155,7 @@ impl Session {
         let listener = Listener {
             accepts,
             mode,
+            plays: !self.rng.one_in(4),
             metered,
         };
         let (egress, _) = self

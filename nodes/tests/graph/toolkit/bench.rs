@@ -79,8 +79,13 @@ impl Bench {
         let listener = Listener {
             accepts: Accepts::Anything,
             mode,
+            plays: true,
             metered,
         };
+        self.listen_as(output, listener)
+    }
+
+    pub(crate) fn listen_as(&mut self, output: usize, listener: Listener) -> EgressId {
         let (egress, _) = self
             .graph
             .attach_output(self.now, output, listener)
