@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde_json::Value;
+use tidegate_media::Kind;
 
 use super::grants::Grants;
 use super::params::{all_errors, report_error};
@@ -351,7 +352,13 @@ fn remote_ports(
         ("outputs", declared(&params.outputs), &mut ports.outputs),
     ];
     for (side, declared, ports) in sides {
-        let Some(declared) = declared else { continue };
+        let Some(declared) = declared else {
+            // By WebRTC sound travels as Opus, whatever the worker makes of it.
+            let sound = ports.iter_mut().filter(|_| body.webrtc);
+            let sound = sound.filter(|port| port.accepts.kind() == Some(Kind::Audio));
+            sound.for_each(|port| port.accepts = Accepts::Kind(Kind::Audio));
+            continue;
+        };
         let wrong = declared.iter().find_map(|(port, _)| misfit(port, ports));
         if let (Some((what, mend)), true) = (wrong, learnt.is_some()) {
             let text = format!("the worker of '{}' {what}", decl.id.value);

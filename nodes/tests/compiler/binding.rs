@@ -276,6 +276,44 @@ fn what_a_worker_says_of_its_ports_is_used_and_held_against_what_is_declared() {
 }
 
 #[test]
+fn sound_comes_from_a_worker_in_the_format_that_it_says_and_by_webrtc_as_opus() {
+    let echo = |transport: &str| {
+        compile(&format!(
+            "{{version: tidegate/v1, name: r, inputs: [{{name: mic, kind: audio}}], \
+             outputs: [{{name: speaker, kind: audio}}], \
+             nodes: [{{id: r, type: remote, params: {{endpoints: ['http://w:1'], pipeline: p{transport}}}}}, \
+             {{id: g, type: audio.gain}}], \
+             edges: [{{from: mic, to: r, queue: {{when_full: drop_oldest}}}}, r -> g -> speaker]}}"
+        ))
+    };
+    let (hears, says) = (
+        AudioFormat::pcm_s16(16_000, 1),
+        AudioFormat::pcm_s16(22_050, 1),
+    );
+    let worker = Ports {
+        inputs: vec![Port::input("in", Accepts::exactly(hears), "")],
+        outputs: vec![Port::input("out", Accepts::exactly(says), "")],
+    };
+    let binding = Binding {
+        remote_ports: [("r".to_owned(), worker)].into(),
+        ..live(&[StreamFormat::audio(AudioFormat::pcm_f32(48_000, 1))])
+    };
+    let plan = echo("").bind(&binding).unwrap();
+    assert_eq!(
+        hops(&plan),
+        [
+            "r pcm_s16/16000/1 -> pcm_s16/22050/1",
+            "g pcm_f32/22050/1 -> pcm_f32/22050/1",
+            "r.in:resample pcm_f32/48000/1 -> pcm_f32/16000/1",
+            "r.in:pcm pcm_f32/16000/1 -> pcm_s16/16000/1",
+            "g.in:pcm pcm_s16/22050/1 -> pcm_f32/22050/1",
+        ]
+    );
+    let plan = echo(", transport: webrtc").bind(&binding).unwrap();
+    assert!(hops(&plan)[0].contains("opus"), "{:?}", hops(&plan));
+}
+
+#[test]
 fn a_remote_node_gives_audio_as_the_client_sends_it_unless_something_else_is_declared() {
     let echo = |outputs: &str| {
         compile(&format!(

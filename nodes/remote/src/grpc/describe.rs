@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_media::{Kind, Timestamp};
+use tidegate_media::Timestamp;
 use tidegate_nodes::registry::{Port, Ports};
 use tidegate_nodes::{Accepts, Error, Phase};
 use tidegate_proto::message::{Direction, StreamSpec};
@@ -140,25 +140,52 @@ fn ports(listed: Vec<v1::Port>) -> Result<Ports, RemoteError> {
     let mut ports = Ports::default();
     for port in listed {
         let port = protobuf::decode_port(port)?;
-        let name = port.name.into_string();
-        match port.direction {
-            Direction::Input => {
-                let accepts = match port.format {
-                    Some(StreamSpec::Audio(format)) => Accepts::exactly(format),
-                    _ => Accepts::Kind(port.kind),
-                };
-                ports.inputs.push(Port {
-                    required: false,
-                    ..Port::input(name, accepts, "of the worker's pipeline")
-                });
-            }
-            Direction::Output => {
-                let kind: Kind = port.kind;
-                ports
-                    .outputs
-                    .push(Port::output(name, kind, "of the worker's pipeline"));
-            }
-        }
+        let side = match port.direction {
+            Direction::Input => &mut ports.inputs,
+            Direction::Output => &mut ports.outputs,
+        };
+        side.push(Port {
+            name: port.name.into_string(),
+            // Who names a format converts nothing: what goes there is converted to it here, and what comes from there is of it.
+            accepts: match port.format {
+                Some(StreamSpec::Audio(format)) => Accepts::exactly(format),
+                _ => Accepts::Kind(port.kind),
+            },
+            required: false,
+            doc: "of the worker's pipeline",
+        });
     }
     Ok(ports)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_media::{AudioFormat, Kind};
+    use tidegate_proto::PortName;
+    use tidegate_proto::message;
+
+    use super::*;
+
+    #[test]
+    fn ports_keep_the_formats_that_a_worker_names_on_both_sides() {
+        let speech = AudioFormat::pcm_s16(22_050, 1);
+        let port = |name: &str, direction, format: Option<AudioFormat>| message::Port {
+            name: PortName::new(name).expect("a name"),
+            direction,
+            kind: Kind::Audio,
+            format: format.map(StreamSpec::Audio),
+        };
+        let listed = [
+            port("in", Direction::Input, Some(speech)),
+            port("any", Direction::Input, None),
+            port("out", Direction::Output, Some(speech)),
+            port("all", Direction::Output, None),
+        ];
+        let listed = listed.into_iter().map(protobuf::encode_port).collect();
+        let ports = ports(listed).expect("four ports");
+        let accepts = |side: &[Port]| side.iter().map(|p| p.accepts.clone()).collect::<Vec<_>>();
+        let expected = [Accepts::exactly(speech), Accepts::Kind(Kind::Audio)];
+        assert_eq!(accepts(&ports.inputs), expected);
+        assert_eq!(accepts(&ports.outputs), expected);
+    }
 }
