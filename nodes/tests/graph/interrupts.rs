@@ -214,3 +214,39 @@ fn video_that_an_interrupt_flushed_resumes_at_a_key_frame_which_is_asked_for() {
     bench.send(0, video(false));
     assert_eq!(bench.dropped("far", DropReason::AwaitingKeyFrame), 1);
 }
+
+#[test]
+fn a_hop_hears_of_interrupts_that_follow_each_other_once_until_it_is_sent_something_or_says_something()
+ {
+    let (sketch, tts) = dialogue();
+    let mut bench = sketch.run();
+    bench.open(Mode::Live);
+    let interrupts = |bench: &mut Bench| {
+        bench.take();
+        for _ in 0..1_000 {
+            bench.give(Input::Interrupt);
+        }
+        let said = bench.take();
+        let listeners = interrupted(&said).len();
+        let hops = said.len() - listeners;
+        let interrupt = Output::Hop {
+            hop: tts,
+            command: HopCommand::Interrupt,
+        };
+        assert_eq!(said.iter().filter(|said| **said == interrupt).count(), hops);
+        assert_eq!(listeners, 1_000, "its listeners hear of each");
+        hops
+    };
+    bench.credit(tts, 2);
+    bench.say(0, "question");
+    assert_eq!(interrupts(&mut bench), 1);
+    assert_eq!(interrupts(&mut bench), 0, "nothing has happened since");
+    bench.say(0, "another question");
+    assert_eq!(interrupts(&mut bench), 1, "it was sent something");
+    speech(&mut bench, tts, 2, 1);
+    assert_eq!(interrupts(&mut bench), 1, "it said something");
+    assert_eq!(interrupts(&mut bench), 0);
+    bench.say(0, "waits for credit");
+    assert_eq!(interrupts(&mut bench), 0, "what waits here never left");
+    assert_eq!(bench.dropped("tts", DropReason::Interrupted), 2);
+}

@@ -247,3 +247,113 @@ impl Episode {
         (error, self.last_endpoint.take())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::pool::{Outcome, Pool, PoolConfig, RetryConfig};
+
+    const ATTEMPTS: u32 = 4;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::ZERO + Duration::from_millis(millis)
+    }
+
+    /// Two endpoints, and so many retries a second.
+    fn ways(floor: f64) -> Vec<Way> {
+        let retry = RetryConfig {
+            budget: 0.0,
+            floor,
+            ..RetryConfig::default()
+        };
+        let config = PoolConfig {
+            retry,
+            health: None,
+            ..PoolConfig::new(["http://a:1", "http://b:1"])
+        };
+        vec![Way::Pool(Arc::new(Mutex::new(Pool::new(config, 1))))]
+    }
+
+    fn tries(step: Step) -> Place {
+        match step {
+            Step::Try(place) => place,
+            other => panic!("no attempt: {other:?}"),
+        }
+    }
+
+    fn waits(step: Step) -> Timestamp {
+        match step {
+            Step::Wait(until) => until,
+            other => panic!("no wait: {other:?}"),
+        }
+    }
+
+    /// The attempt's endpoint refuses.
+    fn refused(episode: &mut Episode, ways: &[Way], now: Timestamp, mut place: Place) {
+        let error = RemoteError::Network("refused".into());
+        if let (Way::Pool(pool), Some(permit)) = (&ways[0], place.permit.take()) {
+            let outcome = super::super::faults::outcome(&error, true);
+            super::super::lock(pool).finished(now, permit, outcome);
+        }
+        episode.failed(&place, error);
+    }
+
+    #[test]
+    fn an_endpoint_that_the_budget_left_untried_comes_before_one_that_was_tried() {
+        // Half a retry a second: the first can be paid for after a second.
+        let ways = ways(0.5);
+        let mut episode = Episode::new(at(0), 1);
+        let first = tries(episode.next(at(0), &ways, ATTEMPTS, false));
+        assert_eq!(&*first.endpoint, "http://a:1");
+        refused(&mut episode, &ways, at(0), first);
+        // Another one is there, and would be asked at once, but may not.
+        let until = waits(episode.next(at(0), &ways, ATTEMPTS, false));
+        assert!(until > at(0) && until <= at(1_000));
+        let second = tries(episode.next(at(1_000), &ways, ATTEMPTS, false));
+        assert_eq!(&*second.endpoint, "http://b:1", "not the one that failed");
+    }
+
+    #[test]
+    fn attempts_that_the_budget_refuses_count_so_that_waiting_has_an_end() {
+        let ways = ways(0.0);
+        let mut episode = Episode::new(at(0), 1);
+        let first = tries(episode.next(at(0), &ways, ATTEMPTS, false));
+        refused(&mut episode, &ways, at(0), first);
+        let mut now = at(0);
+        for _ in 1..ATTEMPTS {
+            now = waits(episode.next(now, &ways, ATTEMPTS, false));
+        }
+        let last = episode.next(now, &ways, ATTEMPTS, false);
+        assert!(matches!(last, Step::GiveUp(None)), "{last:?}");
+        let (error, endpoint) = episode.error(now);
+        assert_eq!(error.attempt, Some(1), "one was made");
+        assert_eq!(endpoint.as_deref(), Some("http://a:1"));
+    }
+
+    #[test]
+    fn a_pool_counts_an_endpoint_that_was_spared_as_untried() {
+        let ways = ways(0.0);
+        let Way::Pool(pool) = &ways[0] else {
+            unreachable!("it has a pool")
+        };
+        let mut pool = super::super::lock(pool);
+        let mut tried = Tried::new();
+        let mut pick = |tried: &mut Tried| match pool.pick(at(0), tried) {
+            Pick::Endpoint(permit) => {
+                let endpoint = permit.endpoint().to_owned();
+                pool.finished(at(0), permit, Outcome::Cancelled);
+                Some(endpoint)
+            }
+            _ => None,
+        };
+        let first = pick(&mut tried);
+        let second = pick(&mut tried);
+        assert!(first.is_some() && second.is_some() && first != second);
+        assert_eq!((pick(&mut tried), tried.attempts()), (None, 2));
+        tried.spare();
+        assert_eq!(tried.attempts(), 1);
+        assert_eq!(pick(&mut tried), second);
+    }
+}

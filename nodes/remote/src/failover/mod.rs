@@ -40,6 +40,8 @@ mod setup;
 mod simulation;
 mod stream;
 mod takeover;
+#[cfg(test)]
+mod tests;
 mod unary;
 
 use attempts::Coming;

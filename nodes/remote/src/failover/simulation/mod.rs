@@ -25,7 +25,8 @@ mod history;
 mod worker;
 
 use history::{Flavour, Heard, Plan};
-use worker::{Fate, Worker, frame, name};
+pub(super) use worker::frame;
+use worker::{Fate, Worker, name};
 
 /// Longer than any history takes in virtual time, backoffs included.
 const PATIENCE: Duration = Duration::from_secs(900);

@@ -311,7 +311,7 @@ fn output(port: usize, value: u64, (caused_port, caused_by): (usize, u64)) -> Se
     }
 }
 
-pub(super) fn frame(value: u64) -> Frame {
+pub(in crate::failover) fn frame(value: u64) -> Frame {
     let data = value.to_be_bytes().to_vec();
     Frame::new(MediaTime::ZERO, Payload::Binary(data.into()))
 }
