@@ -222,7 +222,7 @@ impl Making<'_> {
                 },
             },
             health: self.health(),
-            resolve: PoolConfig::RESOLVE,
+            resolve: self.params.resolves(),
         }
     }
 
@@ -331,5 +331,62 @@ impl Answers {
         let cache = Arc::new(AnswerCache::new(limits));
         all.insert(key, (now, Arc::clone(&cache)));
         cache
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tidegate_nodes::compile::{Binding, Grants, Pipeline};
+
+    use super::*;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::ZERO + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn names_are_asked_again_as_often_as_the_manifest_says_in_every_tier() {
+        let registry = Registry::builtin();
+        for (written, millis) in [("", 30_000), (", resolve: 2s", 2_000)] {
+            let text = format!(
+                "{{version: tidegate/v1, name: p, inputs: [{{name: in, kind: text}}], \
+                 outputs: [{{name: out, kind: text}}], \
+                 nodes: [{{id: far, type: remote, params: {{endpoints: ['http://first:1'], pipeline: p, \
+                 fallback: [{{endpoints: ['http://second:1']}}]{written}}}}}], \
+                 edges: [{{from: in, to: far, queue: {{when_full: drop_oldest}}}}, far -> out]}}"
+            );
+            let grants = Grants::operator([]);
+            let pipeline =
+                Pipeline::from_text("p", &text, &registry, &grants).expect("it compiles");
+            let plan = pipeline.bind(&Binding::default()).expect("it binds");
+            let hop = &plan.hops[0];
+            let params = RemoteParams::read(&hop.params).expect("they are sound");
+            let shared = Shared {
+                pools: &Pools::new(1),
+                answers: &Answers::default(),
+                registry: &registry,
+            };
+            let place = Place {
+                pipeline: "p".to_owned(),
+                hop,
+                digest: "",
+            };
+            let target = Target::Pipeline("p".to_owned());
+            let config = hop_config(&shared, at(0), &place, &params, &target).expect("two pools");
+            assert_eq!(config.tiers.len(), 2);
+            for tier in &config.tiers {
+                let Tier::Remote(tier) = tier else {
+                    panic!("{tier:?}")
+                };
+                let mut pool = tier.pool.lock().expect("nobody panicked");
+                let asked = pool.resolve_due(at(0)).expect("a name");
+                let address = "10.0.0.1:1".parse().expect("an address");
+                pool.resolved(at(0), asked.endpoint, vec![address]);
+                assert!(pool.resolve_due(at(millis - 1)).is_none());
+                assert!(pool.resolve_due(at(millis)).is_some());
+            }
+        }
     }
 }

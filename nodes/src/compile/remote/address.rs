@@ -1,6 +1,7 @@
 //! Endpoints as manifests write them, and which addresses each transport can use.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use schemars::JsonSchema;
 use serde::de::{self, IntoDeserializer};
@@ -186,6 +187,17 @@ pub(super) fn has_path(endpoint: &str) -> bool {
     let rest = endpoint.split_once("://").map_or("", |(_, rest)| rest);
     rest.split_once('/')
         .is_some_and(|(_, path)| !path.is_empty())
+}
+
+/// Whether an endpoint's host is a name, which stands for addresses that may change.
+pub(super) fn is_named(endpoint: &str) -> bool {
+    let rest = endpoint.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority
+        .rsplit_once(':')
+        .map_or(authority, |(host, _)| host);
+    // An IPv6 address stands in brackets, with or without a port.
+    !authority.starts_with('[') && host.parse::<Ipv4Addr>().is_err()
 }
 
 /// Whether an endpoint's address asks for TLS.

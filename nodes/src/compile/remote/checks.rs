@@ -17,6 +17,8 @@ const ATTEMPTS_MAX: u32 = 100;
 const WINDOW_MAX: u32 = 1_000;
 /// Longest wait of any kind that a manifest may ask for.
 const SPAN_MAX: Span = Span::from_secs(24 * 3_600);
+/// Names are not asked more often than this.
+const RESOLVE_MIN: Span = Span::from_secs(1);
 /// Frames and bytes of the largest replay.
 const REPLAY_MAX: (u32, u64) = (1 << 20, 1 << 30);
 
@@ -58,6 +60,7 @@ pub(super) fn problems(node: &RemoteParams) -> Vec<ParamError> {
     check_retry(node, &mut problems);
     check_breaker(node, &mut problems);
     check_health(node, &mut problems);
+    check_resolve(node, &mut problems);
     check_recovery(node, &mut problems);
     fallback::check(node, &mut problems);
     problems.0
@@ -302,6 +305,25 @@ fn check_health(node: &RemoteParams, problems: &mut Problems) {
     } else if !path.starts_with('/') {
         let what = format!("'{}' is no path", shown(path));
         problems.add("health.path", what, "begin it with /, such as /readyz");
+    }
+}
+
+/// Names are asked again.
+fn check_resolve(node: &RemoteParams, problems: &mut Problems) {
+    let Some(resolve) = node.resolve else { return };
+    if resolve < RESOLVE_MIN {
+        let what = format!(
+            "{} is sooner than names are asked again",
+            show_duration(resolve.0)
+        );
+        problems.add("resolve", what, "write at least 1s; the default is 30s");
+    } else {
+        check_span("resolve", resolve, problems);
+    }
+    let mut endpoints = node.all_endpoints();
+    if !endpoints.any(|(_, endpoint)| address::is_named(&endpoint.url)) {
+        let what = "no endpoint has a name, so 'resolve' has no effect";
+        problems.add("resolve", what, "remove it: an address stands for itself");
     }
 }
 

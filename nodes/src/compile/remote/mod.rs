@@ -21,6 +21,8 @@ mod fallback;
 mod policy;
 mod ports;
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -33,6 +35,7 @@ pub use self::policy::{
     Timeouts, Waits,
 };
 pub use self::ports::RemotePort;
+use crate::manifest::units::Span;
 use crate::registry::ParamError;
 
 /// Parameters of a node of type `remote`.
@@ -85,6 +88,9 @@ pub struct RemoteParams {
     /// Active checks of the endpoints, or `off`.
     #[serde(default)]
     pub health: Health,
+    /// How often the names among the endpoints are asked for their addresses again. Default 30s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolve: Option<Span>,
     /// What to turn to, in this order, when no endpoint can be used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fallback: Vec<Fallback>,
@@ -163,6 +169,13 @@ impl RemoteParams {
     #[must_use]
     pub fn waits(&self) -> Waits {
         Waits::of(self.timeout)
+    }
+
+    /// How often names are asked for their addresses again: often enough that a worker that has moved is found before people ask
+    /// why, and seldom enough that a resolver does not notice.
+    #[must_use]
+    pub fn resolves(&self) -> Duration {
+        self.resolve.map_or(Duration::from_secs(30), |span| span.0)
     }
 
     /// Whether the pipeline is given, not named.
