@@ -3,6 +3,7 @@
 //! Before a session is planned, workers are asked what runs there ([`survey`]): ports that a manifest does not declare come from
 //! them, circles are found ([`circles`]), and what does not fit is refused. What a worker says on opening is checked all the same.
 
+mod addresses;
 mod circles;
 mod config;
 mod download;
