@@ -27,7 +27,7 @@ pub async fn run() -> Result<Report, Failure> {
     let said = String::from_utf8_lossy(&output.stdout);
     let row = Row {
         id: "SC-001",
-        what: "docs/hops.md from the first command to answers of a Python worker, build excluded"
+        what: "docs/hops.md from the first command to three Python workers of which one is ended, build excluded"
             .into(),
         owed: "< 5 min",
         measured: format!(
