@@ -1,7 +1,7 @@
 //! How long a caller hears nothing when the worker behind it is killed or stalls, and whether it hears everything once.
 //!
-//! One live session speaks, a frame each 20 ms. A worker's death is the instant before the signal is sent, and it is made up for
-//! when the first frame that was *sent after it* is back: frames from before may still have come from the dead.
+//! One live session speaks, a frame each 20 ms. A worker's death is the instant before it is killed, or after it was stopped, and it is
+//! made up for when the first frame that was *sent after it* is back: frames from before may still have come from the dead.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -82,11 +82,18 @@ async fn one(fault: Fault, faults: usize) -> Result<Row, Failure> {
         tokio::time::sleep(breath).await;
         let victim = in_use(&workers).await?;
         let worker = &mut workers[victim];
-        let death = clock::now();
-        match fault {
-            Fault::Killed => worker.shoot()?,
-            Fault::Stopped => worker.signal("STOP").await?,
-        }
+        let death = match fault {
+            Fault::Killed => {
+                let death = clock::now();
+                worker.shoot()?;
+                death
+            }
+            Fault::Stopped => {
+                // Another process sends it: what is sent meanwhile may still be answered, and is no frame of a stall.
+                worker.signal("STOP").await?;
+                clock::now()
+            }
+        };
         times.record(served_after(death, &heard, &mut seen).await?);
         if fault == Fault::Killed {
             worker.gone().await?;
