@@ -6,10 +6,18 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tidegate_tests::fixtures::{cached, recording, root};
 use tidegate_tests::gateway::binary;
+use tidegate_tests::logs::Logs;
 use tidegate_tests::{Deadline, Gateway, Peer};
 
 fn voice() -> PathBuf {
     recording("jfk.wav")
+}
+
+/// The address at the end of the line with this text in it.
+async fn address(logs: &Logs, text: &str) -> String {
+    let line = Deadline::secs(30).wait(logs.find(text)).await;
+    let line = line.unwrap_or_else(|| panic!("no line with '{text}':\n{}", logs.text()));
+    line.rsplit(' ').next().unwrap_or_default().to_owned()
 }
 
 /// The messages among what was printed.
@@ -74,8 +82,7 @@ async fn the_worker_in_python_is_a_hop() {
     let worker = Peer::program("worker.py", &python)
         .args::<OsString>(arguments)
         .start();
-    let line = worker.logs.find("worker of pipeline").await;
-    let address = line.rsplit(' ').next().expect("an address");
+    let address = address(&worker.logs, "worker of pipeline").await;
     let endpoint = format!("http://{address}");
     let lines = run("loudness.yaml", &endpoint, &voice(), None).await;
     let shown = format!("{lines:#?}\n{}", worker.logs.text());
@@ -98,8 +105,7 @@ async fn the_service_that_answers_a_post_is_a_hop() {
     let service = Peer::program("shout.py", &cached("venv/bin/python"))
         .args::<OsString>(arguments)
         .start();
-    let line = service.logs.find("service on").await;
-    let address = line.rsplit(' ').next().expect("an address");
+    let address = address(&service.logs, "service on").await;
     let folder = tempfile::tempdir().expect("a folder for the words");
     let words = folder.path().join("words.txt");
     std::fs::write(&words, "hello\nworld\n").expect("written");

@@ -1,7 +1,7 @@
 //! Endpoints as manifests write them, and which addresses each transport can use.
 
+use core::net::Ipv4Addr;
 use std::fmt;
-use std::net::Ipv4Addr;
 
 use schemars::JsonSchema;
 use serde::de::{self, IntoDeserializer};
