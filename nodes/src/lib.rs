@@ -18,6 +18,7 @@ pub mod registry;
 pub mod stream;
 
 pub use compile::{Binding, Grants, Pipeline};
+pub use emitted::CALL_BYTES_MAX;
 pub use error::{Code, Error, Fault, Phase};
 pub use hop::{HopCommand, HopEvent, HopNote};
 pub use manifest::{Diagnostics, Manifest};

@@ -203,6 +203,18 @@ pub struct Effects {
     pub ended: bool,
 }
 
+impl Effects {
+    /// How the call came out that had these effects, from what the node returned: making too much fails it as well.
+    ///
+    /// # Errors
+    /// The node's own, or that it made more than [`CALL_BYTES_MAX`].
+    ///
+    /// [`CALL_BYTES_MAX`]: crate::CALL_BYTES_MAX
+    pub fn outcome(&mut self, result: Result<(), NodeError>) -> Result<(), NodeError> {
+        self.frames.outcome(result)
+    }
+}
+
 /// What a jitter buffer says of the stream that it receives. Counters run from the start of the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reception {
@@ -238,9 +250,19 @@ impl<'a> Context<'a> {
 
     /// Sends a frame out of an output port. Its `ingress` and `caused_by` are set by the graph from the newest input that the
     /// node has handled, its `seq` from the port's count; the node sets media time, utterance, revision and `is_final`.
+    ///
+    /// A call that makes more than [`CALL_BYTES_MAX`] fails, and what is beyond that is not kept.
+    ///
+    /// [`CALL_BYTES_MAX`]: crate::CALL_BYTES_MAX
     #[inline]
     pub fn emit(&mut self, port: usize, frame: Frame) {
-        self.effects.frames.push(port, frame);
+        self.effects.frames.make(port, frame);
+    }
+
+    /// Whether the call has made too much: it fails whatever it makes from now on.
+    #[must_use]
+    pub const fn exceeded(&self) -> bool {
+        self.effects.frames.exceeded()
     }
 
     /// Counts one frame that does not go on.

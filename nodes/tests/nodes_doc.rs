@@ -30,6 +30,8 @@ fn reference(registry: &Registry) -> String {
          A worker is deterministic, and says so when a session opens, if all nodes of its pipeline make the same again when their input is replayed \
          after a failover, no two paths meet and no frame interrupts. Of sound in utterances a replay begins where the utterance did; of other sound \
          what a node kept is lost then, some milliseconds.\n\n\
+         What a node makes in one call, of one frame say, is bounded: 64 MiB with the frames' own size, or as much as came in where that is more. \
+         A node that would make more fails (`node_failed`): send smaller frames there.\n\n\
          | type | does |\n| --- | --- |\n",
     );
     for node_type in registry.iter() {

@@ -233,6 +233,7 @@ impl Batch {
         let mut effects = Effects::default();
         let mut cx = NodeContext::new(clock.now(), &mut effects);
         let result = work(self.node.as_mut(), &mut cx);
+        let result = effects.outcome(result);
         if let Some(timer) = effects.timer {
             self.timer = timer;
         }

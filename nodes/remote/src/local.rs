@@ -122,6 +122,7 @@ impl LocalLink {
         let mut effects = Effects::default();
         let mut cx = NodeContext::new(now, &mut effects);
         let result = work(self.node.as_mut(), &mut cx);
+        let result = effects.outcome(result);
         if let Some(timer) = effects.timer {
             self.timer = timer;
         }

@@ -7,12 +7,35 @@ use tidegate_media::{Audio, Frame, MediaTime, Meta, Payload};
 
 use crate::node::{Context, DropReason, Hold, Node, NodeError};
 
+/// Why a frame goes no further.
+pub(super) enum Refusal {
+    /// It is dropped and counted.
+    Drop(DropReason),
+    /// The node cannot go on.
+    Fail(NodeError),
+}
+
+impl From<DropReason> for Refusal {
+    fn from(reason: DropReason) -> Self {
+        Self::Drop(reason)
+    }
+}
+
+impl From<NodeError> for Refusal {
+    fn from(error: NodeError) -> Self {
+        Self::Fail(error)
+    }
+}
+
 /// A node that makes one frame of each: the function turns a payload into another, or says why the frame goes no further.
-pub(super) fn map<F>(function: F) -> Box<dyn Node>
+pub(super) fn map<F, E>(mut function: F) -> Box<dyn Node>
 where
-    F: FnMut(&Frame) -> Result<Payload, DropReason> + Send + 'static,
+    F: FnMut(&Frame) -> Result<Payload, E> + Send + 'static,
+    E: Into<Refusal>,
 {
-    Box::new(Map(function))
+    Box::new(Map(move |frame: &Frame| {
+        function(frame).map_err(Into::into)
+    }))
 }
 
 /// A node that turns the sound of each frame into other sound.
@@ -30,12 +53,13 @@ struct Map<F>(F);
 
 impl<F> Node for Map<F>
 where
-    F: FnMut(&Frame) -> Result<Payload, DropReason> + Send,
+    F: FnMut(&Frame) -> Result<Payload, Refusal> + Send,
 {
     fn on_frame(&mut self, cx: &mut Context<'_>, _: usize, frame: Frame) -> Result<(), NodeError> {
         match (self.0)(&frame) {
             Ok(payload) => cx.emit(0, frame.with_payload(payload)),
-            Err(reason) => cx.drop_frame(reason),
+            Err(Refusal::Drop(reason)) => cx.drop_frame(reason),
+            Err(Refusal::Fail(error)) => return Err(error),
         }
         Ok(())
     }

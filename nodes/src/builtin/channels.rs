@@ -2,13 +2,14 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tidegate_media::{Audio, AudioFormat, Kind};
+use tidegate_media::{Audio, AudioFormat, Kind, Payload};
 
-use super::adapt::map_audio;
+use super::adapt::{Refusal, map};
 use super::params::within;
 use super::pcm::any_pcm;
 use super::typed::{Inputs, Typed, audio_input};
-use crate::node::Node;
+use crate::emitted::check_made;
+use crate::node::{DropReason, Node};
 use crate::registry::{ParamError, Port, Ports, Replay};
 use crate::stream::StreamFormat;
 
@@ -81,9 +82,15 @@ impl Typed for Channels {
         let format = audio_input(inputs, 0)?;
         let (rate, from) = (format.sample_rate, format.channels);
         let mapping = Mapping::new(&params, from)?;
-        Ok(map_audio(move |audio| {
+        let outputs = usize::from(mapping.outputs());
+        Ok(map(move |frame| {
+            let Payload::Audio(audio) = &frame.payload else {
+                return Err(Refusal::Drop(DropReason::Undecodable));
+            };
+            check_made(audio.samples as usize * outputs * size_of::<f32>())?;
             let samples = mapping.apply(&audio.to_f32(), usize::from(from));
-            Audio::from_f32(rate, mapping.outputs(), samples)
+            let mapped = Audio::from_f32(rate, mapping.outputs(), samples);
+            Ok(Payload::Audio(mapped))
         }))
     }
 }
@@ -234,5 +241,12 @@ mod tests {
                 .message
                 .contains("only one")
         );
+    }
+
+    #[test]
+    fn sound_that_would_fill_the_memory_is_not_made() {
+        let mut bench = Bench::new("audio.channels", json!({"channels": 32}), &[pcm(8_000, 1)]);
+        let why = bench.fails(audio(0, 8_000, 1, vec![0.0; 600_000]));
+        assert!(why.contains("64 MiB"), "{why}");
     }
 }

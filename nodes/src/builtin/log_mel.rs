@@ -22,6 +22,7 @@ use super::adapt::{Cutter, Pieces, Recut};
 use super::params::within;
 use super::pcm::pcm_at;
 use super::typed::{Inputs, Typed};
+use crate::emitted::check_made;
 use crate::node::{Node, NodeError};
 use crate::registry::{ParamError, Port, Ports, Replay};
 use crate::stream::StreamFormat;
@@ -178,6 +179,7 @@ impl Extractor {
         if count == 0 {
             return Ok(());
         }
+        check_made(count * self.bands.count() * size_of::<f32>())?;
         let mut rows = Vec::with_capacity(count * self.bands.count());
         for index in 0..count {
             let samples = &self.pending[index * self.hop..][..size];

@@ -9,6 +9,7 @@ use super::identity::Pass;
 use super::params::within;
 use super::pcm::any_pcm;
 use super::typed::{Inputs, Typed, audio_input};
+use crate::emitted::check_made;
 use crate::node::{Node, NodeError};
 use crate::registry::{ParamError, Port, Ports, Replay};
 use crate::stream::StreamFormat;
@@ -85,6 +86,11 @@ struct Converter {
 impl Cutter for Converter {
     fn push(&mut self, at: MediaTime, audio: &Audio, out: &mut Pieces) -> Result<(), NodeError> {
         let (rate, channels) = (self.rate, self.channels);
+        let samples = u64::from(audio.samples) * u64::from(rate);
+        let samples = samples / u64::from(audio.format.sample_rate.max(1)) * u64::from(channels);
+        check_made(usize::try_from(samples).map_or(usize::MAX, |samples| {
+            samples.saturating_mul(size_of::<f32>())
+        }))?;
         self.resampler.push(at, &audio.to_f32(), |at, samples| {
             out.push((at, Payload::Audio(Audio::from_f32(rate, channels, samples))));
         });
@@ -177,5 +183,13 @@ mod tests {
         );
         assert_eq!(error.path, "sample_rate");
         assert!(error.message.contains("4000 to 384000"), "{error}");
+    }
+
+    #[test]
+    fn sound_that_would_fill_the_memory_is_not_made() {
+        let params = json!({"sample_rate": 384_000});
+        let mut bench = Bench::new("audio.resample", params, &[pcm(4_000, 1)]);
+        let why = bench.fails(audio(0, 4_000, 1, vec![0.0; 200_000]));
+        assert!(why.contains("64 MiB"), "{why}");
     }
 }

@@ -67,7 +67,8 @@ impl Bench {
     ) -> Vec<(usize, Frame)> {
         let mut effects = Effects::default();
         let mut cx = Context::new(self.now, &mut effects);
-        call(self.node.as_mut(), &mut cx).expect("the node goes on");
+        let result = call(self.node.as_mut(), &mut cx);
+        effects.outcome(result).expect("the node goes on");
         if let Some(timer) = effects.timer {
             self.timer = timer;
         }
@@ -96,6 +97,15 @@ impl Bench {
             .into_iter()
             .map(|(_, frame)| frame)
             .collect()
+    }
+
+    /// A frame on port 0 that the node cannot go on after.
+    pub(super) fn fails(&mut self, frame: Frame) -> String {
+        let mut effects = Effects::default();
+        let mut cx = Context::new(self.now, &mut effects);
+        let result = self.node.on_frame(&mut cx, 0, frame);
+        let failed = effects.outcome(result).expect_err("the node fails");
+        failed.message
     }
 
     pub(super) fn frames(&mut self, frames: Vec<Frame>) -> Vec<Frame> {

@@ -18,7 +18,8 @@ impl Graph {
         let stats = &mut self.stats[slot.stat];
         // Looked at before it is moved: what was just written can be read only after a wait.
         let (_, frame) = self.effects.frames.last_mut()?;
-        stats.arrived(frame.payload.size());
+        let size = frame.payload.size();
+        stats.arrived(size);
         slot.newest = slot.newest.max(Newest {
             ingress: frame.meta.ingress,
             caused_by: frame.meta.caused_by,
@@ -26,6 +27,7 @@ impl Graph {
         });
         slot.since = slot.hold.begin(frame.meta.since);
         let frame = self.effects.frames.pop()?;
+        self.effects.frames.begin(size);
         let before = if stats.sample() {
             Some(self.probe.now())
         } else {
@@ -57,6 +59,7 @@ impl Graph {
         let slot = &mut self.nodes[index];
         slot.since = slot.hold.begin(u64::MAX);
         let timed = self.stats[slot.stat].sample();
+        self.effects.frames.begin(0);
         let mut cx = Context::new(now, &mut self.effects);
         let before = if timed { Some(self.probe.now()) } else { None };
         let result = work(slot.node.as_mut(), &mut cx);
@@ -79,6 +82,7 @@ impl Graph {
             && effects.timer.is_none()
             && effects.reception.is_none()
             && !effects.ended
+            && !effects.frames.exceeded()
     }
 
     /// The steady path: one frame, in most cases for one edge.
@@ -102,6 +106,7 @@ impl Graph {
     /// Carries out whatever a call brought forth.
     fn settle(&mut self, index: usize, result: Result<(), NodeError>) {
         let stat = self.nodes[index].stat;
+        let result = self.effects.outcome(result);
         for (reason, frames) in self.effects.drops.drain(..) {
             self.stats[stat].drop_frames(reason, frames);
         }

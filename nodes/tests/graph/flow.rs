@@ -240,3 +240,36 @@ fn edges_that_join_nothing_are_refused() {
     let error = sketch.refused();
     assert_eq!(error.code, Code::Internal);
 }
+
+#[test]
+fn a_call_that_makes_more_than_a_call_may_fails_its_session() {
+    let mut sketch = Sketch::new();
+    let from = sketch.input("in", TEXT);
+    let many = sketch.node_with("repeat", json!({"times": 1_000_000}));
+    let to = sketch.output("out", TEXT);
+    sketch.chain(from, &[many], to);
+    let mut bench = sketch.run();
+    bench.open(Mode::Live);
+    bench.say(0, "x");
+    let failed = bench.take().into_iter().find_map(|output| match output {
+        Output::Failed(error) => Some(error),
+        _ => None,
+    });
+    let error = failed.expect("the session failed");
+    assert_eq!(error.code, Code::NodeFailed);
+    assert_eq!(error.hop.as_deref(), Some("repeat0"));
+    assert!(bench.stats("repeat0").frames_out < 1_000_000);
+}
+
+#[test]
+fn what_is_large_already_when_it_comes_is_passed_on() {
+    let mut sketch = Sketch::new();
+    let from = sketch.input("in", TEXT);
+    let pass = sketch.node("identity");
+    let to = sketch.output("out", TEXT);
+    sketch.chain(from, &[pass], to);
+    let mut bench = sketch.run();
+    bench.open(Mode::Live);
+    bench.say(0, &"x".repeat(tidegate_nodes::CALL_BYTES_MAX + 1));
+    assert_eq!(bench.heard().len(), 1);
+}

@@ -7,6 +7,7 @@ use tidegate_media::{Frame, Kind, Meta, Payload, Tensor};
 use super::super::params::within;
 use super::super::typed::{Inputs, Typed};
 use super::Anchor;
+use crate::emitted::check_made;
 use crate::node::{Context, DropReason, Hold, Node, NodeError};
 use crate::registry::{ParamError, Ports, Replay};
 use crate::stream::StreamFormat;
@@ -70,9 +71,6 @@ struct Pile {
 }
 
 impl Pile {
-    /// Bytes held at most.
-    const BYTES_MAX: usize = 256 << 20;
-
     fn emit(&mut self, cx: &mut Context<'_>) -> Result<(), NodeError> {
         let held = std::mem::take(&mut self.held);
         self.bytes = 0;
@@ -83,6 +81,8 @@ impl Pile {
         let (outer, inner) = first.shape().split_at(axis);
         let outer_count = usize::try_from(outer.iter().product::<u64>()).unwrap_or(0);
         let piece = first.data().len().checked_div(outer_count).unwrap_or(0);
+        // Of tensors without elements there is nothing to join, however long their other axes are said to be.
+        let outer_count = if piece == 0 { 0 } else { outer_count };
         let mut data = Vec::with_capacity(first.data().len() * held.len());
         for index in 0..outer_count {
             for tensor in &held {
@@ -124,11 +124,7 @@ impl Node for Pile {
             self.since.set(new.since);
         }
         self.bytes += tensor.data().len();
-        if self.bytes > Self::BYTES_MAX {
-            return Err(NodeError::new(
-                "tensor.stack: more than 256 MiB were to be joined: lower its count",
-            ));
-        }
+        check_made(self.bytes)?;
         let media_time = if self.held.is_empty() {
             new.media_time
         } else {
@@ -215,5 +211,13 @@ mod tests {
         assert_eq!(bench.drops, [(DropReason::Condition, 1)]);
         let made = bench.frame(tensor(2, &[2], &[4, 5]));
         assert_eq!(of(&made[0]).2, [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn axes_of_tensors_without_elements_are_not_walked_along() {
+        let mut bench = bench(json!({"count": 2, "axis": 1}));
+        assert!(bench.frame(tensor(0, &[1 << 40, 0], &[])).is_empty());
+        let made = bench.frame(tensor(1, &[1 << 40, 0], &[]));
+        assert_eq!(of(&made[0]).1, [1 << 40, 2, 0]);
     }
 }

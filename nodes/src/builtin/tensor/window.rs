@@ -10,6 +10,7 @@ use tidegate_media::{Frame, Kind, MediaTime, Meta, Payload, Tensor};
 use super::super::params::within;
 use super::super::typed::{Inputs, Typed};
 use super::Anchor;
+use crate::emitted::check_made;
 use crate::node::{Context, DropReason, Hold, Node, NodeError};
 use crate::registry::{ParamError, Ports, Replay};
 use crate::stream::StreamFormat;
@@ -71,48 +72,70 @@ impl Typed for Window {
     }
 
     fn build(&self, params: Params, _: Inputs<'_>) -> Result<Box<dyn Node>, ParamError> {
-        Ok(Box::new(Sliding {
-            params,
-            like: None,
-            rows: VecDeque::new(),
-            since: Anchor::default(),
-            fresh: 0,
-            meta: Meta::default(),
-        }))
+        Ok(Box::new(Sliding::new(params)))
     }
 }
 
-struct Row {
-    /// Media time of the tensor in which it came.
+/// Rows that came in one tensor; a row has no memory of its own.
+struct Run {
+    /// Media time of the tensor.
     at: MediaTime,
-    /// Where that came from, if it is its first row and a replay would begin with it.
+    /// Where it came from, if a replay would begin with it.
     since: Option<u64>,
+    /// The tensor's bytes.
     data: Bytes,
+    /// Rows in it.
+    rows: usize,
+    /// How many of these no window needs any more.
+    gone: usize,
 }
 
 struct Sliding {
     params: Params,
     /// A tensor of the stream: dtype and shape of a row.
     like: Option<Tensor>,
-    /// Rows that the next window needs.
-    rows: VecDeque<Row>,
+    /// Bytes of a row.
+    row_bytes: usize,
+    /// What the next window needs: each has a row at least.
+    runs: VecDeque<Run>,
+    /// Rows in these.
+    held: usize,
     /// Where a window began for the last time with what a replay could begin with.
     since: Anchor,
-    /// Of these, the newest that no window had.
+    /// Of the rows, the newest that no window had.
     fresh: usize,
     /// Marks of the newest input.
     meta: Meta,
 }
 
 impl Sliding {
+    fn new(params: Params) -> Self {
+        Self {
+            params,
+            like: None,
+            row_bytes: 0,
+            runs: VecDeque::new(),
+            held: 0,
+            since: Anchor::default(),
+            fresh: 0,
+            meta: Meta::default(),
+        }
+    }
+
+    /// Emits a window of so many rows; what is not there is zeros.
     fn emit(&self, cx: &mut Context<'_>, size: usize, is_final: bool) -> Result<(), NodeError> {
         let Some(like) = &self.like else {
             return Ok(());
         };
-        let rows = self.rows.iter().take(size);
-        let data: Vec<u8> = rows.flat_map(|row| row.data.iter().copied()).collect();
+        let mut data = Vec::with_capacity(size * self.row_bytes);
+        for run in &self.runs {
+            let left = size * self.row_bytes - data.len();
+            let rows = &run.data[run.gone * self.row_bytes..];
+            data.extend_from_slice(&rows[..rows.len().min(left)]);
+        }
+        data.resize(size * self.row_bytes, 0);
         let shape = [&[size as u64], &like.shape()[1..]].concat();
-        let media_time = self.rows.front().map_or(self.meta.media_time, |row| row.at);
+        let media_time = self.runs.front().map_or(self.meta.media_time, |run| run.at);
         let meta = Meta {
             media_time,
             is_final,
@@ -122,19 +145,43 @@ impl Sliding {
         Ok(())
     }
 
+    /// Lets go of the oldest rows.
+    fn pass(&mut self, mut rows: usize) {
+        self.held = self.held.saturating_sub(rows);
+        while let Some(run) = self.runs.front_mut() {
+            let left = run.rows - run.gone;
+            if left > rows {
+                run.gone += rows;
+                return;
+            }
+            rows -= left;
+            self.runs.pop_front();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.runs.clear();
+        self.held = 0;
+        self.fresh = 0;
+    }
+
     /// Emits every window that is complete; the last is final if it closes the utterance.
     fn advance(&mut self, cx: &mut Context<'_>, closes: bool) -> Result<(), NodeError> {
         let mut closed = false;
-        while self.rows.len() >= self.params.size {
-            let left = self.rows.len() - self.params.size;
+        while self.held >= self.params.size {
+            let left = self.held - self.params.size;
             let more = left >= self.params.step() || (self.params.pad && left > 0);
             self.fresh = left;
             closed = closes && !more;
             self.emit(cx, self.params.size, closed)?;
-            self.rows.drain(..self.params.step());
+            if cx.exceeded() {
+                return Ok(());
+            }
+            self.pass(self.params.step());
         }
         // Not in between: what a replay from there would begin with has been emitted.
-        if let Some(since) = self.rows.front().and_then(|row| row.since) {
+        let whole = self.runs.front().filter(|run| run.gone == 0);
+        if let Some(since) = whole.and_then(|run| run.since) {
             self.since.set(since);
         }
         if closes {
@@ -147,27 +194,17 @@ impl Sliding {
     /// there is no other.
     fn close(&mut self, cx: &mut Context<'_>, closes: bool) -> Result<(), NodeError> {
         if self.fresh > 0 {
-            let row = self.rows.front().map_or(0, |row| row.data.len());
             if self.params.pad {
-                let zeros = Bytes::from(vec![0; row]);
-                let at = self.meta.media_time;
-                let zeros = || Row {
-                    at,
-                    since: None,
-                    data: zeros.clone(),
-                };
-                self.rows.resize_with(self.params.size, zeros);
                 self.emit(cx, self.params.size, closes)?;
             } else {
                 cx.drop_frame(DropReason::Condition);
             }
         }
-        if closes && !(self.fresh > 0 && self.params.pad) {
-            self.rows.clear();
+        let padded = self.fresh > 0 && self.params.pad;
+        self.clear();
+        if closes && !padded {
             self.emit(cx, 0, true)?;
         }
-        self.rows.clear();
-        self.fresh = 0;
         Ok(())
     }
 }
@@ -189,19 +226,28 @@ impl Node for Sliding {
         self.like = Some(tensor.clone());
         self.meta = frame.meta;
         let count = usize::try_from(count).unwrap_or(0);
-        let bytes = tensor.data().len().checked_div(count).unwrap_or(0);
+        let row_bytes = tensor.data().len().checked_div(count).unwrap_or(0);
         let first = self.since.is_first(&frame.meta);
-        if first && self.rows.is_empty() {
+        if first && self.runs.is_empty() {
             self.since.set(frame.meta.since);
         }
-        for index in 0..count {
-            self.rows.push_back(Row {
+        if row_bytes > 0 {
+            // A window that could not be made is not collected either.
+            check_made(self.params.size.saturating_mul(row_bytes))?;
+            self.row_bytes = row_bytes;
+            self.runs.push_back(Run {
                 at: frame.meta.media_time,
-                since: (first && index == 0).then_some(frame.meta.since),
-                data: tensor.data().slice(index * bytes..(index + 1) * bytes),
+                since: first.then_some(frame.meta.since),
+                data: tensor.data().clone(),
+                rows: count,
+                gone: 0,
             });
+            self.held += count;
+            self.fresh += count;
+        } else if count > 0 {
+            // Rows of nothing: a shape of a few bytes could ask for any number of windows.
+            cx.drop_frame(DropReason::Condition);
         }
-        self.fresh += count;
         self.advance(cx, frame.meta.is_final)
     }
 
@@ -210,12 +256,11 @@ impl Node for Sliding {
     }
 
     fn holds(&self) -> Hold {
-        self.since.hold(self.rows.is_empty())
+        self.since.hold(self.runs.is_empty())
     }
 
     fn on_interrupt(&mut self, _: &mut Context<'_>) {
-        self.rows.clear();
-        self.fresh = 0;
+        self.clear();
     }
 }
 
@@ -298,5 +343,42 @@ mod tests {
         let params = json!({"size": 2, "step": 3});
         let refused = error("tensor.window", params, &[StreamFormat::Tensor]);
         assert_eq!(refused.path, "step");
+    }
+
+    #[test]
+    fn rows_of_nothing_make_no_windows() {
+        let mut bench = bench(json!({"size": 1}));
+        let tensor = Tensor::from_vec::<u8>(&[1 << 40, 0], Vec::new()).expect("a tensor");
+        let frame = Frame::new(MediaTime::ZERO, Payload::Tensor(tensor));
+        assert!(bench.frame(frame).is_empty());
+        assert_eq!(bench.drops, [(DropReason::Condition, 1)]);
+    }
+
+    #[test]
+    fn a_row_that_waits_takes_no_memory_of_its_own() {
+        let params: Params =
+            serde_json::from_value(json!({"size": 65_536})).expect("good parameters");
+        let mut node = Sliding::new(params);
+        let mut effects = crate::node::Effects::default();
+        let mut cx = Context::new(tidegate_media::Timestamp::ZERO, &mut effects);
+        let frame = rows(0, &[7; 65_535]);
+        node.on_frame(&mut cx, 0, frame).expect("the node goes on");
+        assert_eq!((node.held, node.runs.len()), (65_535, 1));
+    }
+
+    #[test]
+    fn more_windows_than_fit_into_the_memory_end_the_node() {
+        let mut few = bench(json!({"size": 100, "step": 1}));
+        assert_eq!(few.frame(rows(0, &[0; 1_000])).len(), 901);
+        let mut many = bench(json!({"size": 65_536, "step": 1}));
+        let why = many.fails(rows(0, &[0; 3 * 65_536]));
+        assert!(why.contains("64 MiB"), "{why}");
+        let mut long = bench(json!({"size": 65_536}));
+        let tensor = Tensor::from_vec::<u8>(&[1, 4_096], vec![0; 4_096]).expect("a tensor");
+        let why = long.fails(Frame::new(MediaTime::ZERO, Payload::Tensor(tensor)));
+        assert!(
+            why.contains("64 MiB"),
+            "what cannot be a window is not collected: {why}"
+        );
     }
 }

@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use tidegate_media::{Frame, Kind, Payload, Text};
 
-use super::super::adapt::map;
+use super::super::adapt::{Refusal, map};
 use super::super::json::text_of;
 use super::super::typed::{Inputs, Typed};
+use crate::emitted::check_made;
 use crate::node::{DropReason, Node};
 use crate::registry::{ParamError, Port, Ports, Replay};
 use crate::stream::{Accepts, StreamFormat};
@@ -125,11 +126,11 @@ impl Typed for Template {
     }
 }
 
-fn fill(pieces: &[Piece], frame: &Frame) -> Result<Payload, DropReason> {
+fn fill(pieces: &[Piece], frame: &Frame) -> Result<Payload, Refusal> {
     let value = match &frame.payload {
         Payload::Text(text) => Value::String(text.as_str().to_owned()),
         Payload::Json(json) => json.to_value(),
-        _ => return Err(DropReason::Undecodable),
+        _ => return Err(DropReason::Undecodable.into()),
     };
     let mut text = String::new();
     for piece in pieces {
@@ -142,6 +143,8 @@ fn fill(pieces: &[Piece], frame: &Frame) -> Result<Payload, DropReason> {
             Piece::Utterance => text.push_str(&frame.meta.utterance.to_string()),
             Piece::MediaTime => text.push_str(&frame.meta.media_time.as_micros().to_string()),
         }
+        // Before the next piece: a long text in many places would not fit into the memory.
+        check_made(text.len())?;
     }
     Ok(Payload::Text(Text::from(text)))
 }
@@ -207,5 +210,18 @@ mod tests {
                 .message
                 .contains("tensor")
         );
+    }
+
+    #[test]
+    fn a_text_that_grows_beyond_all_bounds_is_not_made() {
+        let params = json!({"template": "{{text}}".repeat(100)});
+        let mut bench = Bench::new("text.template", params, &[StreamFormat::Text]);
+        let text = |length: usize| {
+            let text = Text::from("x".repeat(length));
+            Frame::new(MediaTime::ZERO, Payload::Text(text))
+        };
+        assert_eq!(bench.frame(text(1_000))[0].payload.size(), 100_000);
+        let why = bench.fails(text(1 << 20));
+        assert!(why.contains("64 MiB"), "{why}");
     }
 }
