@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -79,9 +80,37 @@ impl Tasks {
     }
 }
 
+/// Computes here and now for longer than a task should keep its thread: the thread's other tasks go on elsewhere meanwhile. On a
+/// runtime that has one thread there is no elsewhere.
+pub(crate) fn in_place<T>(work: impl FnOnce() -> T) -> T {
+    let runtime = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    if matches!(runtime, Ok(RuntimeFlavor::MultiThread)) {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn other_tasks_of_a_thread_go_on_while_one_computes_in_place() {
+        let tasks = Tasks::default();
+        let (begin, begun) = std::sync::mpsc::channel::<()>();
+        let computing = tasks.spawn(async move { in_place(|| begun.recv().is_ok()) });
+        // On the same and only thread: without another it would wait for what it is to begin.
+        let other = tasks.spawn(async move { begin.send(()).is_ok() });
+        assert!(other.await.expect("it is done"));
+        assert!(computing.await.expect("it is done"));
+        assert!(in_place(|| true));
+    }
+
+    #[tokio::test]
+    async fn where_there_is_one_thread_it_computes_there() {
+        assert!(in_place(|| true));
+    }
 
     #[tokio::test]
     async fn work_on_a_thread_is_counted_until_it_is_done_or_has_panicked() {

@@ -1,5 +1,7 @@
 //! What the rest of the gateway says to a session's driver, and how a session ends.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -32,34 +34,77 @@ pub(crate) enum Control {
     Drain { grace: Duration },
 }
 
+/// How far a session has come, for those who only look.
+#[derive(Debug, Default)]
+pub(crate) struct Stage {
+    /// Its driver runs; before that nobody answers.
+    begun: AtomicBool,
+    /// It only says its last words: whoever comes with its key gets a new one.
+    ending: AtomicBool,
+}
+
+impl Stage {
+    /// Whether its driver runs.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Whether it takes no more clients.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+}
+
 /// A driver's end of the way in.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     receiver: mpsc::Receiver<Control>,
-    ending: Arc<AtomicBool>,
+    /// The drain has a way of its own: it must arrive even where the messages wait in a full queue.
+    drain: Option<oneshot::Receiver<Duration>>,
+    stage: Arc<Stage>,
 }
 
 impl Inbox {
     pub(crate) fn new(receiver: mpsc::Receiver<Control>) -> Self {
         Self {
             receiver,
-            ending: Arc::default(),
+            drain: None,
+            stage: Arc::default(),
         }
+    }
+
+    /// With the way by which it is told, once, that the gateway drains.
+    pub(crate) fn drained_by(mut self, drain: oneshot::Receiver<Duration>) -> Self {
+        self.drain = Some(drain);
+        self
     }
 
     /// The next message. Cancel safe.
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Control>> {
+        if let Some(drain) = &mut self.drain
+            && let Poll::Ready(told) = Pin::new(drain).poll(cx)
+        {
+            self.drain = None;
+            if let Ok(grace) = told {
+                return Poll::Ready(Some(Control::Drain { grace }));
+            }
+        }
         self.receiver.poll_recv(cx)
     }
 
-    /// True once the session only says its last words: whoever comes with its key gets a new one.
-    pub(crate) fn ending(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.ending)
+    /// How far the session has come.
+    pub(crate) fn stage(&self) -> Arc<Stage> {
+        Arc::clone(&self.stage)
+    }
+
+    /// The session's driver runs.
+    pub(crate) fn begin(&self) {
+        self.stage.begun.store(true, Ordering::Relaxed);
     }
 
     /// The session takes no more clients.
     pub(crate) fn end(&self) {
-        self.ending.store(true, Ordering::Relaxed);
+        self.stage.ending.store(true, Ordering::Relaxed);
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod control;
 pub(crate) mod driver;
 pub(crate) mod figures;
+mod handle;
 pub(crate) mod hops;
 pub(crate) mod link;
 pub(crate) mod network;

@@ -11,7 +11,7 @@ use tidegate_media::Timestamp;
 use tidegate_nodes::compile::{Binding, Pipeline};
 use tidegate_nodes::graph::{Graph, Mode};
 use tidegate_nodes::plan::{PlanHop, Target};
-use tidegate_nodes::{Code, Error, Plan};
+use tidegate_nodes::{Code, Error};
 use tidegate_proto::message::Source;
 use tidegate_remote::config::HOP_COUNT_MAX;
 
@@ -20,7 +20,7 @@ use super::driver::{Driver, Parts};
 use super::figures::Figures;
 use super::hops::{Hop, OffloadHop};
 use super::link::{Link, Transport};
-use super::ports::{PortFacts, SessionPorts};
+use super::ports::SessionPorts;
 use super::table::{Handle, SharedKey, Slot};
 use crate::gateway::Gateway;
 use crate::metrics::label;
@@ -78,13 +78,17 @@ impl Gateway {
             ..
         } = request;
         let is_shared = shared.is_some();
-        let (handle, control) = match self.sessions.insert(&slot, pipeline.name(), shared) {
-            Ok(new) => new,
-            Err(first) => {
-                first.join(link).await?;
-                return Ok(first);
-            }
-        };
+        let (handle, control) =
+            match self
+                .sessions
+                .insert(&slot, self.clock.now(), pipeline.name(), shared)
+            {
+                Ok(new) => new,
+                Err(first) => {
+                    first.join(link).await?;
+                    return Ok(first);
+                }
+            };
         let prepared = Prepared {
             pipeline,
             inline,
@@ -186,6 +190,7 @@ impl Gateway {
     }
 
     fn run(self: &Arc<Self>, parts: Parts, slot: Slot, transport: Transport) {
+        parts.control.begin();
         let driver = Driver::new(parts);
         let metrics = Arc::clone(&self.metrics);
         // The task ends with the session, which ends with its clients, its limits or the drain; the table counts it.
@@ -233,7 +238,7 @@ fn binding(
     link: &dyn Link,
 ) -> Result<Binding, Error> {
     let outline = prepared.pipeline.outline();
-    let placement = ports_of(outline).place(link)?;
+    let placement = SessionPorts::of(outline, |_| false).place(link)?;
     let fed = placement.inputs.iter();
     let fed: Vec<_> = fed
         .map(|&(input, _)| outline.inputs[input].name.as_str())
@@ -249,26 +254,6 @@ fn binding(
         inputs,
         remote_ports: BTreeMap::new(),
     })
-}
-
-/// The ports of a pipeline that nobody uses yet.
-pub(crate) fn ports_of(plan: &Plan) -> SessionPorts {
-    let inputs = plan.inputs.iter().map(|input| PortFacts {
-        name: input.name.clone(),
-        kind: input.kind,
-        seat: None,
-        taken: false,
-    });
-    let outputs = plan.outputs.iter().map(|output| PortFacts {
-        name: output.name.clone(),
-        kind: output.kind,
-        seat: output.seat,
-        taken: false,
-    });
-    SessionPorts {
-        inputs: inputs.collect(),
-        outputs: outputs.collect(),
-    }
 }
 
 /// Under what a shared session is found.

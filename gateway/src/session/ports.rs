@@ -4,7 +4,7 @@
 //! gets one seat: the input and what belongs to it. An input has one client at a time, an output any number.
 
 use tidegate_media::Kind;
-use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
+use tidegate_nodes::{Accepts, Code, Error, Plan, StreamFormat};
 
 use super::link::{Link, Wishes};
 
@@ -34,6 +34,27 @@ pub(crate) struct Placement {
 }
 
 impl SessionPorts {
+    /// The ports of a plan; `taken` says of an input whether a client feeds it.
+    pub(crate) fn of(plan: &Plan, taken: impl Fn(usize) -> bool) -> Self {
+        let inputs = plan.inputs.iter().enumerate();
+        let inputs = inputs.map(|(index, input)| PortFacts {
+            name: input.name.clone(),
+            kind: input.kind,
+            seat: None,
+            taken: taken(index),
+        });
+        let outputs = plan.outputs.iter().map(|output| PortFacts {
+            name: output.name.clone(),
+            kind: output.kind,
+            seat: output.seat,
+            taken: false,
+        });
+        Self {
+            inputs: inputs.collect(),
+            outputs: outputs.collect(),
+        }
+    }
+
     /// Places a client.
     ///
     /// # Errors

@@ -4,25 +4,20 @@
 //! the limit.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::Rng as _;
+use tidegate_media::Timestamp;
 use tidegate_nodes::{Code, Error};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::control::{Control, End, Inbox, Snapshot};
-use super::link::Link;
+use super::control::{Control, Inbox, Stage};
+pub(crate) use super::handle::Handle;
 use crate::metrics::{Metrics, label};
 
 /// Messages to a driver that may wait. Joins and snapshots; a driver that is this far behind is not asked more.
 const CONTROL: usize = 32;
-/// How long a driver may take to answer. It answers between two frames; only a machine that stands still takes longer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long one that is still being opened may take until it lets others in: remote hops connect first, with retries.
-const OPENING: Duration = Duration::from_secs(60);
-
 /// All running sessions.
 pub(crate) struct Table {
     inner: Mutex<Inner>,
@@ -53,21 +48,14 @@ pub(crate) struct SharedKey {
     pub(crate) key: String,
 }
 
-#[derive(Clone)]
 struct Entry {
     pipeline: String,
     shared: Option<SharedKey>,
     control: mpsc::Sender<Control>,
-    ending: Arc<AtomicBool>,
-}
-
-/// A session's way in.
-#[derive(Clone, Debug)]
-pub(crate) struct Handle {
-    pub(crate) id: String,
-    pub(crate) pipeline: String,
-    pub(crate) key: Option<String>,
-    control: mpsc::Sender<Control>,
+    stage: Arc<Stage>,
+    opened_at: Timestamp,
+    /// Tells it once that the gateway drains.
+    drain: Option<oneshot::Sender<Duration>>,
 }
 
 /// A taken slot; given back when dropped.
@@ -142,13 +130,14 @@ impl Table {
             .increment(1);
     }
 
-    /// Makes a session reachable.
+    /// Makes a session reachable whose opening began now.
     ///
     /// # Errors
     /// A shared session with this key came first; the caller joins that one instead.
     pub(crate) fn insert(
         &self,
         slot: &Slot,
+        now: Timestamp,
         pipeline: &str,
         shared: Option<SharedKey>,
     ) -> Result<(Handle, Inbox), Handle> {
@@ -162,19 +151,22 @@ impl Table {
             inner.shared.insert(shared.clone(), slot.id.clone());
         }
         let (control, receiver) = mpsc::channel(CONTROL);
-        let inbox = Inbox::new(receiver);
-        let entry = Entry {
+        let (drain, drained) = oneshot::channel();
+        let inbox = Inbox::new(receiver).drained_by(drained);
+        let mut entry = Entry {
             pipeline: pipeline.to_owned(),
             shared,
             control,
-            ending: inbox.ending(),
+            stage: inbox.stage(),
+            opened_at: now,
+            drain: Some(drain),
         };
-        let handle = entry.handle(&slot.id);
-        inner.sessions.insert(slot.id.clone(), entry);
         if let Some(grace) = inner.draining {
             // It was admitted just before; it is told like the others.
-            drop(handle.control.try_send(Control::Drain { grace }));
+            entry.drain(grace);
         }
+        let handle = entry.handle(&slot.id);
+        inner.sessions.insert(slot.id.clone(), entry);
         Ok((handle, inbox))
     }
 
@@ -204,7 +196,7 @@ impl Table {
             })
     }
 
-    /// All sessions, oldest names first.
+    /// All sessions, the oldest first.
     pub(crate) fn all(&self) -> Vec<Handle> {
         let inner = self.lock();
         let mut all: Vec<_> = inner
@@ -212,7 +204,7 @@ impl Table {
             .iter()
             .map(|(id, entry)| entry.handle(id))
             .collect();
-        all.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        all.sort_unstable_by(|a, b| (a.opened_at, &a.id).cmp(&(b.opened_at, &b.id)));
         all
     }
 
@@ -250,11 +242,13 @@ impl Table {
 
     /// Refuses new sessions and tells the running ones how long they have.
     pub(crate) fn drain(&self, grace: Duration) {
-        self.lock().draining = Some(grace);
-        self.drain.send_replace(true);
-        for handle in self.all() {
-            drop(handle.control.try_send(Control::Drain { grace }));
+        let mut inner = self.lock();
+        inner.draining = Some(grace);
+        for entry in inner.sessions.values_mut() {
+            entry.drain(grace);
         }
+        drop(inner);
+        self.drain.send_replace(true);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -265,7 +259,15 @@ impl Table {
 impl Entry {
     /// Whether clients may still join.
     fn is_open(&self) -> bool {
-        !self.control.is_closed() && !self.ending.load(Ordering::Relaxed)
+        !self.control.is_closed() && !self.stage.is_ending()
+    }
+
+    /// Tells it that the gateway drains.
+    fn drain(&mut self, grace: Duration) {
+        if let Some(drain) = self.drain.take() {
+            // One that has ended meanwhile needs to know no more.
+            drain.send(grace).ok();
+        }
     }
 
     fn handle(&self, id: &str) -> Handle {
@@ -273,6 +275,8 @@ impl Entry {
             id: id.to_owned(),
             pipeline: self.pipeline.clone(),
             key: self.shared.as_ref().map(|shared| shared.key.clone()),
+            opened_at: self.opened_at,
+            stage: Arc::clone(&self.stage),
             control: self.control.clone(),
         }
     }
@@ -302,62 +306,6 @@ impl Drop for Slot {
     }
 }
 
-impl Handle {
-    /// Brings a client in.
-    ///
-    /// # Errors
-    /// The session is ending, or has no ports for it.
-    pub(crate) async fn join(&self, link: Box<dyn Link>) -> Result<(), Error> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Control::Join { link, reply }, answer, OPENING)
-            .await?
-    }
-
-    /// The client that the session was opened for could not come in: it ends, unless others have come.
-    pub(crate) async fn end_if_empty(&self) {
-        // One that is gone already has ended.
-        drop(self.control.send(Control::EndIfEmpty).await);
-    }
-
-    /// How the session stands.
-    ///
-    /// # Errors
-    /// It has ended.
-    pub(crate) async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Control::Snapshot(reply), answer, PATIENCE).await
-    }
-
-    /// Ends the session.
-    ///
-    /// # Errors
-    /// It has ended already.
-    pub(crate) async fn end(&self, end: End) -> Result<(), Error> {
-        self.control
-            .send(Control::End(end))
-            .await
-            .map_err(|_| ended())
-    }
-
-    async fn ask<T>(
-        &self,
-        control: Control,
-        answer: oneshot::Receiver<T>,
-        patience: Duration,
-    ) -> Result<T, Error> {
-        let asked = async {
-            self.control.send(control).await.map_err(|_| ended())?;
-            answer.await.map_err(|_| ended())
-        };
-        let late = |_| Error::new(Code::Internal, "the session did not answer in time");
-        tokio::time::timeout(patience, asked).await.map_err(late)?
-    }
-}
-
-fn ended() -> Error {
-    Error::new(Code::UnknownSession, "the session has just ended")
-}
-
 /// An id that cannot be guessed: 128 random bits.
 pub(crate) fn new_id() -> String {
     format!("{:032x}", rand::rng().random::<u128>())
@@ -366,7 +314,7 @@ pub(crate) fn new_id() -> String {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
-    use std::task::{Context, Waker};
+    use std::task::{Context, Poll, Waker};
 
     use super::*;
 
@@ -383,5 +331,40 @@ mod tests {
         assert!(emptied.as_mut().poll(&mut cx).is_pending());
         drop(second);
         assert!(emptied.as_mut().poll(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn a_session_hears_of_the_drain_even_where_its_messages_wait() {
+        let table = Table::new(1, Arc::new(Metrics::new().expect("metrics")));
+        let slot = table.admit().expect("room");
+        let new = table.insert(&slot, Timestamp::ZERO, "test", None);
+        let (handle, mut inbox) = new.unwrap_or_else(|_| panic!("it is not shared"));
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..CONTROL {
+            assert!(pin!(handle.end_if_empty()).poll(&mut cx).is_ready());
+        }
+        table.drain(Duration::from_secs(5));
+        let heard: Vec<_> = std::iter::from_fn(|| match inbox.poll_recv(&mut cx) {
+            Poll::Ready(control) => control,
+            Poll::Pending => None,
+        })
+        .collect();
+        let drains = heard
+            .iter()
+            .filter(|control| matches!(control, Control::Drain { .. }));
+        assert_eq!((drains.count(), heard.len()), (1, CONTROL + 1));
+    }
+
+    #[test]
+    fn sessions_are_listed_with_the_oldest_first() {
+        let table = Table::new(20, Arc::new(Metrics::new().expect("metrics")));
+        let slots: Vec<_> = (0..20).map(|_| table.admit().expect("room")).collect();
+        for (at, slot) in slots.iter().enumerate() {
+            let now = Timestamp::from_nanos(at as u64);
+            drop(table.insert(slot, now, "test", None));
+        }
+        let ids: Vec<_> = table.all().into_iter().map(|handle| handle.id).collect();
+        let opened: Vec<_> = slots.iter().map(|slot| slot.id.clone()).collect();
+        assert_eq!(ids, opened);
     }
 }

@@ -7,7 +7,7 @@ use tidegate_media::Timestamp;
 use tidegate_nodes::graph::Input;
 use tidegate_nodes::{Code, Error};
 
-use super::{BURST, Driver};
+use super::{BURST, Driver, turn};
 use crate::session::control::{Control, End, Snapshot};
 use crate::session::link::{LinkEvent, LinkMessage};
 use crate::session::network::WebrtcStats;
@@ -67,6 +67,9 @@ impl Driver {
                     self.reject(now, key, error);
                     break;
                 }
+                if turn::is_over(self.parts.clock, now) {
+                    break;
+                }
             }
         }
         progress
@@ -97,9 +100,7 @@ impl Driver {
                 }
                 port.seq = frame.meta.seq;
                 frame.meta.ingress = now;
-                self.parts
-                    .graph
-                    .handle_input(now, Input::Frame { input, frame });
+                turn::feed(&mut self.parts.graph, now, Input::Frame { input, frame });
             }
             LinkEvent::End { input } => {
                 for port in &mut slot.inputs {

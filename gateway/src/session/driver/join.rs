@@ -9,38 +9,16 @@ use tidegate_nodes::{Code, Error, StreamFormat};
 use super::Driver;
 use super::clients::STATS;
 use crate::session::link::{Link, LinkMessage, OpenedInfo};
-use crate::session::ports::{PortFacts, SessionPorts};
+use crate::session::ports::SessionPorts;
 use crate::session::slot::{Active, INPUT_BYTES, INPUT_FRAMES, Slot, SlotInput, SlotOutput};
 
 impl Driver {
     /// Which ports there are now, and which are taken.
     fn ports(&self) -> SessionPorts {
-        let plan = &self.parts.plan;
-        let taken = |input: usize| {
-            self.slots
-                .iter()
-                .any(|(_, slot)| slot.inputs.iter().any(|port| port.input == input))
-        };
-        let inputs = plan
-            .inputs
-            .iter()
-            .enumerate()
-            .map(|(index, input)| PortFacts {
-                name: input.name.clone(),
-                kind: input.kind,
-                seat: None,
-                taken: taken(index),
-            });
-        let outputs = plan.outputs.iter().map(|output| PortFacts {
-            name: output.name.clone(),
-            kind: output.kind,
-            seat: output.seat,
-            taken: false,
-        });
-        SessionPorts {
-            inputs: inputs.collect(),
-            outputs: outputs.collect(),
-        }
+        SessionPorts::of(&self.parts.plan, |input| {
+            let mut slots = self.slots.iter();
+            slots.any(|(_, slot)| slot.inputs.iter().any(|port| port.input == input))
+        })
     }
 
     /// Gives a client its ports. On error the link is dropped, which its transport notices.
@@ -95,10 +73,9 @@ impl Driver {
             }
             return Err(error);
         }
-        link.send(
-            now,
-            LinkMessage::Opened(Box::new(self.opened(&inputs, &outputs))),
-        );
+        let opened = LinkMessage::Opened(Box::new(self.opened(&inputs, &outputs)));
+        link.send(now, opened);
+        self.greet(now, link.as_mut(), &inputs);
         self.settle(now, link, &inputs, outputs);
         Ok(())
     }
@@ -128,16 +105,9 @@ impl Driver {
         }
     }
 
-    fn settle(
-        &mut self,
-        now: Timestamp,
-        mut link: Box<dyn Link>,
-        inputs: &[(usize, StreamFormat)],
-        outputs: Vec<(usize, EgressId, StreamFormat)>,
-    ) {
-        let features = link.wishes().features();
-        let transport = link.transport().as_str();
-        if features.credits {
+    /// What a client is told first of the session that it is in now.
+    fn greet(&self, now: Timestamp, link: &mut dyn Link, inputs: &[(usize, StreamFormat)]) {
+        if link.wishes().features().credits {
             for &(input, _) in inputs {
                 let (frames, bytes) = (INPUT_FRAMES, INPUT_BYTES);
                 link.send(
@@ -150,6 +120,22 @@ impl Driver {
                 );
             }
         }
+        if let Some(until) = self.drain_until {
+            // The drain began while the session was being opened: those who were there before were told then.
+            let deadline = until.saturating_since(now);
+            link.send(now, LinkMessage::Draining { deadline });
+        }
+    }
+
+    fn settle(
+        &mut self,
+        now: Timestamp,
+        link: Box<dyn Link>,
+        inputs: &[(usize, StreamFormat)],
+        outputs: Vec<(usize, EgressId, StreamFormat)>,
+    ) {
+        let features = link.wishes().features();
+        let transport = link.transport().as_str();
         // A session counts once for a transport, however many of its clients use it.
         let counted = self
             .slots

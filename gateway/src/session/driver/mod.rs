@@ -10,6 +10,7 @@ mod join;
 mod simulation;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -159,7 +160,11 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        for _ in 0..ROUNDS {
+        let began = self.parts.clock.now();
+        for round in 0..ROUNDS {
+            if round > 0 && turn::is_over(self.parts.clock, began) {
+                break;
+            }
             let now = self.parts.clock.now();
             // Who looks at a session keeps it from being idle no more than who does not.
             let asked = self.poll_control(cx, now);
@@ -227,6 +232,7 @@ impl Driver {
             graph,
             figures,
             plan,
+            clock,
             ..
         } = &mut self.parts;
         for (index, hop) in hops {
@@ -240,8 +246,11 @@ impl Driver {
                 };
                 // Before the event counts: it may be the first output of whom the hop has moved to.
                 figures.follow(graph, id, hop.as_mut());
-                graph.handle_input(now, Input::Hop { hop: *index, event });
+                turn::feed(graph, now, Input::Hop { hop: *index, event });
                 progress = true;
+                if turn::is_over(*clock, now) {
+                    break;
+                }
             }
             figures.follow(graph, id, hop.as_mut());
         }
