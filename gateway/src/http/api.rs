@@ -1,10 +1,14 @@
 //! What there is and what runs: nodes, pipelines, sessions.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Path, State};
+use futures_util::future::join_all;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tidegate_media::Timestamp;
 use tidegate_nodes::graph::Role;
 use tidegate_nodes::registry::NodeType;
 use tidegate_proto::message::Source;
@@ -16,8 +20,10 @@ use crate::remote::{Described, state};
 use crate::session::control::{End, Snapshot};
 use crate::session::table::Handle;
 
-/// Sessions that one listing shows; there is no paging because the table is bounded.
+/// Sessions that one listing shows, the oldest first; it says how many more there are.
 const LISTED: usize = 1000;
+/// How long all sessions together may take to say how they stand for a listing. One that computes for longer is listed without that.
+const ANSWER: Duration = Duration::from_millis(500);
 
 /// `GET /v1/nodes`.
 pub(crate) async fn nodes(State(gateway): Shared) -> Json<Value> {
@@ -157,22 +163,50 @@ impl SessionRow {
             transports: snapshot.transports.clone(),
             clients: snapshot.clients,
             state,
-            age_seconds: (snapshot.age.as_secs_f64() * 10.0).round() / 10.0,
+            age_seconds: tenths(snapshot.age),
+        }
+    }
+
+    /// The line of one that cannot say how it stands.
+    fn unasked(handle: &Handle, now: Timestamp, state: &'static str) -> Self {
+        Self {
+            id: handle.id.clone(),
+            pipeline: handle.pipeline.clone(),
+            key: handle.key.clone(),
+            transports: Vec::new(),
+            clients: 0,
+            state,
+            age_seconds: tenths(now.saturating_since(handle.opened_at)),
         }
     }
 }
 
+/// Seconds to a tenth.
+fn tenths(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10.0).round() / 10.0
+}
+
 /// `GET /v1/sessions`.
 pub(crate) async fn sessions(State(gateway): Shared) -> Json<Value> {
-    let mut rows = Vec::new();
-    for handle in gateway.sessions.all().into_iter().take(LISTED) {
-        // One that ended meanwhile is not listed.
-        if let Ok(snapshot) = handle.snapshot().await {
-            rows.push(SessionRow::new(&handle, &snapshot));
-        }
-    }
+    let mut all = gateway.sessions.all();
+    let more = all.len().saturating_sub(LISTED);
+    all.truncate(LISTED);
+    let now = gateway.clock.now();
+    let rows = join_all(all.iter().map(|handle| row(handle, now))).await;
+    let rows: Vec<_> = rows.into_iter().flatten().collect();
     let (active, limit) = gateway.sessions.occupancy();
-    Json(json!({ "active": active, "limit": limit, "sessions": rows }))
+    Json(json!({ "active": active, "limit": limit, "more": more, "sessions": rows }))
+}
+
+/// A session's line in the listing; `None` if it ended meanwhile.
+async fn row(handle: &Handle, now: Timestamp) -> Option<SessionRow> {
+    if handle.is_opening() {
+        return Some(SessionRow::unasked(handle, now, "opening"));
+    }
+    match tokio::time::timeout(ANSWER, handle.snapshot()).await {
+        Ok(snapshot) => Some(SessionRow::new(handle, &snapshot.ok()?)),
+        Err(_) => Some(SessionRow::unasked(handle, now, "busy")),
+    }
 }
 
 /// `GET /v1/sessions/{id}`.
@@ -181,6 +215,9 @@ pub(crate) async fn session(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, HttpError> {
     let handle = gateway.sessions.get(&id)?;
+    if handle.is_opening() {
+        return Ok(Json(unopened(&handle, gateway.clock.now())));
+    }
     let snapshot = handle.snapshot().await?;
     let mut value = serde_json::to_value(SessionRow::new(&handle, &snapshot)).unwrap_or_default();
     value["limit_seconds"] = json!(snapshot.limit.map(|limit| limit.as_secs_f64()));
@@ -220,6 +257,19 @@ pub(crate) async fn session(
         }
     }
     Ok(Json(value))
+}
+
+/// A session whose remote hops are still being reached: it has measured nothing yet.
+fn unopened(handle: &Handle, now: Timestamp) -> Value {
+    let row = SessionRow::unasked(handle, now, "opening");
+    let mut value = serde_json::to_value(row).unwrap_or_default();
+    for nothing in ["limit_seconds", "webrtc", "session_latency"] {
+        value[nothing] = Value::Null;
+    }
+    for empty in ["inputs", "outputs", "edges", "hops"] {
+        value[empty] = json!([]);
+    }
+    value
 }
 
 /// `DELETE /v1/sessions/{id}`.

@@ -24,6 +24,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{StatusCode, header};
 use tidegate_nodes::{Code, Error};
+use tidegate_signaling::Role;
 
 use crate::errors::HttpError;
 use crate::gateway::Gateway;
@@ -58,11 +59,11 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
         .route("/v1/whip", post(whip::whip_any))
         .route(
             "/v1/pipelines/{name}/whip",
-            post(whip::whip).options(whip::options),
+            post(|g, n, q, h, b| whip::named(Role::Whip, g, n, q, h, b)).options(whip::options),
         )
         .route(
             "/v1/pipelines/{name}/whep",
-            post(whip::whep).options(whip::options),
+            post(|g, n, q, h, b| whip::named(Role::Whep, g, n, q, h, b)).options(whip::options),
         )
         .route(
             "/v1/pipelines/{name}/whip/{resource}",

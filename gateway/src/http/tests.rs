@@ -19,8 +19,10 @@ use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::links::memory::{CHANNEL, MemoryLink};
 use crate::pipelines::Pipelines;
+use crate::session::control::Inbox;
 use crate::session::link::Transport;
 use crate::session::open;
+use crate::session::table::Slot;
 
 const LOUDER: &str = "\
 version: tidegate/v1
@@ -320,4 +322,60 @@ async fn a_host_or_origin_that_cannot_be_read_is_refused() {
         assert_eq!(status, StatusCode::FORBIDDEN, "{text}");
         assert!(text.contains(name), "{text}");
     }
+}
+
+/// A session that is being opened: it has its slot, and no driver yet.
+fn opening(gateway: &Arc<Gateway>) -> (Slot, Inbox) {
+    let slot = gateway.sessions.admit().expect("room");
+    let now = gateway.clock.now();
+    let Ok((_, inbox)) = gateway.sessions.insert(&slot, now, "pass", None) else {
+        panic!("it is not shared");
+    };
+    (slot, inbox)
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_that_cannot_answer_are_listed_without_being_waited_for_in_turn() {
+    let gateway = gateway(PASS, Config::default());
+    let silent: Vec<_> = (0..4).map(|_| opening(&gateway)).collect();
+    // Two of them have a driver, which does not come to answer.
+    for (_, inbox) in &silent[..2] {
+        inbox.begin();
+    }
+    let began = tokio::time::Instant::now();
+    let (_, text) = get(&gateway, "/v1/sessions").await;
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "one bound for all"
+    );
+    let listed: Value = serde_json::from_str(&text).expect("JSON");
+    let states = |state: &str| {
+        let rows = listed["sessions"].as_array().expect("a list");
+        rows.iter().filter(|row| row["state"] == state).count()
+    };
+    assert_eq!((states("busy"), states("opening")), (2, 2), "{text}");
+
+    let began = tokio::time::Instant::now();
+    let id = silent[3].0.id();
+    let (status, text) = get(&gateway, &format!("/v1/sessions/{id}")).await;
+    assert!(began.elapsed().is_zero());
+    let seen: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(
+        (status, &seen["state"]),
+        (StatusCode::OK, &json!("opening"))
+    );
+}
+
+#[tokio::test]
+async fn a_listing_that_is_cut_off_says_so_and_keeps_the_oldest() {
+    let mut config = Config::default();
+    config.limits.sessions = 1_002;
+    let gateway = gateway(PASS, config);
+    let all: Vec<_> = (0..1_002).map(|_| opening(&gateway)).collect();
+    let (_, text) = get(&gateway, "/v1/sessions").await;
+    let listed: Value = serde_json::from_str(&text).expect("JSON");
+    let rows = listed["sessions"].as_array().expect("a list");
+    assert_eq!((rows.len(), &listed["more"]), (1_000, &json!(2)));
+    assert_eq!(rows[0]["id"], all[0].0.id());
+    assert!(rows.iter().all(|row| row["id"] != all[1_001].0.id()));
 }

@@ -56,15 +56,16 @@ impl Resources {
     }
 }
 
-/// `POST …/whip`.
-pub(crate) async fn whip(
+/// `POST …/whip` and `POST …/whep`, by the role of whom they answer.
+pub(crate) async fn named(
+    role: Role,
     State(gateway): Shared,
     Path(name): Path<String>,
     Query(query): Query<JoinQuery>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, HttpError> {
-    open(&gateway, Some(name), &query, &headers, &body, Role::Whip).await
+    open(&gateway, Some(name), &query, &headers, &body, role).await
 }
 
 /// `POST /v1/whip?manifest=`.
@@ -75,17 +76,6 @@ pub(crate) async fn whip_any(
     body: Bytes,
 ) -> Result<Response, HttpError> {
     open(&gateway, None, &query, &headers, &body, Role::Whip).await
-}
-
-/// `POST …/whep`.
-pub(crate) async fn whep(
-    State(gateway): Shared,
-    Path(name): Path<String>,
-    Query(query): Query<JoinQuery>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, HttpError> {
-    open(&gateway, Some(name), &query, &headers, &body, Role::Whep).await
 }
 
 async fn open(

@@ -236,11 +236,19 @@ async fn start(
     }
 }
 
-/// What the path and the query say goes before what `open` says, except that they must not contradict.
+/// What to run is what the path says, where it says it, and `open` must not contradict it. Of all else, what `open` says goes before
+/// what the query says.
 fn settle(mut open: Open, name: Option<String>, query: &JoinQuery) -> Result<Open, Error> {
-    if let (Source::Pipeline(named), Some(name)) = (&open.source, name) {
-        if !named.is_empty() && *named != name {
-            let text = format!("open names pipeline '{named}' on the path of '{name}'");
+    if let Some(name) = name {
+        let other = match &open.source {
+            Source::Pipeline(named) if named.is_empty() || *named == name => None,
+            Source::Pipeline(named) => Some(format!("names pipeline '{named}'")),
+            Source::Manifest(_) => Some("has a manifest".to_owned()),
+        };
+        if let Some(other) = other {
+            let text = format!(
+                "open {other} on the path of pipeline '{name}': leave it out there, or use /v1/ws"
+            );
             return Err(Error::new(Code::BadRequest, text));
         }
         open.source = Source::Pipeline(name);
@@ -313,4 +321,58 @@ async fn refuse(gateway: &Gateway, mut socket: WebSocket, subprotocol: Subprotoc
         }
     };
     drop(tokio::time::timeout(GOODBYE, last_words).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(source: Source) -> Open {
+        let mut parameters = serde_json::Map::new();
+        parameters.insert("gain".to_owned(), 1.into());
+        Open {
+            source,
+            parameters,
+            mode: Mode::Live,
+            features: Vec::new(),
+            session: Some("open".to_owned()),
+            as_ports: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            raw: None,
+            hop_count: 0,
+            deadline: None,
+        }
+    }
+
+    #[test]
+    fn the_path_says_what_runs_and_open_must_not_contradict_it() {
+        let named = |name: &str| Source::Pipeline(name.to_owned());
+        let on = |path: Option<&str>, source| {
+            let settled = settle(open(source), path.map(str::to_owned), &JoinQuery::default());
+            settled.map(|open| open.source).map_err(|error| error.code)
+        };
+        assert_eq!(on(Some("echo"), named("")), Ok(named("echo")));
+        assert_eq!(on(Some("echo"), named("echo")), Ok(named("echo")));
+        assert_eq!(on(Some("echo"), named("other")), Err(Code::BadRequest));
+        let manifest = || Source::Manifest("version: tidegate/v1".to_owned());
+        assert_eq!(on(Some("echo"), manifest()), Err(Code::BadRequest));
+        assert_eq!(on(None, manifest()), Ok(manifest()));
+    }
+
+    #[test]
+    fn what_open_says_goes_before_the_query() {
+        let query = JoinQuery {
+            session: Some("query".to_owned()),
+            as_ports: Some("a,b".to_owned()),
+            parameters: Some(r#"{"gain": 2}"#.to_owned()),
+            ..JoinQuery::default()
+        };
+        let settled = settle(open(Source::Pipeline(String::new())), None, &query);
+        let settled = settled.expect("no contradiction");
+        assert_eq!(settled.session.as_deref(), Some("open"));
+        assert_eq!(settled.parameters["gain"], 1);
+        let ports = settled.as_ports.iter().map(PortName::as_str);
+        assert_eq!(ports.collect::<Vec<_>>(), ["a", "b"]);
+    }
 }

@@ -143,7 +143,8 @@ export interface SessionSummary {
   pipeline: string;
   key?: string;
   transports: string[];
-  state: "opening" | "running" | "vacant" | "draining" | "ended";
+  /** `busy`: it computes and did not answer in time, so nothing else is known of it. */
+  state: "opening" | "running" | "busy" | "vacant" | "draining" | "ended";
   age_seconds: number;
 }
 
@@ -151,6 +152,8 @@ export interface SessionSummary {
 export interface SessionList {
   active: number;
   limit: number;
+  /** Sessions beyond the thousand oldest that are listed. */
+  more?: number;
   sessions: SessionSummary[];
 }
 
