@@ -3,6 +3,7 @@
 //! A reload replaces all of them at once or none: a bad file changes nothing and is reported. Running sessions keep theirs.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -152,7 +153,7 @@ fn read(folder: &Path, registry: &Registry) -> Result<Set, LoadError> {
     let mut own = Set::new();
     for path in files(folder, &mut errors) {
         let name = path.display().to_string();
-        match std::fs::metadata(&path).and_then(|_| std::fs::read_to_string(&path)) {
+        match text_of(&path) {
             Ok(text) => add(
                 &mut own,
                 &mut errors,
@@ -162,7 +163,7 @@ fn read(folder: &Path, registry: &Registry) -> Result<Set, LoadError> {
                 &grants,
                 false,
             ),
-            Err(error) => errors.push(format!("{name}: cannot be read: {error}")),
+            Err(why) => errors.push(format!("{name}: {why}")),
         }
     }
     if !errors.is_empty() {
@@ -200,17 +201,28 @@ fn files(folder: &Path, errors: &mut Vec<String>) -> Vec<PathBuf> {
         return Vec::new();
     }
     files.sort();
-    files.retain(|path| {
-        let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-        if size > MANIFEST_BYTES {
-            errors.push(format!(
-                "{}: {size} bytes, a manifest has at most {MANIFEST_BYTES}",
-                path.display()
-            ));
-        }
-        size <= MANIFEST_BYTES
-    });
     files
+}
+
+/// A manifest's text, or why there is none. What is no regular file is not opened: a pipe of that name would be waited for, and
+/// with it signals.
+fn text_of(path: &Path) -> Result<String, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let facts = std::fs::metadata(path).map_err(unreadable)?;
+    if !facts.is_file() {
+        return Err("is not a regular file: take it out of the folder".to_owned());
+    }
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut text = String::new();
+    // It may grow while it is read.
+    let most = file.take(MANIFEST_BYTES + 1).read_to_string(&mut text);
+    if most.map_err(unreadable)? as u64 > MANIFEST_BYTES {
+        let size = facts.len().max(MANIFEST_BYTES + 1);
+        return Err(format!(
+            "{size} bytes, a manifest has at most {MANIFEST_BYTES}"
+        ));
+    }
+    Ok(text)
 }
 
 fn is_manifest(path: &Path) -> bool {
@@ -240,5 +252,40 @@ fn add(
                 ));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASS: &str = "version: tidegate/v1\nname: own\ninputs: [{name: in, kind: text}]\n\
+                        outputs: [{name: out, kind: text}]\nedges: [in -> out]\n";
+
+    fn refused(folder: &Path) -> String {
+        let loaded = Pipelines::load(folder, Registry::builtin());
+        loaded.err().map(|error| error.0).unwrap_or_default()
+    }
+
+    #[test]
+    fn only_regular_files_of_a_sensible_size_are_read() {
+        let name = format!("tidegate-manifests-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir(&folder).expect("a new folder");
+        let own = folder.join("own.yaml");
+        std::fs::write(&own, PASS).expect("written");
+        assert_eq!(refused(&folder), "");
+        let socket = folder.join("socket.yaml");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).expect("bound");
+        let why = refused(&folder);
+        assert!(why.contains("socket.yaml: is not a regular file"), "{why}");
+        drop(listener);
+        std::fs::remove_file(&socket).expect("removed");
+        let most = usize::try_from(MANIFEST_BYTES).expect("small");
+        let long = format!("{PASS}#{}", "x".repeat(most));
+        std::fs::write(&own, long).expect("written");
+        let why = refused(&folder);
+        std::fs::remove_dir_all(&folder).expect("removed");
+        assert!(why.contains("a manifest has at most"), "{why}");
     }
 }
