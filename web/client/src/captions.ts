@@ -15,12 +15,13 @@ export interface Caption {
   mediaTime: number;
 }
 
-/** How many utterances a port's order is kept for; an older one that is still revised shows again. */
+/** How many utterances of each port the order is kept for; an older one that is still revised shows again. */
 const REMEMBERED = 64;
 
 /** Turns text frames into captions and drops revisions that come late. */
 export class Captions {
-  readonly #revisions = new Map<string, number>();
+  /** By port, and there by utterance. A session has no more ports than its `opened` names. */
+  readonly #revisions = new Map<string, Map<number, number>>();
 
   /** The caption that `frame` makes, or `null` if it carries no text or is superseded already. */
   take(frame: Frame): Caption | null {
@@ -29,14 +30,15 @@ export class Captions {
     const alone = frame.utterance === undefined || frame.utterance === 0;
     const utterance = alone ? -frame.seq : (frame.utterance as number);
     const revision = frame.revision ?? 0;
-    const key = `${frame.port}/${utterance}`;
-    const known = this.#revisions.get(key);
+    const revisions = this.#revisions.get(frame.port) ?? new Map<number, number>();
+    this.#revisions.set(frame.port, revisions);
+    const known = revisions.get(utterance);
     if (known !== undefined && revision < known) return null;
-    this.#revisions.delete(key);
-    this.#revisions.set(key, revision);
-    for (const oldest of this.#revisions.keys()) {
-      if (this.#revisions.size <= REMEMBERED) break;
-      this.#revisions.delete(oldest);
+    revisions.delete(utterance);
+    revisions.set(utterance, revision);
+    for (const oldest of revisions.keys()) {
+      if (revisions.size <= REMEMBERED) break;
+      revisions.delete(oldest);
     }
     return { port: frame.port, utterance, revision, final: alone || frame.final === true, text, mediaTime: frame.media_time };
   }

@@ -182,6 +182,13 @@ describe("captions", () => {
     expect(captions.take(frame(1, 1, 0, "said", "b"))?.text).toBe("said");
   });
 
+  it("remember a quiet port however much another says", () => {
+    const captions = new Captions();
+    captions.take(frame(1, 1, 5, "heard", "quiet"));
+    for (let seq = 1; seq <= 200; seq++) captions.take(frame(seq, undefined, 0, "and", "chatty"));
+    expect(captions.take(frame(2, 1, 4, "hear", "quiet"))).toBeNull();
+  });
+
   it("count a text without an utterance as one of its own", () => {
     const captions = new Captions();
     const first = captions.take(frame(1, undefined, 0, "one"));
