@@ -145,7 +145,7 @@ impl MediaSocket {
     }
 
     fn hand_over(&self, from: SocketAddr, data: Bytes) {
-        let mut state = self.lock();
+        let state = self.lock();
         let Some(key) = state.demux.route(from, &data) else {
             drop(state);
             self.unknown.increment(1);

@@ -132,8 +132,8 @@ impl BoundedQueue {
         }
     }
 
-    /// Removes frames at the front that nobody wants any more. [`Self::pop`] does so by itself; a producer that waits at
-    /// a full queue calls this at [`Self::next_expiry`].
+    /// Removes frames at the front that nobody wants any more. [`Self::pop`] does so by itself; a producer that finds
+    /// it full calls this first.
     pub fn expire(&mut self, now: Timestamp) -> Shed {
         let mut shed = Shed::default();
         while let Some(reason) = self.entries.front().and_then(|e| self.expired(e, now)) {
@@ -233,13 +233,6 @@ impl BoundedQueue {
         self.entries.iter().map(|entry| &entry.frame)
     }
 
-    /// How long the oldest frame has been here.
-    #[must_use]
-    pub fn oldest_wait(&self, now: Timestamp) -> Option<Duration> {
-        let entry = self.entries.front()?;
-        Some(now.saturating_since(entry.pushed))
-    }
-
     /// When the oldest frame is due.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
@@ -255,15 +248,6 @@ impl BoundedQueue {
     /// Makes everything that is queued due earlier by so much: what lay before it is lost, and need not be waited for.
     pub fn bring_forward(&mut self, by: Duration) {
         self.forward += by;
-    }
-
-    /// The first instant at which the oldest frame is no longer wanted, if it ever is.
-    #[must_use]
-    pub fn next_expiry(&self) -> Option<Timestamp> {
-        let entry = self.entries.front().filter(|_| !self.waiting)?;
-        let by_age = self.limits.age.map(|age| self.due(entry) + age + NANO);
-        let by_deadline = entry.frame.meta.deadline.map(|deadline| deadline + NANO);
-        by_age.into_iter().chain(by_deadline).min()
     }
 
     /// The queue is full, or waits for a key frame.
@@ -378,8 +362,6 @@ impl BoundedQueue {
             .then_some(DropReason::Deadline)
     }
 }
-
-const NANO: Duration = Duration::from_nanos(1);
 
 const fn is_video(frame: &Frame) -> bool {
     matches!(frame.payload, Payload::Video(_))

@@ -100,12 +100,6 @@ impl Resampler {
         })
     }
 
-    /// Whether samples pass unchanged.
-    #[must_use]
-    pub const fn is_identity(&self) -> bool {
-        self.engine.is_none()
-    }
-
     /// How much later a sound comes out than it went in, when the input comes in multiples of [`Self::block`].
     #[must_use]
     pub fn delay(&self) -> Duration {

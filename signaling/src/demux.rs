@@ -32,21 +32,6 @@ const MAX_UFRAGS: usize = 2;
 /// not heard before.
 const LEASE: Duration = Duration::from_secs(5);
 
-/// Packets by what became of them. Each field only grows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct DemuxCounters {
-    /// Went to a session.
-    pub routed: u64,
-    /// Checks of no session: late, forged, or for another server.
-    pub unknown_ufrag: u64,
-    /// Others from an address of no session.
-    pub unknown_address: u64,
-    /// Addresses forgotten because a session had too many.
-    pub evicted_addresses: u64,
-    /// Claims to an address that another session's peer is known to be at.
-    pub contested_addresses: u64,
-}
-
 struct Entry<K> {
     key: K,
     ufrags: SmallVec<[String; MAX_UFRAGS]>,
@@ -66,7 +51,6 @@ pub struct Demux<K> {
     by_ufrag: HashMap<String, K>,
     by_address: HashMap<SocketAddr, Holder<K>>,
     max_sessions: usize,
-    counters: DemuxCounters,
 }
 
 impl<K: Copy + Eq + std::hash::Hash> Demux<K> {
@@ -78,7 +62,6 @@ impl<K: Copy + Eq + std::hash::Hash> Demux<K> {
             by_ufrag: HashMap::new(),
             by_address: HashMap::new(),
             max_sessions,
-            counters: DemuxCounters::default(),
         }
     }
 
@@ -122,22 +105,14 @@ impl<K: Copy + Eq + std::hash::Hash> Demux<K> {
         }
     }
 
-    /// The session that a datagram belongs to. `None`: drop it, it is counted.
-    pub fn route(&mut self, from: SocketAddr, packet: &[u8]) -> Option<K> {
+    /// The session that a datagram belongs to. `None`: drop it, and count that. It is a check of no session (late, forged, or for
+    /// another server) or comes from an address of none.
+    #[must_use]
+    pub fn route(&self, from: SocketAddr, packet: &[u8]) -> Option<K> {
         if let Some(ufrag) = local_ufrag_of(packet) {
-            let Some(key) = self.by_ufrag.get(ufrag).copied() else {
-                self.counters.unknown_ufrag += 1;
-                return None;
-            };
-            self.counters.routed += 1;
-            return Some(key);
+            return self.by_ufrag.get(ufrag).copied();
         }
-        let key = self.by_address.get(&from).map(|holder| holder.key);
-        match key {
-            Some(_) => self.counters.routed += 1,
-            None => self.counters.unknown_address += 1,
-        }
-        key
+        self.by_address.get(&from).map(|holder| holder.key)
     }
 
     /// Notes that the peer of `key` is at `from`, by [`Peer::take_proof`](crate::Peer::take_proof).
@@ -153,7 +128,6 @@ impl<K: Copy + Eq + std::hash::Hash> Demux<K> {
             }
             let is_there = |at: Instant| now.saturating_duration_since(at) < LEASE;
             if holder.answered.is_some_and(is_there) {
-                self.counters.contested_addresses += 1;
                 return false;
             }
             if let Some(entry) = self.entries.get_mut(&holder.key) {
@@ -167,7 +141,6 @@ impl<K: Copy + Eq + std::hash::Hash> Demux<K> {
         if entry.addresses.len() == MAX_ADDRESSES {
             let oldest = entry.addresses.remove(0);
             self.by_address.remove(&oldest);
-            self.counters.evicted_addresses += 1;
         }
         entry.addresses.push(from);
         self.by_address.insert(from, Holder { key, answered });
@@ -190,12 +163,6 @@ impl<K: Copy + Eq + std::hash::Hash> Demux<K> {
     #[must_use]
     pub fn addresses(&self) -> usize {
         self.by_address.len()
-    }
-
-    /// What became of the packets so far.
-    #[must_use]
-    pub const fn counters(&self) -> DemuxCounters {
-        self.counters
     }
 }
 
@@ -240,15 +207,6 @@ mod tests {
         assert_eq!(demux.route(address(2), &[22; 20]), Some(2));
         assert_eq!(demux.route(address(3), &check("cccc")), None);
         assert!(!demux.learn(now, 3, address(3), Proof::Answered));
-        let counters = demux.counters();
-        assert_eq!(
-            (
-                counters.routed,
-                counters.unknown_ufrag,
-                counters.unknown_address
-            ),
-            (3, 1, 2)
-        );
     }
 
     #[test]
@@ -263,7 +221,6 @@ mod tests {
             assert!(demux.learn(soon, 1, address(1), Proof::Claimed));
         }
         assert_eq!(demux.route(address(1), &[0x80; 20]), Some(1));
-        assert_eq!(demux.counters().contested_addresses, 2);
         assert!(demux.learn(now + LEASE, 2, address(1), Proof::Claimed));
         assert_eq!(demux.route(address(1), &[0x80; 20]), Some(2));
     }
@@ -289,7 +246,6 @@ mod tests {
             assert!(demux.learn(now, 1, address(port), Proof::Claimed));
         }
         assert_eq!(demux.addresses(), MAX_ADDRESSES);
-        assert_eq!(demux.counters().evicted_addresses, 92);
         demux.remove(1);
         assert_eq!((demux.len(), demux.addresses()), (0, 0));
         assert_eq!(demux.route(address(100), &check("aaaa")), None);

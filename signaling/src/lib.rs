@@ -58,7 +58,7 @@ pub use client::{ClientPeer, Offer};
 pub use codec::{AudioCodec, Codec, MediaKind, VideoCodec};
 pub use config::{Capabilities, DataLimits, Limits, PeerConfig, Role, Timing};
 pub use data::{ChannelId, ChannelMessage};
-pub use demux::{Demux, DemuxCounters};
+pub use demux::Demux;
 pub use error::SignalingError;
 pub use event::{
     AudioLevel, Failure, MediaPacket, PacketDrops, PeerEvent, PeerStats, Proof, TrackId, TrackInfo,

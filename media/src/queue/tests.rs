@@ -130,7 +130,6 @@ fn frames_expire_by_age_since_push_and_by_deadline() {
     hurried.meta.deadline = Some(at(12));
     accept(&mut queue, at(10), hurried);
     accept(&mut queue, at(10), binary(3, 1));
-    assert_eq!(queue.next_expiry(), Some(at(20) + NANO));
     let pop = queue.pop(at(21));
     assert_eq!(pop.frame.map(|frame| frame.meta.seq), Some(3));
     assert_eq!(
@@ -267,7 +266,6 @@ fn a_queue_that_waits_blocks_whatever_else_was_asked_for_and_expires_nothing() {
     assert_eq!(queue.push(at(0), frame), Push::Accepted);
     assert!(matches!(queue.push(at(0), binary(2, 10)), Push::Full(_)));
     assert_eq!(queue.when_full(), WhenFull::Block);
-    assert_eq!(queue.next_expiry(), None);
     assert_eq!(queue.pop(at(100)).frame.map(|f| f.meta.seq), Some(1));
 }
 

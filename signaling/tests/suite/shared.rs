@@ -133,7 +133,7 @@ fn each_of_fifty_clients_hears_its_own_echo() {
 }
 
 #[test]
-fn a_flood_of_strangers_is_counted_and_changes_nothing() {
+fn a_flood_of_strangers_changes_nothing() {
     let (now, mut server, client_config) = (clock::start(), Server::new(), nowhere());
     let mut client = call(now, address(1), &mut server, &client_config);
     for port in 100..60_000 {
@@ -142,7 +142,6 @@ fn a_flood_of_strangers_is_counted_and_changes_nothing() {
         }
     }
     assert_eq!(server.demux.addresses(), 1);
-    assert_eq!(server.demux.counters().unknown_address, 59_900 * 5);
     let track = client.tracks().next().unwrap().id;
     client
         .send_rtp(now, track, 0, false, b"still here")
