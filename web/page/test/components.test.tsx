@@ -100,6 +100,22 @@ describe("the page", () => {
     store.detail.value = detail;
   });
 
+  it("has columns in its table for what the pipeline's hops can have, and as many cells in each row", async () => {
+    const { HopTable } = await import("../src/components/table.js");
+    const detail = store.detail.value;
+    if (detail === null) throw new Error("the session of a test before");
+    const columns = (hops: HopFigures[]): string[] => {
+      const html = render(<HopTable topology={{ ...detail, hops }} percentile="p50" scaleUs={1} whole={{ us: 5, portions: [] }} />);
+      const table = html.slice(0, html.indexOf("</table>"));
+      const rows = table.split("<tr").slice(1).map((row) => [...row.matchAll(/<t[hd](?: [^>]*?colspan="(\d+)")?/g)].reduce((sum, [, span]) => sum + Number(span ?? 1), 0));
+      expect(new Set(rows).size, `cells in each row: ${rows.join(", ")}`).toBe(1);
+      return [...table.slice(0, table.indexOf("</thead>")).matchAll(/<th scope="col"[^>]*>([^<]+)/g)].map(([, text]) => text ?? "");
+    };
+    const usual = ["Hop", "Type", "Runs", "Queue", "Service", "Together", "In", "Out", "Waiting", "Dropped"];
+    expect(columns([{ ...hop, placement: "in_place" }])).toEqual(usual);
+    expect(columns([hop])).toEqual(["Hop", "Type", "Runs", "Queue", "Wire", "Service", "Together", "First output", "In", "Out", "Waiting", "In flight", "Dropped"]);
+  });
+
   it("does not call a silent gateway connected", () => {
     store.callState.value = "connected";
     store.silent.value = true;

@@ -159,6 +159,13 @@ describe("the graph", () => {
     });
   }
 
+  it("gives a long name its room, and no more than a box should take", () => {
+    const width = (name: string) => draw({ inputs: [], outputs: [{ name, kind: "json" }], hops: [], edges: [] }, "right").boxes[0]?.width ?? 0;
+    expect(width("mic")).toBe(90);
+    expect(width("summaries-of-it")).toBeGreaterThan(15 * 7);
+    expect(width("x".repeat(64))).toBe(220);
+  });
+
   it("leaves out an edge to what it does not know", () => {
     expect(draw({ ...topology, edges: [{ from: end("mic"), to: end("later") }] }, "right").lines).toEqual([]);
   });

@@ -1,6 +1,6 @@
 /** The strip of figures of the watched session, as an instrument shows them: a label, a value, a unit. */
 
-import { formatAge, formatMicros } from "../model/units.js";
+import { formatAge, formatCount, formatMicros } from "../model/units.js";
 import * as store from "../state/store.js";
 
 function Readout(props: { label: string; value: string; title?: string }) {
@@ -36,7 +36,7 @@ export function Readouts() {
         <Readout label="Round trip" value={millis(webrtc?.rtt_ms)} title="Between this client and the gateway, by RTCP" />
         <Readout label="Jitter" value={millis(webrtc?.jitter_ms)} />
         <Readout label="Jitter buffer" value={millis(webrtc?.jitter_buffer_ms)} />
-        <Readout label="Lost" value={webrtc?.packets_lost === null || webrtc?.packets_lost === undefined ? "–" : `${webrtc.packets_lost} packets`} />
+        <Readout label="Lost packets" value={webrtc?.packets_lost === null || webrtc?.packets_lost === undefined ? "–" : formatCount(webrtc.packets_lost)} title="From this client to the gateway" />
         <Readout
           label="Concealed"
           value={webrtc?.concealed_samples === null || webrtc?.concealed_samples === undefined ? "–" : millis(webrtc.concealed_samples / 48)}

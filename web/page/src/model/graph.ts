@@ -51,7 +51,12 @@ const HOP = { right: { width: 140, height: 76 }, down: { width: 190, height: 76 
 const INSERTED = { right: { width: 112, height: 76 }, down: { width: 190, height: 76 } };
 const PORT = { width: 90, height: 38 };
 /** With a bar of what waits in it. */
-const MEASURED_PORT = { right: { width: 132, height: 76 }, down: { width: 150, height: 76 } };
+const MEASURED_PORT = { right: { width: 140, height: 76 }, down: { width: 150, height: 76 } };
+/** A name that needs more makes its box wider, up to this; what a letter of it takes, and what is beside it. */
+const WIDEST = 220;
+const LETTER = 7.5;
+const SMALL_LETTER = 6.2;
+const BESIDE = 26;
 const GAPS = { right: { layer: 30, node: 18, edge: 10 }, down: { layer: 30, node: 16, edge: 10 } };
 /** Around the picture, so that focus rings are not cut off. */
 const MARGIN = 6;
@@ -102,8 +107,13 @@ export function withFormats(detail: SessionDetail, description: PipelineDescript
   return { ...detail, hops };
 }
 
+/** A box of this size at least, and as wide as its name. */
+function sized(name: string, least: { width: number; height: number }, letter = LETTER): { width: number; height: number } {
+  return { width: Math.max(least.width, Math.min(WIDEST, Math.ceil(name.length * letter + BESIDE))), height: least.height };
+}
+
 function portSize(port: Port, role: "input" | "output", direction: Direction): { width: number; height: number } {
-  return showsWait(port, role) ? MEASURED_PORT[direction] : PORT;
+  return sized(port.name, showsWait(port, role) ? MEASURED_PORT[direction] : PORT);
 }
 
 /** Lays a pipeline out. */
@@ -111,7 +121,7 @@ export function draw(topology: Topology, direction: Direction): Picture {
   const right = direction === "right";
   const nodes: Omit<Box, "x" | "y">[] = [
     ...topology.inputs.map((port) => ({ id: port.name, role: "input" as const, hop: null, port, ...portSize(port, "input", direction) })),
-    ...topology.hops.map((hop) => ({ id: hop.id, role: "hop" as const, hop, port: null, ...(hop.inserted ? INSERTED : HOP)[direction] })),
+    ...topology.hops.map((hop) => ({ id: hop.id, role: "hop" as const, hop, port: null, ...(hop.inserted ? sized(hop.id, INSERTED[direction], SMALL_LETTER) : sized(hop.id, HOP[direction])) })),
     ...topology.outputs.map((port) => ({ id: port.name, role: "output" as const, hop: null, port, ...portSize(port, "output", direction) })),
   ];
   const ids = new Set(nodes.map((node) => node.id));
