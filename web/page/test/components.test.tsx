@@ -41,8 +41,21 @@ describe("the page", () => {
     const html = render(<app.App />);
     expect(html).toMatch(/<main id="main"/);
     expect(html).toContain('<aside class="rail" aria-label="Talk to the pipeline">');
-    for (const heading of ["Pipeline", "Latency over time", "Sessions", "Captions", "Events"]) expect(html).toMatch(new RegExp(`<h2[^>]*>${heading}`));
+    for (const heading of ["Hops", "Latency over time", "Sessions", "Captions", "Events"]) expect(html).toMatch(new RegExp(`<h2[^>]*>${heading}`));
     expect(html).not.toMatch(/<script|javascript:| on[a-z]+="/);
+  });
+
+  it("gives no two things the same name, whether a pipeline is chosen or not", () => {
+    for (const chosen of [null, { name: "stage", description: "", digest: "", parameters: {}, inputs: [], outputs: [], hops: [], edges: [], interrupt: null }]) {
+      store.description.value = chosen;
+      const html = render(<app.App />);
+      const texts = [...html.matchAll(/<(?:label|h2|legend)[^>]*>(.*?)<\/(?:label|h2|legend)>/g)].map(([, inner]) => text(inner ?? "").trim());
+      const labels = [...html.matchAll(/aria-label="([^"]+)"/g)].map(([, label]) => label ?? "");
+      const names = [...texts, ...labels].filter((name) => name !== "Talk");
+      expect(names).toContain("Pipeline");
+      expect(names.filter((name, index) => names.indexOf(name) !== index)).toEqual([]);
+    }
+    store.description.value = null;
   });
 
   it("says what a pipeline cannot do, and offers what it can", () => {
@@ -52,6 +65,10 @@ describe("the page", () => {
     const html = render(<app.App />);
     expect(html).toContain("no audio input");
     expect(html).toMatch(/<button[^>]*>Listen<\/button>/);
+    store.sessions.value = { active: 0, limit: 4, sessions: [] };
+    expect(render(<app.App />)).toContain("Press Listen to open one.");
+    store.sessions.value = null;
+    expect(html).toMatch(/<button[^>]* disabled[^>]*>Mute<\/button>/);
     expect(html).toContain("Shared session");
     expect(html).toContain("Text for “line”");
   });
@@ -123,6 +140,17 @@ describe("the page", () => {
     store.silent.value = false;
     expect(text(render(<app.App />))).not.toContain("Nothing comes from the gateway");
     store.callState.value = null;
+  });
+
+  it("says in its head that the gateway shuts down, and that sessions are on their way", () => {
+    store.reachable.value = true;
+    const list = { active: 1, limit: 4, sessions: [] };
+    store.sessions.value = list;
+    expect(text(render(<app.App />))).toContain("One that opens or ends just now is not listed.");
+    store.sessions.value = { ...list, sessions: [{ id: "s", pipeline: "stage", transports: ["webrtc"], state: "draining", age_seconds: 3 }] };
+    expect(text(render(<app.App />))).toContain("Gateway is shutting down");
+    store.sessions.value = null;
+    store.reachable.value = null;
   });
 
   it("escapes what the pipeline writes", () => {

@@ -8,7 +8,7 @@ import { HISTORY_SAMPLES, History, seriesName } from "../src/model/history.js";
 import { droppedText, scaleOf, spokenHop, timeOf } from "../src/model/hops.js";
 import { LEVEL_MIN_DB, Needle, levelDb, levelPosition } from "../src/model/levels.js";
 import { lineOf } from "../src/model/log.js";
-import { explain } from "../src/model/problems.js";
+import { draining, explain } from "../src/model/problems.js";
 import { formatAge, formatBytes, formatCount, formatFormat, formatMicros, niceCeil, percentileUs } from "../src/model/units.js";
 
 const latency = (us: number): Latency => ({ count: 10, p50_us: us, p90_us: us * 2, p99_us: us * 4, max_us: us * 5 });
@@ -260,6 +260,23 @@ describe("problems", () => {
     expect(explain(new TidegateError("timeout", "late", { fault: "worker" })).title).toBe("A worker of this pipeline took too long");
   });
 
+  it("tell a proxy that has lost the gateway from the gateway", () => {
+    expect(explain(new TidegateError("overloaded", "the server answered 503", { status: 503 }))).toMatchObject({ title: "The gateway does not answer", text: expect.stringContaining("503") });
+    expect(explain(new TidegateError("overloaded", "full", { status: 503, serverCode: "overloaded" })).title).toBe("The gateway is full");
+  });
+
+  it("tell a wrong token from none", () => {
+    const refused = new TidegateError("unauthenticated", "the bearer token is wrong", { status: 401 });
+    expect([explain(refused, true), explain(refused, false)]).toMatchObject([
+      { title: "The gateway does not take this token", mend: "token" },
+      { title: "The gateway asks for a token", mend: "token" },
+    ]);
+  });
+
+  it("say until when a call goes on at a gateway that shuts down", () => {
+    expect(draining(new Date(2026, 0, 1, 20, 41, 13).getTime())).toMatchObject({ title: "The gateway is shutting down", text: expect.stringContaining("20:41:13"), mend: null });
+  });
+
   it("say how long to wait", () => {
     const error = new TidegateError("overloaded", "64 of 64 sessions run", { retryAfterSeconds: 7 });
     expect(explain(error)).toMatchObject({ waitSeconds: 7, text: expect.stringContaining("64 of 64 sessions run.") });
@@ -322,6 +339,7 @@ describe("the log", () => {
     const header = { port: "events", seq: 1, media_time: 0 };
     expect(lineOf({ frame: { ...header, json: { value: { speech: true } } } })?.text).toBe('{"speech":true}');
     expect(lineOf({ frame: { ...header, tensor: { dtype: "f32", shape: [80, 100], data: "" } } })?.text).toBe("tensor f32[80, 100]");
+    expect(lineOf({ frame: { ...header, json: { value: { p: 0.8254078030586243, at: 1234567 } } } })?.text).toBe('{"p":0.8254,"at":1234567}');
     expect(lineOf({ error: { code: "timeout", message: "late", hop: "stt" } })).toEqual({ tone: "bad", name: "error", text: "timeout · late · stt" });
     expect(lineOf({ frame: { ...header, audio: { format: { codec: "opus", sample_rate: 48000, channels: 1 }, data: "" } } })).toBeNull();
     expect(lineOf({ stats: {} })).toBeNull();

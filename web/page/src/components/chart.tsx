@@ -139,7 +139,7 @@ export function Chart() {
     >
       <div class="plot-space">
         <Plot series={fromNow(series)} label={`${what}, last two minutes. Now: ${figures.join(", ")}`} />
-        {series[0].length === 0 && <p class="empty">Talk, or watch one of the sessions below, to see its latency here.</p>}
+        {series[0].length === 0 && <p class="empty">{store.verb.value}, or watch one of the sessions below, to see its latency here.</p>}
       </div>
       <p class="legend">
         {NAMES.map((name, index) => (

@@ -83,7 +83,7 @@ export function Figures() {
     <Panel
       id="figures"
       class="figures-panel"
-      title={name === undefined ? "Pipeline" : <>Pipeline <span class="mono">{name}</span></>}
+      title={name === undefined ? "Hops" : <>Pipeline <span class="mono">{name}</span></>}
       controls={
         <div class="controls">
           <Segmented

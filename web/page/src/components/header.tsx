@@ -19,8 +19,10 @@ function Wordmark() {
 function Gateway() {
   const reachable = store.reachable.value;
   const sessions = store.sessions.value;
-  const state = reachable === null ? "wait" : reachable ? "good" : "bad";
-  const text = reachable === null ? "Looking for the gateway" : reachable ? "Gateway answers" : "Gateway does not answer";
+  const draining = store.isDraining.value;
+  const state = reachable === null ? "wait" : !reachable ? "bad" : draining ? "wait" : "good";
+  const answers = draining ? "Gateway is shutting down" : "Gateway answers";
+  const text = reachable === null ? "Looking for the gateway" : reachable ? answers : "Gateway does not answer";
   return (
     <p class="gateway">
       <span class={`lamp ${state}`} aria-hidden="true" />

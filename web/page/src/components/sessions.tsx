@@ -31,7 +31,7 @@ export function Sessions() {
       controls={list !== null && <p class="muted">{list.active} active, room for {Math.max(0, list.limit - list.active)} more</p>}
     >
       {rows.length === 0 ? (
-        <p class="empty">None runs. Press Talk to open one.</p>
+        <p class="empty">{list === null ? "What runs on the gateway stands here." : list.active > 0 ? "One that opens or ends just now is not listed." : `None runs. Press ${store.verb.value} to open one.`}</p>
       ) : (
         <div class="table-scroll" tabIndex={0} role="group" aria-label="Sessions of the gateway">
           <table>

@@ -19,8 +19,6 @@ const STATES: Record<VoiceState, string> = {
 
 function TalkButton() {
   const pipeline = store.pipeline.value;
-  const hears = pipeline?.inputs.some((input) => input.kind === "audio") ?? false;
-  const speaks = pipeline?.outputs.some((output) => output.kind === "audio") ?? false;
   if (store.inCall.value) {
     return (
       <button type="button" class="talk stop" onClick={hangUp}>
@@ -30,7 +28,7 @@ function TalkButton() {
   }
   return (
     <button type="button" class="talk primary" disabled={pipeline === null} onClick={() => talk()}>
-      {hears || pipeline === null ? "Talk" : speaks ? "Listen" : "Open"}
+      {store.verb.value}
     </button>
   );
 }
@@ -38,9 +36,11 @@ function TalkButton() {
 function CallButtons() {
   const connected = store.callState.value === "connected";
   const muted = store.muted.value;
+  // Before a call as well: it then begins muted.
+  const hears = store.inCall.value ? !store.listensOnly.value : (store.pipeline.value?.inputs.some((input) => input.kind === "audio") ?? false);
   return (
     <div class="pair">
-      <button type="button" aria-pressed={muted} onClick={() => setMuted(!muted)}>
+      <button type="button" aria-pressed={muted} disabled={!hears} title={store.inCall.value ? "" : "The next call begins muted"} onClick={() => setMuted(!muted)}>
         Mute
       </button>
       <button type="button" disabled={!connected} onClick={interrupt}>

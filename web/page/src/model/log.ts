@@ -39,12 +39,17 @@ export function lineOf(message: ServerMessage): Pick<LogLine, "tone" | "name" | 
 }
 
 function frameLine(frame: Frame): Pick<LogLine, "tone" | "name" | "text"> | null {
-  if ("json" in frame) return { tone: "plain", name: frame.port, text: shorten(JSON.stringify(frame.json.value)) };
+  if ("json" in frame) return { tone: "plain", name: frame.port, text: shorten(JSON.stringify(frame.json.value, readable)) };
   if ("text" in frame && frame.utterance && frame.final !== true) return null; // Captions show what may still change.
   if ("text" in frame) return { tone: "plain", name: frame.port, text: shorten(frame.text.text) };
   if ("tensor" in frame) return { tone: "plain", name: frame.port, text: `tensor ${frame.tensor.dtype}[${frame.tensor.shape.join(", ")}]` };
   if ("binary" in frame) return { tone: "plain", name: frame.port, text: `binary, ${Math.floor((frame.binary.data.length * 3) / 4)} bytes` };
   return null; // Media is heard and seen.
+}
+
+/** Long fractions are for programs: four digits of them say enough here. */
+function readable(_: string, value: unknown): unknown {
+  return typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value;
 }
 
 function shorten(text: string): string {

@@ -21,7 +21,12 @@ function ofWorker(error: TidegateError): boolean {
   return error.fault === "worker" || error.hop !== undefined;
 }
 
-const KNOWN: Partial<Record<TidegateError["code"], (error: TidegateError) => Problem>> = {
+/** Whether a proxy answered that has no gateway behind it: what the gateway says has a code of its own. */
+export function ofProxy(error: TidegateError): boolean {
+  return (error.status ?? 0) >= 500 && error.serverCode === undefined && error.fault === undefined;
+}
+
+const KNOWN: Partial<Record<TidegateError["code"], (error: TidegateError, token: boolean) => Problem>> = {
   insecure_context: () => ({
     title: "The browser hides the microphone from this page",
     text: "Browsers offer microphones to https pages and to localhost only. Open the gateway over https, or bring it to localhost: ssh -L 8080:127.0.0.1:8080 HOST, then http://127.0.0.1:8080.",
@@ -60,13 +65,13 @@ const KNOWN: Partial<Record<TidegateError["code"], (error: TidegateError) => Pro
     ofWorker(error)
       ? {
           title: error.status === undefined ? "The connection to a worker was lost" : "A worker of this pipeline does not answer",
-          text: `${error.status === undefined ? "" : "The call was not opened. "}See whether that worker runs, or choose another pipeline. ${sentence(error.message)}`,
+          text: `${error.status === undefined ? "" : "The call was not opened. "}${sentence(error.message)}`,
           mend: "retry",
         }
       : { title: "The connection was lost", text: sentence(error.message), mend: "retry" },
-  unauthenticated: () => ({
-    title: "The gateway asks for a token",
-    text: "Give the bearer token that the gateway was started with. It stays in this tab.",
+  unauthenticated: (_, token) => ({
+    title: token ? "The gateway does not take this token" : "The gateway asks for a token",
+    text: `${token ? "It was started with another one. " : ""}Give the bearer token that the gateway was started with. It stays in this tab.`,
     mend: "token",
   }),
   permission_denied: (error) => ({ title: "This token does not allow that", text: sentence(error.message), mend: "token" }),
@@ -95,9 +100,12 @@ const KNOWN: Partial<Record<TidegateError["code"], (error: TidegateError) => Pro
   incompatible: (error) => ({ title: "This client does not fit the pipeline", text: sentence(error.message), mend: null }),
 };
 
-/** The problem behind an error. */
-export function explain(error: TidegateError): Problem {
-  const problem = KNOWN[error.code]?.(error) ?? {
+/** The problem behind an error. `token`: the request had one. */
+export function explain(error: TidegateError, token = false): Problem {
+  if (ofProxy(error)) {
+    return { title: "The gateway does not answer", text: `A proxy before it answered in its place: ${error.status}. It may be stopped or restarting. This page keeps trying.`, mend: "retry" };
+  }
+  const problem = KNOWN[error.code]?.(error, token) ?? {
     title: "The gateway reports an error",
     text: sentence(error.message),
     mend: error.retryable ? ("retry" as const) : null,
@@ -106,6 +114,12 @@ export function explain(error: TidegateError): Problem {
     .filter((text) => text !== "")
     .join(", ");
   return where === "" ? problem : { ...problem, text: `${problem.text} (${where})` };
+}
+
+/** A call that goes on for now while the gateway shuts down. `until`: when it is cut, in milliseconds since the epoch. */
+export function draining(until: number): Problem {
+  const at = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false }).format(until);
+  return { title: "The gateway is shutting down", text: `This call may go on until ${at}; then it is cut. No new one is taken until the gateway is back.`, mend: null };
 }
 
 /** Why a call ended that nobody here stopped and no error explains; `null` where there is nothing to say. */

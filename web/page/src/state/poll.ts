@@ -8,6 +8,7 @@
 import { effect } from "@preact/signals";
 import { TidegateError } from "@tidegate/client";
 import { poolEvents } from "../model/endpoints.js";
+import { ofProxy } from "../model/problems.js";
 import * as store from "./store.js";
 
 const LOOK_MS = 1_000;
@@ -49,8 +50,8 @@ function failed(error: unknown): void {
     console.error(error); // A fault of the page's own: said where those look who can mend it, and the looking goes on.
     return;
   }
-  store.reachable.value = error.status !== undefined;
-  if (error.status !== undefined) store.answeredAt.value = Date.now();
+  store.reachable.value = error.status !== undefined && !ofProxy(error);
+  if (store.reachable.value) store.answeredAt.value = Date.now();
   // A call's own problem says more than a look that failed after it.
   if (store.problem.value === null || error.code === "unauthenticated") store.showProblem(error, "look");
 }

@@ -56,6 +56,8 @@ export const chartPart = signal<Part>("service");
 export const callState = signal<VoiceState | null>(null);
 export const callId = signal<string | null>(null);
 export const muted = signal(false);
+/** The session was opened without a microphone. */
+export const listensOnly = signal(false);
 export const captions = signal<Caption[]>([]);
 export const log = signal<LogLine[]>([]);
 export const problem = signal<Problem | null>(null);
@@ -66,6 +68,16 @@ export const parameters = signal<Record<string, string>>({});
 
 /** The chosen pipeline's row. */
 export const pipeline = computed(() => pipelines.value.find((row) => row.name === pipelineName.value) ?? null);
+
+/** What the button says that opens a session of the chosen pipeline. */
+export const verb = computed(() => {
+  const row = pipeline.value;
+  if (row === null || row.inputs.some((input) => input.kind === "audio")) return "Talk";
+  return row.outputs.some((output) => output.kind === "audio") ? "Listen" : "Open";
+});
+
+/** The gateway ends what runs and takes nothing new. */
+export const isDraining = computed(() => sessions.value?.sessions.some((row) => row.state === "draining") ?? false);
 
 /** Whether a voice session is there or on its way. */
 export const inCall = computed(() => callState.value !== null && callState.value !== "closed");
@@ -100,7 +112,7 @@ export function sessionEnded(id: string): void {
 
 /** Shows a problem: of a session that was asked for, or of a look at the gateway, which is repeated by itself. */
 export function showProblem(error: TidegateError, of: "session" | "look" = "session"): void {
-  const shown = explain(error);
+  const shown = explain(error, token.value !== "");
   problem.value = of === "look" && shown.mend === "retry" ? { ...shown, mend: null } : shown;
 }
 

@@ -2,7 +2,7 @@
 
 import { TidegateError, type Voice } from "@tidegate/client";
 import { lineOf } from "../model/log.js";
-import { ending } from "../model/problems.js";
+import { draining, ending } from "../model/problems.js";
 import { Heard, isSilent } from "../model/silence.js";
 import * as sound from "./sound.js";
 import * as store from "./store.js";
@@ -29,9 +29,11 @@ export function talk(listen = false): void {
   const speaks = pipeline.outputs.some((output) => output.kind === "audio");
   const key = pipeline.shared ? store.seatKey.value.trim() : "";
   const parameters = chosenParameters();
+  const microphone = hears && !listen ? sound.microphoneConstraints() : false;
+  store.listensOnly.value = microphone === false;
   const opened = store.client.value.talk({
     pipeline: pipeline.name,
-    microphone: hears && !listen ? sound.microphoneConstraints() : false,
+    microphone,
     receiveAudio: speaks,
     receiveVideo: pipeline.outputs.some((output) => output.kind === "video"),
     ...(key === "" ? {} : { session: key }),
@@ -101,6 +103,9 @@ function listenTo(opened: Voice, shared: boolean): void {
     const at = store.captions.value.findIndex((row) => row.port === detail.port && row.utterance === detail.utterance);
     others.splice(at < 0 ? others.length : at, 0, detail);
     store.captions.value = others.slice(-CAPTIONS);
+  });
+  opened.addEventListener("draining", ({ detail: { seconds } }) => {
+    store.problem.value = draining(Date.now() + seconds * 1000);
   });
   opened.addEventListener("error", ({ detail }) => store.showProblem(detail));
   opened.addEventListener("ended", ({ detail: { reason } }) => {
