@@ -14,7 +14,7 @@ SERVICES := $(abspath .cache/services-venv/bin)
 # Seconds for all tests together, many times what they take: one that hangs is named and ends the run.
 TEST_TIMEOUT ?= 1500
 
-.PHONY: help run test build web setup setup-test check fmt clippy doc deny test-web test-rust test-sdk test-services setup-services demo bench bench-hops bench-setup
+.PHONY: help run test build web setup setup-test check fmt clippy doc deny test-web test-rust test-sdk test-services setup-services demo bench bench-hops bench-voice bench-setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,3 +87,8 @@ bench: web ## the measurements of docs/performance.md, peers in the same run
 
 bench-hops: web setup-test ## what is owed of remote hops, with real processes that are killed and stalled
 	benches/peers/bench.sh hops $(ARGS)
+
+bench-voice: build setup-test setup-services ## what the gateway adds to a turn of the interpreter, with the real services
+	cd examples/services && $(SERVICES)/ruff check ../../benches/voice && $(SERVICES)/ruff format --check ../../benches/voice
+	TIDEGATE_BIN=$(abspath $(TARGET))/release/tidegate PYTHONPATH=sdk/python/tests:examples/services/tests \
+	  $(SERVICES)/python benches/voice/turns.py $(ARGS)

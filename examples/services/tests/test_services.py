@@ -7,6 +7,8 @@ import contextlib
 import os
 import pathlib
 import signal
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -98,6 +100,25 @@ def test_a_sentence_always_sounds_the_same_and_the_voice_comes_back_when_its_pro
         assert np.array_equal(first, again)
 
     asyncio.run(body())
+
+
+def test_what_a_killed_service_left_is_removed_and_what_a_running_one_has_is_not(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    theirs, ours = tmp_path / f"tidegate-piper-{ended.pid}-x", tmp_path / f"tidegate-piper-{os.getppid()}-x"
+    theirs.mkdir()
+    ours.mkdir()
+
+    async def body() -> None:
+        piper = Piper()
+        await piper.start()
+        await piper.stop()
+
+    asyncio.run(body())
+    assert list(tmp_path.iterdir()) == [ours]
 
 
 def test_spanish_begins_before_the_sentence_is_finished_and_an_interrupt_ends_the_program() -> None:

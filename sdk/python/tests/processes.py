@@ -66,9 +66,9 @@ class Process:
 class Worker(Process):
     """A service."""
 
-    def __init__(self, *arguments: str, **environment: str) -> None:
+    def __init__(self, *arguments: str, cwd: pathlib.Path = HERE, **environment: str) -> None:
         command = [sys.executable, "-m", "tidegate_sdk", "serve", *arguments, "--listen", "127.0.0.1:0"]
-        super().__init__(command, cwd=HERE, env={**os.environ, "PYTHONUNBUFFERED": "1", **environment})
+        super().__init__(command, cwd=cwd, env={**os.environ, "PYTHONUNBUFFERED": "1", **environment})
         self.metrics = self.line(r"metrics on (http\S+)").group(1) if "--metrics" in arguments else ""
         self.address = self.line(r"serving .* on (\S+)").group(1)
 

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import importlib.util
 import logging
+import os
 import pathlib
 import re
+import shutil
 import sys
 import tempfile
 import wave
@@ -26,6 +28,7 @@ _PIECE = 2205
 _SENTENCE_SECONDS = 30.0
 _WROTE = re.compile(r"Wrote (\S.*)$")
 _LINES_KEPT = 5
+_FOLDER = "tidegate-piper-"
 
 
 class Died(Exception):
@@ -53,7 +56,8 @@ class Piper:
 
     async def start(self) -> None:
         """Loads the voice, and sees that it speaks."""
-        self._folder = tempfile.TemporaryDirectory(prefix="tidegate-piper-")
+        _remove_what_the_killed_left()
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{_FOLDER}{os.getpid()}-")
         try:
             await self._ask("Hello.")
         except HopError as error:
@@ -125,6 +129,24 @@ class Piper:
             with contextlib.suppress(ProcessLookupError):
                 program.kill()
             await program.wait()
+
+
+def _remove_what_the_killed_left() -> None:
+    """A service that was killed could not remove its folder."""
+    for folder in pathlib.Path(tempfile.gettempdir()).glob(f"{_FOLDER}*-*"):
+        number = folder.name.removeprefix(_FOLDER).split("-")[0]
+        if number.isdecimal() and not _lives(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 async def _written(answers: asyncio.StreamReader) -> str:

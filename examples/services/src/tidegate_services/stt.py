@@ -27,6 +27,8 @@ _WINDOW_SECONDS = 30.0
 _KEPT = 28 * RATE
 _QUIETEST_AFTER = 22 * RATE
 _QUIET_STEP = RATE // 10
+# How often it is looked whether a partial result is due.
+_LOOK_SECONDS = 0.2
 # A pause: two tenths of a second, each with less than this part of the power of the loudest.
 _PAUSE_STEPS = 2
 _PAUSE_POWER = 0.003
@@ -85,14 +87,17 @@ class SpeechToText:
         partial = float(context.parameters["partial_seconds"])
         settled: list[str] = []
         heard = np.empty(0, np.int16)
-        async for piece in speech.chunks(seconds=partial or _KEPT / RATE):
+        fresh = 0.0
+        async for piece in speech.chunks(seconds=_LOOK_SECONDS if partial else _KEPT / RATE):
             heard = np.append(heard, piece)
+            fresh += len(piece) / RATE
             while len(heard) >= _KEPT:
                 cut = _quietest(heard)
                 settled.append(await self._recognise(name, heard[:cut], language, context))
                 heard = heard[cut:]
             # A partial result is worth nothing that a final one would have to wait for: that of somebody else, or this one's in a moment.
-            if partial and not speech.complete and self._busy == 0 and not _pauses(heard):
+            if partial and fresh >= partial and not (speech.complete or self._busy or _pauses(heard)):
+                fresh = 0.0
                 yield Partial(_joined(settled, await self._recognise(name, heard, language, context)))
         yield Final(_joined(settled, await self._recognise(name, heard, language, context)))
 
