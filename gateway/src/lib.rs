@@ -5,6 +5,7 @@
 pub mod cli;
 mod clock;
 mod config;
+mod connections;
 mod errors;
 mod gateway;
 mod grpc;
@@ -12,7 +13,6 @@ mod http;
 mod links;
 mod metrics;
 mod pipelines;
-mod place;
 mod remote;
 mod serve;
 mod session;

@@ -1,4 +1,4 @@
-//! The listener: TCP, TLS, HTTP/1.1 and HTTP/2 on one address; start, reload and drain.
+//! The gateway's life: start, reload and drain.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,43 +6,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use notify::{RecursiveMode, Watcher as _};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
-use tower::util::MapRequest;
 
 use crate::config::{Config, Tls};
+use crate::connections::Connections;
 use crate::gateway::{Gateway, StartError};
-use crate::place::Place;
+use crate::metrics::label;
 
-/// Largest HTTP/2 frame: a megabyte and what names it, so that a tensor of that size comes in one piece, which is not copied. Frames of
-/// 16 KiB cost it 64 headers and as many wake-ups.
-const FRAME: u32 = (1 << 20) + (64 << 10);
-/// HTTP/2 windows: what one stream and one connection may have in flight.
-const STREAM_WINDOW: u32 = 4 << 20;
-const CONNECTION_WINDOW: u32 = 16 << 20;
-/// Streams of one connection.
-const STREAMS: u32 = 1000;
-/// How often a silent HTTP/2 peer is asked whether it lives, and how long it may take.
-const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How often histogram samples are folded into buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Changes of one save arrive as several events; they become one reload once nothing has changed for this long.
 const SETTLE: Duration = Duration::from_millis(200);
 /// Times that a change puts the reload off; a folder that is written to for ever is read now and then all the same.
 const SETTLE_MAX: u32 = 25;
-/// How long connections get after the last session.
-const LAST_RESPONSES: Duration = Duration::from_secs(2);
-
 /// Why serving cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -123,8 +103,15 @@ impl Server {
         let watcher = watch(&gateway, &changed);
         let background = background(&gateway);
         let router = crate::http::router(&gateway);
-        let stop = Arc::new(Notify::new());
-        let accepting = gateway.tasks.spawn(accept(self, router, Arc::clone(&stop)));
+        let (stop, stopped) = watch::channel(false);
+        let connections = Connections {
+            tasks: gateway.tasks.clone(),
+            most: gateway.config.limits.connections,
+            open: gateway.config.limits.open.0,
+            tls: self.tls,
+        };
+        let accepting = connections.accept(self.listener, router, stopped);
+        let accepting = gateway.tasks.spawn(accepting);
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
@@ -142,7 +129,7 @@ impl Server {
             _ = terminate.recv() => tracing::warn!("second signal: not waiting for sessions"),
             _ = interrupt.recv() => tracing::warn!("second signal: not waiting for sessions"),
         }
-        stop.notify_one();
+        stop.send_replace(true);
         // Its own bound is inside; a panic there has been reported by the runtime.
         drop(accepting.await);
         for task in background {
@@ -219,15 +206,22 @@ pub(crate) fn taken(source: &io::Error, flag: &str) -> String {
 }
 
 fn reload(gateway: &Gateway) {
-    match gateway.pipelines.reload() {
+    let outcome = match gateway.pipelines.reload() {
         Ok(changed) => {
             let pipelines = gateway.pipelines.all().len();
             tracing::info!(pipelines, ?changed, "pipelines reloaded");
             let pools = gateway.remotes.pools();
             changed.iter().for_each(|name| pools.outdate(name));
+            "taken"
         }
-        Err(error) => tracing::error!(%error, "pipelines not reloaded; the old ones are kept"),
-    }
+        Err(error) => {
+            tracing::error!(%error, "pipelines not reloaded; the old ones are kept");
+            "refused"
+        }
+    };
+    let labels = vec![label("outcome", outcome)];
+    let reloads = gateway.metrics.counter("tidegate_reloads_total", labels);
+    reloads.increment(1);
 }
 
 /// Watches the folder of pipelines; `None` where there is none or it cannot be watched (SIGHUP still works).
@@ -247,100 +241,6 @@ fn watch(gateway: &Gateway, changed: &Arc<Notify>) -> Option<notify::Recommended
     watcher
         .inspect_err(|error| tracing::warn!(%error, "the folder is not watched; SIGHUP reloads"))
         .ok()
-}
-
-/// Accepts connections until `stop`, then lets the open ones finish their responses.
-async fn accept(server: Server, router: Router, stop: Arc<Notify>) {
-    let gateway = &server.gateway;
-    let graceful = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(gateway.config.limits.connections));
-    let open = gateway.config.limits.open.0;
-    loop {
-        // Both in one: where all places are taken, the stop must be heard too.
-        let next = async {
-            let slot = Arc::clone(&slots).acquire_owned().await;
-            (slot, server.listener.accept().await)
-        };
-        let (slot, accepted) = tokio::select! {
-            (Ok(slot), accepted) = next => (slot, accepted),
-            () = stop.notified() => break,
-            else => break,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Out of file descriptors, mostly: waiting a little beats spinning.
-                tracing::warn!(%error, "accept");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "nodelay");
-        }
-        let (router, watcher, tls) = (router.clone(), graceful.watcher(), server.tls.clone());
-        drop(gateway.tasks.spawn(async move {
-            let place = Place::new(slot);
-            match tls {
-                None => connection(stream, router, open, place, watcher).await,
-                Some(tls) => match tokio::time::timeout(open, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => connection(stream, router, open, place, watcher).await,
-                    Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
-                    Err(_) => tracing::debug!("TLS handshake took too long"),
-                },
-            }
-        }));
-    }
-    if tokio::time::timeout(LAST_RESPONSES, graceful.shutdown())
-        .await
-        .is_err()
-    {
-        tracing::debug!("connections that did not finish were cut");
-    }
-}
-
-async fn connection<S>(
-    stream: S,
-    router: Router,
-    open: Duration,
-    place: Place,
-    watcher: hyper_util::server::graceful::Watcher,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(open)
-        .max_buf_size(64 * 1024);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_frame_size(FRAME)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(STREAMS)
-        .keep_alive_interval(Some(KEEPALIVE))
-        .keep_alive_timeout(KEEPALIVE)
-        .max_header_list_size(64 * 1024);
-    let asking = place.clone();
-    let service = MapRequest::new(router, move |mut request: http::Request<Incoming>| {
-        asking.asked();
-        request.extensions_mut().insert(asking.clone());
-        request
-    });
-    let service = TowerToHyperService::new(service);
-    let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::select! {
-        served = watcher.watch(served.into_owned()) => {
-            if let Err(error) = served {
-                tracing::debug!(%error, "connection");
-            }
-        }
-        // The library's own limit begins with the first byte of a head; before it nothing does.
-        () = place.unused(open) => tracing::debug!("connection without a request"),
-    }
 }
 
 fn acceptor(tls: &Tls) -> Result<TlsAcceptor, ServeError> {

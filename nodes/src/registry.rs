@@ -27,6 +27,11 @@ pub trait NodeType: Send + Sync {
     /// JSON Schema of its parameters.
     fn schema(&self) -> Value;
 
+    /// Parameters with which it can be used; its ports are shown for these.
+    fn example(&self) -> Value {
+        Value::Object(serde_json::Map::new())
+    }
+
     /// Where its work is done.
     fn placement(&self) -> Placement {
         Placement::InPlace

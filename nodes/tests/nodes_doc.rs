@@ -160,31 +160,8 @@ fn choices(schema: &Value) -> Option<String> {
     )
 }
 
-/// Parameters with which each type shows its ports.
-fn sample(node_type: &dyn NodeType) -> Value {
-    let sample = match node_type.name() {
-        "audio.gain" => r#"{"gain_db": 6}"#,
-        "audio.channels" => r#"{"channels": 1}"#,
-        "audio.encode" => r#"{"codec": "opus"}"#,
-        "audio.pcm" => r#"{"codec": "pcm_s16"}"#,
-        "audio.resample" => r#"{"sample_rate": 16000}"#,
-        "audio.tone" => r#"{"triggered": true}"#,
-        "audio.vad" => r#"{"probability": true}"#,
-        "filter" => r#"{"final": true}"#,
-        "json.pick" => r#"{"pointer": "/text"}"#,
-        "tensor.cast" => r#"{"dtype": "f16"}"#,
-        "tensor.stack" => r#"{"count": 2}"#,
-        "tensor.window" => r#"{"size": 10}"#,
-        "text.constant" => r#"{"text": "…"}"#,
-        "text.template" => r#"{"template": "{{text}}"}"#,
-        "tap" => r#"{"file": "tap.wav"}"#,
-        _ => "{}",
-    };
-    serde_json::from_str(sample).expect("samples are JSON")
-}
-
 fn ports(text: &mut String, node_type: &dyn NodeType, schema: &Value) {
-    let params = sample(node_type);
+    let params = node_type.example();
     let known = schema["properties"].as_object();
     for name in params.as_object().expect("a map").keys() {
         assert!(known.is_some_and(|k| k.contains_key(name)), "{name}");

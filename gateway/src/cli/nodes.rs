@@ -61,9 +61,8 @@ fn listing(types: &[Value]) -> String {
     let mut table = Table::new(["TYPE", "IN", "OUT", "PLACE", "WHAT IT DOES"]);
     for node in types {
         let (inputs, outputs) = (ports(&node["inputs"]), ports(&node["outputs"]));
-        let by_parameters = inputs.is_empty() && outputs.is_empty();
         let shown = |names: String| match names.as_str() {
-            "" if by_parameters => "(params)".to_owned(),
+            "" if is_remote(node) => "(there)".to_owned(),
             "" => "-".to_owned(),
             _ => names,
         };
@@ -91,7 +90,15 @@ fn first_sentence(text: &str) -> String {
         .to_owned()
 }
 
-/// Names of ports. None on either side means that parameters decide.
+/// What a remote node's ports are.
+const THERE: &str = "those of the pipeline there";
+
+/// Whether another process decides its ports.
+fn is_remote(about: &Value) -> bool {
+    about["placement"] == "remote"
+}
+
+/// Names of ports.
 fn ports(list: &Value) -> String {
     let names: Vec<_> = list
         .as_array()
@@ -112,8 +119,12 @@ fn page(about: &Value) -> String {
         word(&about["cost"]),
         word(&about["replay"]),
     );
-    for (title, key) in [("inputs", "inputs"), ("outputs", "outputs")] {
-        let _ = write!(text, "\n{title}\n{}", port_rows(&about[key]));
+    let with = match about["example"].as_object() {
+        Some(example) if !example.is_empty() => format!(" with {}", about["example"]),
+        _ => String::new(),
+    };
+    for title in ["inputs", "outputs"] {
+        let _ = write!(text, "\n{title}{with}\n{}", port_rows(about, title));
     }
     let _ = write!(
         text,
@@ -123,9 +134,9 @@ fn page(about: &Value) -> String {
     text
 }
 
-fn port_rows(list: &Value) -> String {
+fn port_rows(about: &Value, side: &str) -> String {
     let mut table = Table::indented(["PORT", "ACCEPTS", "JOINED", "MEANING"]);
-    for port in list.as_array().into_iter().flatten() {
+    for port in about[side].as_array().into_iter().flatten() {
         let required = port["required"].as_bool().unwrap_or_default();
         table.row([
             word(&port["name"]),
@@ -135,7 +146,8 @@ fn port_rows(list: &Value) -> String {
         ]);
     }
     if table.is_empty() {
-        return "  none, or the parameters decide\n".to_owned();
+        let none = if is_remote(about) { THERE } else { "none" };
+        return format!("  {none}\n");
     }
     table.to_string()
 }

@@ -47,13 +47,15 @@ fn describe_remote() -> Value {
         "placement": tidegate_nodes::Placement::Remote,
         "inputs": [],
         "outputs": [],
+        "example": { "endpoints": ["http://127.0.0.1:8081"], "pipeline": "summarise" },
         "parameters": schemars::schema_for!(tidegate_nodes::compile::RemoteParams),
     })
 }
 
-/// One node type of the registry. Ports are those of default parameters, where these suffice.
+/// One node type of the registry. Ports are those for its example's parameters.
 fn describe_type(node: &dyn NodeType) -> Value {
-    let ports = node.ports(&json!({})).unwrap_or_default();
+    let example = node.example();
+    let ports = node.ports(&example).unwrap_or_default();
     let list = |ports: &[tidegate_nodes::Port]| -> Vec<Value> {
         let port = |port: &tidegate_nodes::Port| {
             json!({
@@ -74,6 +76,7 @@ fn describe_type(node: &dyn NodeType) -> Value {
         "inputs": list(&ports.inputs),
         "outputs": list(&ports.outputs),
         "parameters": node.schema(),
+        "example": example,
     })
 }
 

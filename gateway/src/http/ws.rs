@@ -16,6 +16,7 @@ use tidegate_proto::limits;
 use tidegate_proto::message::{ClientMessage, Mode, Open, PortFormats, ServerMessage, Source};
 
 use super::Shared;
+use crate::connections::Place;
 use crate::errors::{HttpError, mapping};
 use crate::gateway::Gateway;
 use crate::links::native::Native;
@@ -23,7 +24,6 @@ use crate::links::websocket::{
     GOODBYE, GOODBYE_BYTES, Subprotocol, WebSocketLink, over_limit, size,
 };
 use crate::links::wire::wire_error;
-use crate::place::Place;
 use crate::session::open::Request;
 
 /// `?session=KEY&as=PORT`, on every path that opens a session.

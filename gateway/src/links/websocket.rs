@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite;
 
 use super::native::Native;
 pub(crate) use super::subprotocol::Subprotocol;
-use crate::place::Place;
+use crate::connections::Place;
 use crate::session::link::{Link, LinkEvent, LinkMessage, Transport, Wishes};
 
 /// Frames written and not yet taken by the socket.

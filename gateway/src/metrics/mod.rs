@@ -181,6 +181,11 @@ const COUNTERS: &[Described] = &[
         "Sessions that were not opened, by error code.",
     ),
     (
+        "tidegate_reloads_total",
+        None,
+        "Times that the pipelines' folder was read anew: taken over, or refused for an error, in which case the old pipelines stay.",
+    ),
+    (
         "tidegate_hop_frames_total",
         None,
         "Frames that entered and left a hop.",

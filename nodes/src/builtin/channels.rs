@@ -35,6 +35,7 @@ impl Typed for Channels {
     type Params = Params;
 
     const NAME: &'static str = "audio.channels";
+    const EXAMPLE: &'static str = r#"{"channels": 1}"#;
     const SUMMARY: &'static str =
         "Maps channels: mono to stereo and back, a choice of them, or any mixture by a matrix.";
     const COST: &'static str = "1.5 µs for 20 ms of 48 kHz";

@@ -120,6 +120,7 @@ impl Typed for Dejitter {
             output,
             told: JitterFigures::default(),
             reception: Reception::default(),
+            before: Reception::default(),
         }))
     }
 }
@@ -142,6 +143,8 @@ struct Buffer {
     /// The figures that were told already.
     told: JitterFigures,
     reception: Reception,
+    /// What the buffers had counted that interrupts have emptied: the counts that are reported only grow.
+    before: Reception,
 }
 
 impl Buffer {
@@ -177,9 +180,9 @@ impl Buffer {
         let waited = now.waited.saturating_sub(before.waited).checked_div(played);
         let reception = Reception {
             delay: waited.unwrap_or(self.reception.delay),
-            concealed_samples: now.concealed_samples,
-            lost: now.lost,
-            late: now.late,
+            concealed_samples: self.before.concealed_samples + now.concealed_samples,
+            lost: self.before.lost + now.lost,
+            late: self.before.late + now.late,
         };
         if reception != self.reception {
             cx.report_reception(reception);
@@ -221,6 +224,10 @@ impl Node for Buffer {
     fn on_interrupt(&mut self, cx: &mut Context<'_>) {
         // The parameters made one before, so they do again.
         if let Ok(inner) = buffer(&self.params, self.input, self.output) {
+            self.tell(cx);
+            let waiting = u32::try_from(self.inner.waiting()).unwrap_or(u32::MAX);
+            cx.drop_frames(DropReason::Interrupted, waiting);
+            self.before = self.reception;
             self.inner = inner;
             self.told = JitterFigures::default();
             cx.clear_timer();
@@ -266,6 +273,13 @@ mod tests {
 
     /// Delivers packets every 20 ms, `None` where one is lost; gives what came out, with the instants.
     fn deliver(bench: &mut Bench, packets: Vec<Option<Frame>>) -> Vec<(Timestamp, Frame)> {
+        let mut heard = deliver_some(bench, packets);
+        heard.extend(bench.end().into_iter().map(|frame| (bench.now, frame)));
+        heard
+    }
+
+    /// The same, and more will come.
+    fn deliver_some(bench: &mut Bench, packets: Vec<Option<Frame>>) -> Vec<(Timestamp, Frame)> {
         let mut heard = Vec::new();
         for packet in packets {
             let until = bench.now + STEP;
@@ -276,7 +290,6 @@ mod tests {
             let made = bench.run_until(until);
             heard.extend(made.into_iter().map(|(_, frame)| (until, frame)));
         }
-        heard.extend(bench.end().into_iter().map(|frame| (bench.now, frame)));
         heard
     }
 
@@ -341,5 +354,27 @@ mod tests {
         };
         assert_eq!(count(DropReason::Undecodable), 2);
         assert_eq!(count(DropReason::Duplicate) + count(DropReason::Late), 1);
+    }
+
+    #[test]
+    fn an_interrupt_counts_what_it_empties_and_forgets_no_figure() {
+        let mut bench = bench(json!({}));
+        let mut packets: Vec<_> = packets().into_iter().map(Some).collect();
+        packets[10] = None;
+        let rest = packets.split_off(30);
+        deliver_some(&mut bench, packets);
+        let lost = bench.reception.expect("told").lost;
+        assert_eq!(lost, 1);
+        // The first of them is missing, so that the others wait.
+        for packet in rest.into_iter().flatten().skip(1).take(3) {
+            assert!(bench.on(0, packet).is_empty(), "waits for its turn");
+        }
+        bench.interrupt();
+        assert!(bench.drops.contains(&(DropReason::Interrupted, 3)));
+        let told = bench.reception.expect("told");
+        assert!(told.lost >= lost, "{told:?}");
+        let heard = bench.on(0, self::packets()[40].clone());
+        assert_eq!(heard.len(), 1, "goes on at once");
+        assert!(bench.reception.expect("told").lost >= lost);
     }
 }

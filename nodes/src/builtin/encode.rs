@@ -119,6 +119,7 @@ impl Typed for Encode {
     type Params = Params;
 
     const NAME: &'static str = "audio.encode";
+    const EXAMPLE: &'static str = r#"{"codec": "opus"}"#;
     const SUMMARY: &'static str = "Encodes PCM to Opus or G.711 packets of a fixed length, whatever the length of the frames that \
                                    come in.";
     const COST: &'static str = "Opus: 56 µs (complexity 0) to 150 µs (10) for 20 ms of 48 kHz mono, with 6.5 ms of look-ahead; G.711: \

@@ -70,6 +70,7 @@ impl Typed for Filter {
     type Params = Params;
 
     const NAME: &'static str = "filter";
+    const EXAMPLE: &'static str = r#"{"final": true}"#;
     const SUMMARY: &'static str = "Lets frames of any kind pass if they meet a condition; the others are dropped and counted.";
     const COST: &'static str = "under 0.1 µs; 0.6 µs for JSON of 50 bytes, which is parsed";
     const REPLAY_DOC: &'static str = "makes the same again, except with `every` or `probability`";

@@ -38,6 +38,7 @@ impl Typed for Gain {
     type Params = Params;
 
     const NAME: &'static str = "audio.gain";
+    const EXAMPLE: &'static str = r#"{"gain_db": 6}"#;
     const SUMMARY: &'static str = "Makes sound louder or softer. What exceeds full scale is kept in float samples and clipped \
                                    where they are written as 16 bits or encoded.";
     const COST: &'static str = "0.2 µs for 20 ms of 48 kHz mono";

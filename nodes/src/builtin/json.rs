@@ -53,6 +53,7 @@ impl Typed for Pick {
     type Params = Params;
 
     const NAME: &'static str = "json.pick";
+    const EXAMPLE: &'static str = r#"{"pointer": "/text"}"#;
     const SUMMARY: &'static str = "Takes one value out of JSON by its pointer, as JSON or as text.";
     const COST: &'static str = "0.7 µs for 50 bytes, which are parsed";
     const REPLAY: Replay = Replay::Same;

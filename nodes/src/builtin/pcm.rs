@@ -49,6 +49,7 @@ impl Typed for Pcm {
     type Params = Params;
 
     const NAME: &'static str = "audio.pcm";
+    const EXAMPLE: &'static str = r#"{"codec": "pcm_s16"}"#;
     const SUMMARY: &'static str = "Writes the same samples as 16-bit integers or as floats. Louder than full scale saturates.";
     const COST: &'static str = "2 µs for 20 ms of 48 kHz mono";
     const REPLAY: Replay = Replay::Same;

@@ -27,6 +27,7 @@ impl Typed for Resample {
     type Params = Params;
 
     const NAME: &'static str = "audio.resample";
+    const EXAMPLE: &'static str = r#"{"sample_rate": 16000}"#;
     const SUMMARY: &'static str =
         "Changes the sample rate, anti-aliased; a sound keeps its media time.";
     const COST: &'static str =

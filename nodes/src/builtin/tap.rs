@@ -64,6 +64,7 @@ impl Typed for Tap {
     type Params = Params;
 
     const NAME: &'static str = "tap";
+    const EXAMPLE: &'static str = r#"{"file": "tap.wav"}"#;
     const SUMMARY: &'static str = "Passes frames on and records them to a file in the operator's folder. A recording that cannot be written ends the \
                                    session.";
     const COST: &'static str =

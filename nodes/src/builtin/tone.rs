@@ -63,6 +63,7 @@ impl Typed for Tone {
     type Params = Params;
 
     const NAME: &'static str = "audio.tone";
+    const EXAMPLE: &'static str = r#"{"triggered": true}"#;
     const SUMMARY: &'static str = "Makes a tone or silence: on its own in real time, or a beep for each frame on its trigger.";
     const COST: &'static str = "12 µs for 20 ms of 48 kHz";
 

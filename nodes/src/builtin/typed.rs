@@ -21,6 +21,8 @@ pub(super) trait Typed: Send + Sync + 'static {
     const NAME: &'static str;
     const SUMMARY: &'static str;
     const COST: &'static str;
+    /// As [`NodeType::example`], in JSON.
+    const EXAMPLE: &'static str = "{}";
     const PLACEMENT: Placement = Placement::InPlace;
     const CAPS: Caps = Caps { files: false };
     /// What a replay makes, unless [`Typed::replay`] knows better.
@@ -79,6 +81,11 @@ impl<T: Typed> NodeType for Untyped<T> {
 
     fn cost(&self) -> &'static str {
         T::COST
+    }
+
+    fn example(&self) -> Value {
+        // The reference of node types, which a test writes, is made with each of them.
+        serde_json::from_str(T::EXAMPLE).unwrap_or_default()
     }
 
     fn schema(&self) -> Value {

@@ -80,6 +80,7 @@ impl Typed for Vad {
     type Params = Params;
 
     const NAME: &'static str = "audio.vad";
+    const EXAMPLE: &'static str = r#"{"probability": true}"#;
     const SUMMARY: &'static str = "Finds speech by a neural network, says when it starts and stops, and cuts it into utterances.";
     const COST: &'static str = "30 µs for 20 ms of 48 kHz mono, 45 µs while somebody speaks";
 

@@ -184,6 +184,9 @@ async fn changed_pipelines_are_for_new_sessions_and_a_bad_file_changes_nothing()
     let reported = by.wait(gateway.logs.find("pipelines not reloaded")).await;
     let reported = reported.unwrap_or_else(|| panic!("{}", gateway.logs.text()));
     assert!(reported.contains("mine.yaml") || gateway.logs.text().contains("mine.yaml:"));
+    let refused = ["refused"];
+    let refused = gateway.metric("tidegate_reloads_total", &refused);
+    assert!(refused.await.is_some_and(|count| count >= 1.0));
     becomes(&gateway, -20).await;
     let (mut third, _) = Ws::open(&gateway, "mine", waits).await;
     assert_eq!(

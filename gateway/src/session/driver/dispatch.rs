@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use tidegate_media::Timestamp;
 use tidegate_nodes::graph::{Input, Output};
-use tidegate_nodes::{Code, Error};
+use tidegate_nodes::{Code, DropReason, Error};
 
 use super::Driver;
 use crate::metrics::{label, seconds};
@@ -31,6 +31,10 @@ impl Driver {
             match output {
                 Output::Frame { egress, mut frame } => {
                     let Some((slot, at)) = self.listener(egress) else {
+                        // It was on its way when its client left.
+                        let labels = vec![label("reason", DropReason::Detached.as_str())];
+                        let dropped = "tidegate_frames_dropped_total";
+                        self.parts.metrics.counter(dropped, labels).increment(1);
                         continue;
                     };
                     let slot = &mut self.slots[slot];

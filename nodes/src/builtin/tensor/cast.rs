@@ -31,6 +31,7 @@ impl Typed for Cast {
     type Params = Params;
 
     const NAME: &'static str = "tensor.cast";
+    const EXAMPLE: &'static str = r#"{"dtype": "f16"}"#;
     const SUMMARY: &'static str = "The same values as another element type: floats are rounded towards narrower floats and towards zero into \
                                    integers, what is out of range saturates.";
     const COST: &'static str = "3 µs for 800 elements, 1 ms a MiB of f32 to f16";

@@ -28,6 +28,7 @@ impl Typed for Stack {
     type Params = Params;
 
     const NAME: &'static str = "tensor.stack";
+    const EXAMPLE: &'static str = r#"{"count": 2}"#;
     const SUMMARY: &'static str = "Joins tensors of one dtype and shape along a new axis. One that differs starts anew; what was collected is dropped.";
     const COST: &'static str = "a copy: about 30 µs a MiB";
     const REPLAY: Replay = Replay::SameInLine;

@@ -41,6 +41,7 @@ impl Typed for Window {
     type Params = Params;
 
     const NAME: &'static str = "tensor.window";
+    const EXAMPLE: &'static str = r#"{"size": 10}"#;
     const SUMMARY: &'static str = "Cuts a stream of tensors along their first axis into windows of equally many rows, which may overlap.";
     const COST: &'static str = "a copy: about 30 µs a MiB";
     const REPLAY: Replay = Replay::SameInLine;

@@ -38,6 +38,7 @@ impl Typed for Constant {
     type Params = Params;
 
     const NAME: &'static str = "text.constant";
+    const EXAMPLE: &'static str = r#"{"text": "…"}"#;
     const SUMMARY: &'static str = "Says the same text for each frame, utterance or stream that comes in, of whatever kind: also a fallback for a \
                                    hop that failed.";
     const COST: &'static str = "under 0.1 µs";

@@ -73,6 +73,7 @@ impl Typed for Template {
     type Params = Params;
 
     const NAME: &'static str = "text.template";
+    const EXAMPLE: &'static str = r#"{"template": "{{text}}"}"#;
     const SUMMARY: &'static str = "Puts text or values of JSON into a text.";
     const COST: &'static str = "0.5 µs for 50 bytes of JSON, which are parsed";
     const REPLAY: Replay = Replay::Same;

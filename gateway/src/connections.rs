@@ -1,0 +1,219 @@
+//! TCP connections: so many at a time, HTTP/1.1 or HTTP/2, over TLS or not, each until it is of no more use.
+//!
+//! A connection is given up when nothing is asked on it: at once when it opens, and later when it has been idle. Absent: what a
+//! request means ([`crate::http`]), and when the gateway starts and stops ([`crate::serve`]).
+
+mod place;
+#[cfg(test)]
+mod tests;
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http::Request;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tower::Service as _;
+
+use self::place::Busy;
+pub(crate) use self::place::Place;
+use crate::tasks::Tasks;
+/// Largest HTTP/2 frame: a megabyte and what names it, so that a tensor of that size comes in one piece, which is not copied. Frames of
+/// 16 KiB cost it 64 headers and as many wake-ups.
+const FRAME: u32 = (1 << 20) + (64 << 10);
+/// HTTP/2 windows: what one stream and one connection may have in flight.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Streams of one connection.
+const STREAMS: u32 = 1000;
+/// How often a silent HTTP/2 peer is asked whether it lives, and how long it may take.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// How long a connection may be of no use; what is between two requests of a client that goes on.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long connections get for their last responses.
+const LAST_RESPONSES: Duration = Duration::from_secs(2);
+
+/// What accepts, and what its connections share.
+pub(crate) struct Connections {
+    pub(crate) tasks: Tasks,
+    /// Connections at a time.
+    pub(crate) most: usize,
+    /// How long a TLS handshake, and then a first request, may take.
+    pub(crate) open: Duration,
+    pub(crate) tls: Option<TlsAcceptor>,
+}
+
+impl Connections {
+    /// Accepts until `stop` says so, then lets the open connections finish their responses, for a bounded time.
+    pub(crate) async fn accept(
+        self,
+        listener: TcpListener,
+        router: Router,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let places = Arc::new(Semaphore::new(self.most));
+        let stopped = stop.clone();
+        loop {
+            // Both in one: where all places are taken, the stop must be heard too.
+            let next = async {
+                let place = Arc::clone(&places).acquire_owned().await;
+                (place, listener.accept().await)
+            };
+            let (place, accepted) = tokio::select! {
+                (Ok(place), accepted) = next => (place, accepted),
+                _ = stop.wait_for(|stop| *stop) => break,
+                else => break,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, mostly: waiting a little beats spinning.
+                    tracing::warn!(%error, "accept");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "nodelay");
+            }
+            let one = Connection {
+                place: Place::new(place),
+                router: router.clone(),
+                open: self.open,
+                stop: stopped.clone(),
+            };
+            let tls = self.tls.clone();
+            drop(self.tasks.spawn(async move {
+                match tls {
+                    None => one.serve(stream).await,
+                    Some(tls) => match tokio::time::timeout(one.open, tls.accept(stream)).await {
+                        Ok(Ok(stream)) => one.serve(stream).await,
+                        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
+                        Err(_) => tracing::debug!("TLS handshake took too long"),
+                    },
+                }
+            }));
+        }
+        drop(listener);
+        let all = u32::try_from(self.most).unwrap_or(u32::MAX);
+        if tokio::time::timeout(LAST_RESPONSES, places.acquire_many(all))
+            .await
+            .is_err()
+        {
+            tracing::debug!("connections that did not finish were cut");
+        }
+    }
+}
+
+/// A connection that was accepted.
+struct Connection {
+    place: Place,
+    router: Router,
+    open: Duration,
+    stop: watch::Receiver<bool>,
+}
+
+impl Connection {
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let Self {
+            place,
+            router,
+            open,
+            mut stop,
+        } = self;
+        let builder = builder(open);
+        let asking = place.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let busy = asking.asked();
+            request.extensions_mut().insert(asking.clone());
+            let answer = router.clone().call(request);
+            async move {
+                let Ok(response) = answer.await;
+                Ok::<_, Infallible>(response.map(|body| Answer { body, _busy: busy }))
+            }
+        });
+        let mut served =
+            pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let done = tokio::select! {
+            done = &mut served => Some(done),
+            _ = stop.wait_for(|stop| *stop) => None,
+            () = place.idle(IDLE) => None,
+            // The library's own limit begins with the first byte of a head; before it nothing does.
+            () = place.unused(open) => return tracing::debug!("connection without a request"),
+        };
+        let done = match done {
+            Some(done) => done,
+            None => {
+                // Takes nothing new; what is being answered goes on.
+                served.as_mut().graceful_shutdown();
+                tokio::select! {
+                    done = served => done,
+                    () = place.idle(LAST_RESPONSES) => {
+                        return tracing::debug!("connection that did not end was cut");
+                    }
+                }
+            }
+        };
+        if let Err(error) = done {
+            tracing::debug!(%error, "connection");
+        }
+    }
+}
+
+fn builder(open: Duration) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(open)
+        .max_buf_size(64 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_frame_size(FRAME)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(STREAMS)
+        .keep_alive_interval(Some(KEEPALIVE))
+        .keep_alive_timeout(KEEPALIVE)
+        .max_header_list_size(64 * 1024);
+    builder
+}
+
+/// A response's body, which keeps its connection busy until it is sent or given up.
+struct Answer {
+    body: Body,
+    _busy: Busy,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
