@@ -1,13 +1,14 @@
 //! TCP connections: so many at a time, HTTP/1.1 or HTTP/2, over TLS or not, each until it is of no more use.
 //!
-//! A connection is given up when nothing is asked on it: at once when it opens, and later when it has been idle. Absent: what a
-//! request means ([`crate::http`]), and when the gateway starts and stops ([`crate::serve`]).
+//! A connection is given up when nothing is asked on it: at once when it opens, and later when it has been idle; and when its peer
+//! takes nothing of what it was answered. Absent: what a request means ([`crate::http`]), and when the gateway starts and stops ([`crate::serve`]).
 
 mod place;
 #[cfg(test)]
 mod tests;
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,7 +22,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
@@ -52,6 +53,8 @@ pub(crate) struct Connections {
     pub(crate) most: usize,
     /// How long a TLS handshake, and then a first request, may take.
     pub(crate) open: Duration,
+    /// How long a peer may take nothing although something waits for it.
+    pub(crate) stalled: Duration,
     pub(crate) tls: Option<TlsAcceptor>,
 }
 
@@ -92,6 +95,7 @@ impl Connections {
                 place: Place::new(place),
                 router: router.clone(),
                 open: self.open,
+                stalled: self.stalled,
                 stop: stopped.clone(),
             };
             let tls = self.tls.clone();
@@ -122,6 +126,7 @@ struct Connection {
     place: Place,
     router: Router,
     open: Duration,
+    stalled: Duration,
     stop: watch::Receiver<bool>,
 }
 
@@ -131,6 +136,7 @@ impl Connection {
             place,
             router,
             open,
+            stalled,
             mut stop,
         } = self;
         let builder = builder(open);
@@ -144,14 +150,21 @@ impl Connection {
                 Ok::<_, Infallible>(response.map(|body| Answer { body, _busy: busy }))
             }
         });
+        let socket = Socket {
+            stream,
+            place: place.clone(),
+        };
         let mut served =
-            pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+            pin!(builder.serve_connection_with_upgrades(TokioIo::new(socket), service));
+        let mut stuck = pin!(place.stuck(stalled));
         let done = tokio::select! {
             done = &mut served => Some(done),
             _ = stop.wait_for(|stop| *stop) => None,
             () = place.idle(IDLE) => None,
             // The library's own limit begins with the first byte of a head; before it nothing does.
             () = place.unused(open) => return tracing::debug!("connection without a request"),
+            // What it was answered is kept for it no longer.
+            () = &mut stuck => return tracing::debug!("connection that took nothing was cut"),
         };
         let done = match done {
             Some(done) => done,
@@ -160,6 +173,7 @@ impl Connection {
                 served.as_mut().graceful_shutdown();
                 tokio::select! {
                     done = served => done,
+                    () = stuck => return tracing::debug!("connection that took nothing was cut"),
                     () = place.idle(LAST_RESPONSES) => {
                         return tracing::debug!("connection that did not end was cut");
                     }
@@ -190,6 +204,67 @@ fn builder(open: Duration) -> auto::Builder<TokioExecutor> {
         .keep_alive_timeout(KEEPALIVE)
         .max_header_list_size(64 * 1024);
     builder
+}
+
+/// A connection's socket, which says how its peer takes what is sent.
+struct Socket<S> {
+    stream: S,
+    place: Place,
+}
+
+impl<S> Socket<S> {
+    fn wrote(&self, written: &Poll<io::Result<usize>>) {
+        match written {
+            Poll::Pending => self.place.wrote(None),
+            Poll::Ready(Ok(bytes)) => self.place.wrote(Some(*bytes)),
+            // The connection ends.
+            Poll::Ready(Err(_)) => {}
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.wrote(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.wrote(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 /// A response's body, which keeps its connection busy until it is sent or given up.

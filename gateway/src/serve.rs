@@ -23,6 +23,10 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_millis(200);
 /// Times that a change puts the reload off; a folder that is written to for ever is read now and then all the same.
 const SETTLE_MAX: u32 = 25;
+/// What became of a reload (`tidegate_reloads_total`).
+const TAKEN: &str = "taken";
+const REFUSED: &str = "refused";
+
 /// Why serving cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -102,12 +106,17 @@ impl Server {
         let changed = Arc::new(Notify::new());
         let watcher = watch(&gateway, &changed);
         let background = background(&gateway);
+        // There from the start, so that an alert can compare.
+        for outcome in [TAKEN, REFUSED] {
+            count_reloads(&gateway, outcome, 0);
+        }
         let router = crate::http::router(&gateway);
         let (stop, stopped) = watch::channel(false);
         let connections = Connections {
             tasks: gateway.tasks.clone(),
             most: gateway.config.limits.connections,
             open: gateway.config.limits.open.0,
+            stalled: gateway.config.limits.stalled.0,
             tls: self.tls,
         };
         let accepting = connections.accept(self.listener, router, stopped);
@@ -212,16 +221,20 @@ fn reload(gateway: &Gateway) {
             tracing::info!(pipelines, ?changed, "pipelines reloaded");
             let pools = gateway.remotes.pools();
             changed.iter().for_each(|name| pools.outdate(name));
-            "taken"
+            TAKEN
         }
         Err(error) => {
             tracing::error!(%error, "pipelines not reloaded; the old ones are kept");
-            "refused"
+            REFUSED
         }
     };
+    count_reloads(gateway, outcome, 1);
+}
+
+fn count_reloads(gateway: &Gateway, outcome: &'static str, more: u64) {
     let labels = vec![label("outcome", outcome)];
     let reloads = gateway.metrics.counter("tidegate_reloads_total", labels);
-    reloads.increment(1);
+    reloads.increment(more);
 }
 
 /// Watches the folder of pipelines; `None` where there is none or it cannot be watched (SIGHUP still works).

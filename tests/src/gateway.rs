@@ -13,6 +13,7 @@ use crate::clock::Deadline;
 use crate::fixtures;
 use crate::http::{self, Response};
 use crate::logs::Logs;
+use crate::process;
 use crate::turn::{self, Turn};
 
 /// A debug binary starts in well under a second; the rest is for a loaded machine.
@@ -239,16 +240,12 @@ impl Gateway {
         sum_of(&self.metrics().await, name, labels)
     }
 
-    /// Sends a signal by its name (`TERM`, `HUP`).
+    /// As [`process::signal`].
     ///
     /// # Panics
     /// If the process has ended.
     pub async fn signal(&self, name: &str) {
-        let status = Command::new("sh")
-            .args(["-c", "kill -s \"$0\" \"$1\"", name, &self.pid().to_string()])
-            .status()
-            .await;
-        assert!(status.is_ok_and(|s| s.success()), "cannot send SIG{name}");
+        process::signal(self.pid(), name).await;
     }
 
     /// Resident memory in bytes.
@@ -257,11 +254,7 @@ impl Gateway {
     /// If the process has ended.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
-        let status = status.expect("a running process has a status");
-        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = kib.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
-        kib.expect("a running process has memory") * 1024
+        process::memory(self.pid())
     }
 
     /// Open files and sockets.
@@ -270,19 +263,21 @@ impl Gateway {
     /// If the process has ended.
     #[must_use]
     pub fn descriptors(&self) -> usize {
-        let folder = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
-        folder.expect("a running process has descriptors").count()
+        process::descriptors(self.pid())
     }
 
-    /// How many sessions run, as the gateway itself says.
+    /// How many sessions there are, those that are being opened included, as the gateway itself says.
     ///
     /// # Panics
-    /// As [`Gateway::request`].
+    /// As [`Gateway::metrics`], or if there is no such metric.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a count of places"
+    )]
     pub async fn sessions(&self) -> u64 {
-        let answer = self.get("/v1/sessions").await.json();
-        answer["active"]
-            .as_u64()
-            .unwrap_or_else(|| panic!("no active sessions in {answer}"))
+        let taken = self.metric("tidegate_sessions_taken", &[]).await;
+        taken.expect("a gauge") as u64
     }
 
     /// Kills it at once, as a crash would.

@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod http;
 pub mod logs;
 pub mod peer;
+pub mod process;
 pub mod turn;
 pub mod ws;
 

@@ -6,9 +6,14 @@ use axum::routing::get;
 use futures_util::stream;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http2;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::*;
+
+/// Bytes that are under way at most.
+const PIPE: usize = 64 << 10;
+const STALLED: Duration = Duration::from_secs(30);
 
 type Sender = http2::SendRequest<Empty<Bytes>>;
 
@@ -36,9 +41,10 @@ async fn open() -> Pair {
         place: Place::new(place),
         router,
         open: Duration::from_secs(10),
+        stalled: STALLED,
         stop: stopped,
     };
-    let (near, far) = tokio::io::duplex(1 << 20);
+    let (near, far) = tokio::io::duplex(PIPE);
     let tasks = Tasks::default();
     drop(tasks.spawn(one.serve(near)));
     let (sender, client) = http2::Builder::new(TokioExecutor::new())
@@ -111,4 +117,32 @@ async fn a_connection_that_asks_nothing_is_cut() {
     let ended = timeout(Duration::from_secs(11), &mut pair.client).await;
     drop(ended.expect("it is over").expect("no panic"));
     assert_eq!(pair.places.available_permits(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_nobody_reads_is_not_kept() {
+    let router = Router::new().route("/large", get(|| async { vec![0_u8; 8 * PIPE] }));
+    let places = Arc::new(Semaphore::new(1));
+    let place = Arc::clone(&places).try_acquire_owned().expect("free");
+    let (_stop, stop) = watch::channel(false);
+    let one = Connection {
+        place: Place::new(place),
+        router,
+        open: Duration::from_secs(10),
+        stalled: STALLED,
+        stop,
+    };
+    let (near, mut far) = tokio::io::duplex(PIPE);
+    let served = Tasks::default().spawn(one.serve(near));
+    far.write_all(b"GET /large HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await
+        .expect("sent");
+    let mut some = vec![0; PIPE];
+    for _ in 0..4 {
+        tokio::time::sleep(STALLED / 2).await;
+        far.read_exact(&mut some).await.expect("slow, and served");
+    }
+    let ended = timeout(3 * STALLED, served).await;
+    ended.expect("it is cut").expect("no panic");
+    assert_eq!(places.available_permits(), 1);
 }

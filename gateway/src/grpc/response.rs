@@ -36,7 +36,7 @@ pub(super) fn refusal(status: &Status) -> Response {
 }
 
 /// A call that goes on until the delivery ends.
-pub(super) fn streaming(delivery: Delivery) -> Response {
+pub(super) fn streaming(delivery: Delivery<v1::ServerMessage>) -> Response {
     let messages = Messages {
         delivery,
         buffer: BytesMut::new(),
@@ -51,7 +51,7 @@ pub(super) fn streaming(delivery: Delivery) -> Response {
 }
 
 struct Messages {
-    delivery: Delivery,
+    delivery: Delivery<v1::ServerMessage>,
     buffer: BytesMut,
     /// A large payload, which follows what is in the buffer.
     payload: Bytes,
@@ -151,6 +151,8 @@ impl HttpBody for Messages {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use http_body_util::BodyExt as _;
     use tidegate_media::Timestamp;
     use tidegate_proto::message::PortFormats;
@@ -171,19 +173,26 @@ mod tests {
     }
 
     async fn collect(messages: Vec<v1::ServerMessage>) -> (Vec<Bytes>, HeaderMap) {
-        let (mut outbox, delivery) = outbox();
+        let (mut outbox, delivery) = outbox(16);
         for message in messages {
             outbox.push(message);
         }
-        drop(outbox);
         let mut body = streaming(delivery).into_body();
         let (mut pieces, mut trailers) = (Vec::new(), HeaderMap::new());
-        while let Some(frame) = body.frame().await {
-            match frame.expect("no error").into_data() {
-                Ok(data) => pieces.push(data),
-                Err(frame) => trailers = frame.into_trailers().expect("trailers"),
+        let read = async {
+            while let Some(frame) = body.frame().await {
+                match frame.expect("no error").into_data() {
+                    Ok(data) => pieces.push(data),
+                    Err(frame) => trailers = frame.into_trailers().expect("trailers"),
+                }
             }
-        }
+        };
+        // As the session does: its link stays until everything is taken.
+        let link = async {
+            poll_fn(|cx| outbox.poll_empty(cx)).await;
+            drop(outbox);
+        };
+        tokio::join!(read, link);
         (pieces, trailers)
     }
 

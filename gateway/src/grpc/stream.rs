@@ -17,7 +17,7 @@ use super::reader::{Reader, Unreadable};
 use super::response;
 use crate::errors::status;
 use crate::gateway::Gateway;
-use crate::links::grpc::GrpcLink;
+use crate::links::grpc::{GrpcLink, ROOM};
 use crate::links::native::Native;
 use crate::links::outbox::outbox;
 use crate::links::wire::malformed;
@@ -34,7 +34,7 @@ pub(super) async fn stream(State(gateway): State<Arc<Gateway>>, request: Request
     let mut incoming = Reader::new(request.into_body(), gateway.config.limits.message.0);
     let begun = async {
         let open = opening(&gateway, &mut incoming).await?;
-        let (outgoing, delivery) = outbox();
+        let (outgoing, delivery) = outbox(ROOM);
         let request = open::Request {
             source: open.source.clone(),
             parameters: open.parameters.clone(),

@@ -5,7 +5,7 @@
 //! `Accept: application/x-ndjson` the native messages as they come, one a line, and with `audio/wav` the one output of sound as a file.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ use tidegate_nodes::stream::AudioPattern;
 use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
 use tidegate_proto::message::{Execute, ServerMessage, Source as Wanted, StreamSpec};
 use tidegate_proto::{PortName, json};
-use tokio::sync::mpsc;
 
 use super::{Shared, sound};
 use crate::errors::HttpError;
 use crate::gateway::Gateway;
 use crate::links::file::{Feed, Feeds};
 use crate::links::memory::{CHANNEL, MemoryEvent, MemoryLink, Source};
+use crate::links::outbox::{Delivery, outbox};
 use crate::links::wire::malformed;
 use crate::session::link::Transport;
 use crate::session::open::Request;
@@ -239,8 +239,8 @@ impl Job {
     pub(crate) async fn start(
         self,
         gateway: &Arc<Gateway>,
-    ) -> Result<mpsc::Receiver<MemoryEvent>, Error> {
-        let (events, receiver) = mpsc::channel(CHANNEL);
+    ) -> Result<Delivery<MemoryEvent>, Error> {
+        let (events, receiver) = outbox(CHANNEL);
         let formats = self.formats;
         let sent = formats.values().find_map(StreamFormat::audio_format);
         let wanted = self.wanted;
@@ -309,12 +309,12 @@ pub(crate) fn format_of(frame: &Frame) -> StreamFormat {
 
 /// All frames of all outputs, up to a number of bytes.
 pub(crate) async fn collect(
-    mut events: mpsc::Receiver<MemoryEvent>,
+    mut events: Delivery<MemoryEvent>,
     bytes_max: usize,
 ) -> Result<Vec<(PortName, Vec<Frame>)>, Error> {
     let mut outputs: Vec<(PortName, Vec<Frame>)> = Vec::new();
     let mut bytes = 0;
-    while let Some(event) = events.recv().await {
+    while let Some(event) = events.next().await {
         match event {
             MemoryEvent::Opened(info) => {
                 let names = info
@@ -338,7 +338,7 @@ pub(crate) async fn collect(
             }
             MemoryEvent::Stats(_) => {}
             MemoryEvent::Failed(error) => return Err(error),
-            MemoryEvent::Ended => return Ok(outputs),
+            MemoryEvent::Ended { .. } => return Ok(outputs),
         }
     }
     Err(Error::new(
@@ -348,13 +348,22 @@ pub(crate) async fn collect(
 }
 
 /// Native messages, one a line, as they come.
-fn streamed(gateway: &Arc<Gateway>, mut events: mpsc::Receiver<MemoryEvent>) -> Response {
+fn streamed(gateway: &Arc<Gateway>, mut events: Delivery<MemoryEvent>) -> Response {
     let clock = gateway.clock;
+    let mut over = false;
     let stream = futures_util::stream::poll_fn(move |cx| {
         loop {
-            let event = std::task::ready!(events.poll_recv(cx));
+            if over {
+                return std::task::Poll::Ready(None);
+            }
+            let event = std::task::ready!(events.poll_next(cx));
             let message = match event {
-                None => return std::task::Poll::Ready(None),
+                None => {
+                    // An answer that is cut off must not look whole.
+                    over = true;
+                    let text = "the session ended without a word";
+                    return std::task::Poll::Ready(Some(Err(io::Error::other(text))));
+                }
                 Some(MemoryEvent::Opened(_) | MemoryEvent::Stats(_)) => continue,
                 Some(MemoryEvent::Frame { output, frame }) => match PortName::new(output) {
                     Ok(port) => ServerMessage::Frame {
@@ -367,14 +376,16 @@ fn streamed(gateway: &Arc<Gateway>, mut events: mpsc::Receiver<MemoryEvent>) -> 
                 Some(MemoryEvent::Failed(error)) => {
                     ServerMessage::Error(Box::new(crate::links::wire::wire_error(error)))
                 }
-                Some(MemoryEvent::Ended) => ServerMessage::Ended {
-                    reason: "finished".to_owned(),
-                },
+                Some(MemoryEvent::Ended { reason }) => {
+                    over = true;
+                    ServerMessage::Ended {
+                        reason: reason.to_owned(),
+                    }
+                }
             };
             let mut line = json::encode_server(&message, clock.now());
             line.push('\n');
-            let line: Result<Bytes, std::convert::Infallible> = Ok(Bytes::from(line));
-            return std::task::Poll::Ready(Some(line));
+            return std::task::Poll::Ready(Some(Ok(Bytes::from(line))));
         }
     });
     let headers = [(header::CONTENT_TYPE, NDJSON)];

@@ -12,12 +12,12 @@ use tidegate_nodes::{Accepts, StreamFormat};
 use tidegate_proto::message::Source;
 use tidegate_proto::v1;
 use tidegate_proto::v1::gateway_server::Gateway as _;
-use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::links::memory::{CHANNEL, MemoryLink};
+use crate::links::outbox::outbox;
 use crate::pipelines::Pipelines;
 use crate::session::control::Inbox;
 use crate::session::link::Transport;
@@ -233,7 +233,7 @@ async fn a_gateway_that_is_full_and_drains_says_that_it_drains() {
 #[tokio::test]
 async fn a_shared_session_that_everybody_left_is_vacant() {
     let gateway = gateway(PASS, Config::default());
-    let (events, mut receiver) = mpsc::channel(CHANNEL);
+    let (events, mut receiver) = outbox(CHANNEL);
     // A source that never ends: the session does not either.
     let link = MemoryLink::new(
         Transport::Local,
@@ -251,7 +251,7 @@ async fn a_shared_session_that_everybody_left_is_vacant() {
         link: Box::new(link),
     };
     gateway.open(request).await.expect("opens");
-    receiver.recv().await.expect("opened");
+    receiver.next().await.expect("opened");
     let state = async || {
         let (_, text) = get(&gateway, "/v1/sessions").await;
         let listed: Value = serde_json::from_str(&text).expect("JSON");

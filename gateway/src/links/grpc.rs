@@ -6,13 +6,28 @@ use std::task::{Context, Poll};
 
 use tidegate_media::Timestamp;
 use tidegate_proto::message::PortFormats;
-use tidegate_proto::protobuf;
+use tidegate_proto::v1::server_message::Message;
+use tidegate_proto::{protobuf, v1};
 
 use super::native::Native;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Said};
 use super::wire::malformed;
 use crate::grpc::reader::{Reader, Unreadable};
 use crate::session::link::{Link, LinkEvent, LinkMessage, Transport, Wishes};
+
+/// Messages that wait before the link says that it has no room. Enough that a burst of outputs takes one wake-up, few enough that
+/// a client that does not read is felt by the session's queues at once.
+pub(crate) const ROOM: usize = 16;
+
+impl Said for v1::ServerMessage {
+    fn is_frame(&self) -> bool {
+        matches!(self.message, Some(Message::Frame(_)))
+    }
+
+    fn is_last_word(&self) -> bool {
+        matches!(self.message, Some(Message::Error(_) | Message::Ended(_)))
+    }
+}
 
 /// A gRPC client.
 pub(crate) struct GrpcLink {
@@ -21,18 +36,25 @@ pub(crate) struct GrpcLink {
     incoming: Reader,
     /// The client has sent its last message.
     half_closed: bool,
-    outgoing: Outbox,
+    outgoing: Outbox<v1::ServerMessage>,
+    /// It has been told the end.
+    ended: bool,
 }
 
 impl GrpcLink {
     /// A client whose `open` has been read.
-    pub(crate) fn new(native: Native, incoming: Reader, outgoing: Outbox) -> Self {
+    pub(crate) fn new(
+        native: Native,
+        incoming: Reader,
+        outgoing: Outbox<v1::ServerMessage>,
+    ) -> Self {
         Self {
             formats: native.formats(),
             native,
             incoming,
             half_closed: false,
             outgoing,
+            ended: false,
         }
     }
 }
@@ -73,6 +95,7 @@ impl Link for GrpcLink {
     }
 
     fn send(&mut self, now: Timestamp, message: LinkMessage) {
+        self.ended |= matches!(message, LinkMessage::Ended { .. });
         let Some(message) = self.native.encode(message) else {
             return;
         };
@@ -84,6 +107,18 @@ impl Link for GrpcLink {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, _now: Timestamp) -> Poll<()> {
-        self.outgoing.poll_room(cx)
+        if self.ended {
+            self.outgoing.poll_empty(cx)
+        } else {
+            self.outgoing.poll_room(cx)
+        }
+    }
+
+    fn taken(&self) -> u64 {
+        self.outgoing.taken()
+    }
+
+    fn unsent(&self) -> u64 {
+        self.outgoing.frames()
     }
 }

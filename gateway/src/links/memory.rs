@@ -1,15 +1,12 @@
-//! A link without a network: frames come from an iterator and go to a bounded channel. Serves `execute` and `tidegate run`.
+//! A link without a network: frames come from an iterator and go to a bounded queue. Serves `execute` and `tidegate run`.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tidegate_media::{Frame, Timestamp};
 use tidegate_nodes::graph::Mode;
 use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
-use tokio::sync::mpsc;
-use tokio_util::sync::PollSender;
 
+use super::outbox::{Outbox, Said};
 use crate::session::link::{
     Features, HopFigures, Link, LinkEvent, LinkMessage, OpenedInfo, Transport, Wishes,
 };
@@ -47,6 +44,16 @@ impl Source for std::vec::IntoIter<(String, Frame)> {
     }
 }
 
+impl Said for MemoryEvent {
+    fn is_frame(&self) -> bool {
+        matches!(self, Self::Frame { .. })
+    }
+
+    fn is_last_word(&self) -> bool {
+        matches!(self, Self::Failed(_) | Self::Ended { .. })
+    }
+}
+
 /// What comes out of a memory link.
 #[derive(Debug)]
 pub(crate) enum MemoryEvent {
@@ -58,8 +65,8 @@ pub(crate) enum MemoryEvent {
     Stats(Vec<HopFigures>),
     /// What went wrong.
     Failed(Error),
-    /// The end; nothing follows.
-    Ended,
+    /// The end, and why; nothing follows.
+    Ended { reason: &'static str },
 }
 
 /// A client in this process.
@@ -75,10 +82,9 @@ pub(crate) struct MemoryLink {
     inputs: Vec<(usize, String)>,
     outputs: Vec<(usize, String)>,
     drained: bool,
-    gone: bool,
-    events: PollSender<MemoryEvent>,
-    waiting: std::collections::VecDeque<MemoryEvent>,
-    dropped: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// It has been told the end.
+    ended: bool,
+    events: Outbox<MemoryEvent>,
 }
 
 impl MemoryLink {
@@ -88,9 +94,8 @@ impl MemoryLink {
         source: Box<dyn Source>,
         feeds: Feeds,
         listens: Listens,
-        events: mpsc::Sender<MemoryEvent>,
+        events: Outbox<MemoryEvent>,
     ) -> Self {
-        let watched = events.clone();
         Self {
             transport,
             source,
@@ -102,10 +107,8 @@ impl MemoryLink {
             inputs: Vec::new(),
             outputs: Vec::new(),
             drained: false,
-            gone: false,
-            events: PollSender::new(events),
-            waiting: std::collections::VecDeque::new(),
-            dropped: Box::pin(async move { watched.closed().await }),
+            ended: false,
+            events,
         }
     }
 
@@ -143,13 +146,14 @@ impl Wishes for MemoryLink {
         &self.wanted
     }
 
-    fn fits(&self, inputs: &[&str]) -> Result<(), Error> {
-        match self.named.iter().find(|n| !inputs.contains(&n.as_str())) {
+    fn fits(&self, inputs: &[&PortFacts], _: &[&PortFacts]) -> Result<(), Error> {
+        let fed: Vec<_> = inputs.iter().map(|port| port.name.as_str()).collect();
+        match self.named.iter().find(|n| !fed.contains(&n.as_str())) {
             None => Ok(()),
             Some(name) => {
                 let text = format!(
                     "frames for '{name}', which is no input that this client feeds: those are [{}]",
-                    inputs.join(", ")
+                    fed.join(", ")
                 );
                 Err(Error::new(Code::BadRequest, text))
             }
@@ -187,7 +191,7 @@ impl Link for MemoryLink {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>, _now: Timestamp, read: bool) -> Poll<LinkEvent> {
-        if self.gone || self.dropped.as_mut().poll(cx).is_ready() {
+        if self.events.poll_dropped(cx).is_ready() {
             return Poll::Ready(LinkEvent::Closed);
         }
         if self.drained || !read {
@@ -235,29 +239,33 @@ impl Link for MemoryLink {
             },
             LinkMessage::Stats(hops) => MemoryEvent::Stats(hops),
             LinkMessage::Error(error) => MemoryEvent::Failed(error),
-            LinkMessage::Ended { .. } => MemoryEvent::Ended,
+            LinkMessage::Ended { reason } => {
+                self.ended = true;
+                MemoryEvent::Ended { reason }
+            }
             _ => return,
         };
-        self.waiting.push_back(event);
+        self.events.push(event);
     }
 
     fn window(&self) -> u32 {
-        u32::try_from(CHANNEL.saturating_sub(self.waiting.len())).unwrap_or(u32::MAX)
+        u32::try_from(self.events.room()).unwrap_or(u32::MAX)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, _now: Timestamp) -> Poll<()> {
-        while !self.waiting.is_empty() && !self.gone {
-            match self.events.poll_reserve(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(_)) => self.gone = true,
-                Poll::Ready(Ok(())) => {
-                    if let Some(event) = self.waiting.pop_front() {
-                        self.gone = self.events.send_item(event).is_err();
-                    }
-                }
-            }
+        if self.ended {
+            self.events.poll_empty(cx)
+        } else {
+            self.events.poll_room(cx)
         }
-        Poll::Ready(())
+    }
+
+    fn taken(&self) -> u64 {
+        self.events.taken()
+    }
+
+    fn unsent(&self) -> u64 {
+        self.events.frames()
     }
 }
 
@@ -273,6 +281,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::gateway::Gateway;
+    use crate::links::outbox::outbox;
     use crate::pipelines::Pipelines;
     use crate::session::open::Request;
 
@@ -295,7 +304,7 @@ mod tests {
             ("in".to_owned(), Frame::new(MediaTime::from_micros(n), text))
         };
         let frames: Vec<_> = (0..FRAMES).map(frame).collect();
-        let (events, mut receiver) = mpsc::channel(CHANNEL);
+        let (events, mut receiver) = outbox(CHANNEL);
         let link = MemoryLink::new(
             Transport::Local,
             Box::new(frames.into_iter()),
@@ -314,7 +323,7 @@ mod tests {
         gateway.open(request).await.expect("opens");
         let hear = async {
             let mut heard = 0;
-            while let Some(event) = receiver.recv().await {
+            while let Some(event) = receiver.next().await {
                 heard += i64::from(matches!(event, MemoryEvent::Frame { .. }));
             }
             heard

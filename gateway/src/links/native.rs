@@ -314,6 +314,23 @@ impl Wishes for Native {
         }
     }
 
+    fn fits(&self, inputs: &[&PortFacts], outputs: &[&PortFacts]) -> Result<(), Error> {
+        let (input, output) = self.raw();
+        for (key, name, ports) in [("input", input, inputs), ("output", output, outputs)] {
+            let Some(name) = name else { continue };
+            let found = ports.iter().find(|port| port.name == name.as_str());
+            if found.is_some_and(|port| port.kind == Kind::Audio) {
+                continue;
+            }
+            let what = match found {
+                Some(port) => format!("carries {}: only audio can be raw", port.kind),
+                None => format!("is no {key} of this client"),
+            };
+            return Err(bad(format!("open.raw.{key} names '{name}', which {what}")));
+        }
+        Ok(())
+    }
+
     fn feeds(&self, port: &PortFacts) -> Option<StreamFormat> {
         Some(match port.kind {
             Kind::Audio => StreamFormat::audio(self.formats().audio(&port.name)),

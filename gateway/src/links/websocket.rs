@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::Sink;
@@ -26,7 +26,7 @@ use crate::session::link::{Link, LinkEvent, LinkMessage, Transport, Wishes};
 const WINDOW: u32 = 16;
 /// Silence after which a ping is sent; a client that answers none for as long again is gone.
 const PING: Duration = Duration::from_secs(15);
-/// How long a client that has been told the end gets to take it and say its own goodbye.
+/// How long a client that has taken its last word gets to say its own goodbye.
 pub(crate) const GOODBYE: Duration = Duration::from_secs(2);
 /// What such a client may still send; more, and it is left as it is.
 pub(crate) const GOODBYE_BYTES: usize = 16 << 20;
@@ -64,7 +64,10 @@ pub(crate) struct WebSocketLink<S: Socket = WebSocket> {
     subprotocol: Subprotocol,
     native: Native,
     formats: PortFormats,
-    outgoing: std::collections::VecDeque<Message>,
+    /// What waits, and whether it is a frame.
+    outgoing: std::collections::VecDeque<(bool, Message)>,
+    /// Messages that the socket has taken.
+    written: u64,
     /// Media time of the next raw message, in samples of the raw input.
     raw_samples: u64,
     unflushed: bool,
@@ -79,13 +82,13 @@ pub(crate) struct WebSocketLink<S: Socket = WebSocket> {
     /// Where the socket goes if no session takes the client, so that it can be told why.
     refused: Option<tokio::sync::oneshot::Sender<S>>,
     /// Its connection counts for as long as it lives.
-    _place: Option<Place>,
+    place: Option<Place>,
 }
 
 /// What a client that has been told the end may still do.
 struct Goodbye {
-    /// When it is left, whatever it does.
-    until: Timestamp,
+    /// When it is left, whatever it does: set once it has taken its last word.
+    until: Option<Timestamp>,
     /// Bytes that are still thrown away.
     bytes: usize,
 }
@@ -110,13 +113,14 @@ impl<S: Socket> WebSocketLink<S> {
         place: Option<Place>,
     ) -> Self {
         Self {
-            _place: place,
+            place,
             socket: Some(socket),
             refused: Some(refused),
             subprotocol,
             formats: native.formats(),
             native,
             outgoing: std::collections::VecDeque::new(),
+            written: 0,
             raw_samples: 0,
             unflushed: false,
             gone: false,
@@ -180,7 +184,7 @@ impl<S: Socket> WebSocketLink<S> {
         let (Some(goodbye), Some(socket)) = (&mut self.goodbye, &mut self.socket) else {
             return Poll::Ready(());
         };
-        if goodbye.until <= now {
+        if goodbye.until.is_some_and(|until| until <= now) {
             self.gone = true;
             return Poll::Ready(());
         }
@@ -228,7 +232,8 @@ impl<S: Socket> WebSocketLink<S> {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(_)) => self.gone = true,
                 Poll::Ready(Ok(())) => {
-                    if let Some(message) = self.outgoing.pop_front() {
+                    if let Some((_, message)) = self.outgoing.pop_front() {
+                        self.written += 1;
                         self.gone = socket.as_mut().start_send(message).is_err();
                         self.unflushed = true;
                     }
@@ -307,41 +312,44 @@ impl<S: Socket> Link for WebSocketLink<S> {
         }
         if silence >= PING && !self.pinged {
             self.pinged = true;
-            self.outgoing.push_back(Message::Ping(Bytes::new()));
+            self.outgoing
+                .push_back((false, Message::Ping(Bytes::new())));
         }
         Poll::Pending
     }
 
     fn send(&mut self, now: Timestamp, message: LinkMessage) {
-        let ended = matches!(message, LinkMessage::Ended { .. });
+        let is_frame = matches!(message, LinkMessage::Frame { .. });
         if matches!(message, LinkMessage::Opened(_)) {
             self.refused = None;
         }
-        let code = match &message {
-            LinkMessage::Ended { reason } => crate::errors::close_code(reason),
-            _ => close_code::NORMAL,
+        let ended = match &message {
+            LinkMessage::Ended { reason } => Some(crate::errors::close_code(reason)),
+            _ => None,
         };
-        match message {
+        let message = match message {
             LinkMessage::Frame { output, frame }
                 if self.subprotocol == Subprotocol::Json && self.native.is_raw_output(output) =>
             {
-                if let Payload::Audio(audio) = frame.payload {
-                    self.outgoing.push_back(Message::Binary(audio.data));
+                match frame.payload {
+                    Payload::Audio(audio) => Some(Message::Binary(audio.data)),
+                    // `open` with another kind of output there is refused.
+                    _ => None,
                 }
             }
             message => {
-                if let Some(message) = self.native.encode(message) {
-                    self.outgoing
-                        .push_back(self.subprotocol.encode(message, now));
-                }
+                let message = self.native.encode(message);
+                message.map(|message| self.subprotocol.encode(message, now))
             }
-        }
-        if ended {
+        };
+        let message = message.map(|message| (is_frame, message));
+        self.outgoing.extend(message);
+        if let Some(code) = ended {
             let reason = axum::extract::ws::Utf8Bytes::from_static("");
-            self.outgoing
-                .push_back(Message::Close(Some(CloseFrame { code, reason })));
+            let close = Message::Close(Some(CloseFrame { code, reason }));
+            self.outgoing.push_back((false, close));
             self.goodbye = Some(Goodbye {
-                until: now + GOODBYE,
+                until: None,
                 bytes: GOODBYE_BYTES,
             });
         }
@@ -353,16 +361,28 @@ impl<S: Socket> Link for WebSocketLink<S> {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<()> {
         let written = self.poll_write(cx);
-        if self.goodbye.is_none() || self.gone {
+        let Some(goodbye) = self.goodbye.as_mut().filter(|_| !self.gone) else {
             return written;
+        };
+        if written.is_ready() {
+            goodbye.until.get_or_insert(now + GOODBYE);
         }
         // Read even while it takes nothing: it may take its last word only once it has got rid of its own.
         self.poll_goodbye(cx, now)
     }
 
+    fn taken(&self) -> u64 {
+        // Messages too: a test's socket has no place.
+        self.written + self.place.as_ref().map_or(0, Place::written)
+    }
+
+    fn unsent(&self) -> u64 {
+        self.outgoing.iter().filter(|(frame, _)| *frame).count() as u64
+    }
+
     fn timeout(&self) -> Option<Timestamp> {
         if let Some(goodbye) = &self.goodbye {
-            return Some(goodbye.until);
+            return goodbye.until;
         }
         let patience = if self.pinged { 2 * PING } else { PING };
         (!self.gone).then(|| self.heard + patience)

@@ -59,11 +59,12 @@ pub(crate) trait Wishes {
         true
     }
 
-    /// Refuses a session in which it would feed these inputs and no others, where it has frames for others.
+    /// Refuses a session in which it would feed these inputs and hear these outputs, and no others.
     ///
     /// # Errors
-    /// The first name that it has frames for and would not feed.
-    fn fits(&self, _inputs: &[&str]) -> Result<(), Error> {
+    /// What it has frames for, or said that it would send or take in a way of its own, and why it cannot.
+    fn fits(&self, inputs: &[&PortFacts], outputs: &[&PortFacts]) -> Result<(), Error> {
+        let _ = (inputs, outputs);
         Ok(())
     }
 
@@ -92,8 +93,16 @@ pub(crate) trait Link: Send {
     /// How many frames the link takes now; `u32::MAX` for one that never waits.
     fn window(&self) -> u32;
 
-    /// Moves what was sent towards the network. Ready when nothing is held back.
+    /// Moves what was sent towards the network. Ready when nothing is held back; after the last word, when the client has taken it
+    /// or is gone.
     fn poll_flush(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<()>;
+
+    /// How much the client has taken so far, in a unit of the link's own: it grows in [`Link::poll_flush`] while the client reads,
+    /// however slowly.
+    fn taken(&self) -> u64;
+
+    /// Frames that were sent and that the client's network has not taken: lost if the link is dropped now.
+    fn unsent(&self) -> u64;
 
     /// When [`Link::poll_event`] must be called again even if nothing comes.
     fn timeout(&self) -> Option<Timestamp> {

@@ -239,11 +239,6 @@ fn binding(
 ) -> Result<Binding, Error> {
     let outline = prepared.pipeline.outline();
     let placement = SessionPorts::of(outline, |_| false).place(link)?;
-    let fed = placement.inputs.iter();
-    let fed: Vec<_> = fed
-        .map(|&(input, _)| outline.inputs[input].name.as_str())
-        .collect();
-    link.wishes().fits(&fed)?;
     let mut inputs = vec![None; outline.inputs.len()];
     for (input, format) in placement.inputs {
         inputs[input] = Some(format);

@@ -58,7 +58,7 @@ impl SessionPorts {
     /// Places a client.
     ///
     /// # Errors
-    /// A named port does not exist or is taken, no seat is free, or the client fits none of the ports.
+    /// A named port does not exist or is taken, no seat is free, the client fits none of the ports, or these do not suit it.
     pub(crate) fn place(&self, link: &dyn Link) -> Result<Placement, Error> {
         let wishes = link.wishes();
         let (inputs, outputs) = self.select(wishes)?;
@@ -75,6 +75,9 @@ impl SessionPorts {
         if placement.inputs.is_empty() && placement.outputs.is_empty() {
             return Err(Error::new(Code::Incompatible, self.misfit(link)));
         }
+        let inputs = placement.inputs.iter().map(|(i, _)| &self.inputs[*i]);
+        let outputs = placement.outputs.iter().map(|(o, _)| &self.outputs[*o]);
+        wishes.fits(&inputs.collect::<Vec<_>>(), &outputs.collect::<Vec<_>>())?;
         Ok(placement)
     }
 

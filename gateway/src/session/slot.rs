@@ -1,6 +1,8 @@
 //! A client's place in a running session: its link, its ports, and what it may still send and take.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use metrics::Gauge;
 use tidegate_media::Timestamp;
@@ -13,6 +15,8 @@ use super::network::WebrtcStats;
 /// next is on its way, sixteen times over.
 pub(super) const INPUT_FRAMES: u32 = 64;
 pub(super) const INPUT_BYTES: u64 = 16 << 20;
+/// How long a client may take nothing of its last words when the gateway cannot wait for it.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A client's place.
 pub(super) struct Slot {
@@ -22,12 +26,18 @@ pub(super) struct Slot {
     pub(super) outputs: Vec<SlotOutput>,
     /// When the client was last heard of.
     pub(super) last_seen: Timestamp,
-    /// When it last took something while something waited for it.
+    /// When it last took something, or nothing waited for it.
     pub(super) last_progress: Timestamp,
+    /// How much it has taken, as its link says.
+    pub(super) taken: u64,
+    /// Something waits for it.
+    pub(super) blocked: bool,
     pub(super) stats_at: Timestamp,
     pub(super) reported: WebrtcStats,
     /// It has been told `ended`; only flushing is left.
     pub(super) closing: bool,
+    /// There is no time for it to take more than its last words.
+    pub(super) hurried: bool,
     /// Counts its session in `tidegate_sessions_active` for as long as a client of its transport is there.
     pub(super) active: Arc<Active>,
 }
@@ -96,7 +106,81 @@ impl SlotInput {
     }
 }
 
+impl SlotOutput {
+    /// An output that a client begins to hear.
+    pub(super) const fn new(output: usize, egress: EgressId, client_frames: Option<u32>) -> Self {
+        Self {
+            output,
+            egress,
+            ended: false,
+            granted: 0,
+            client_frames,
+            interrupted: false,
+        }
+    }
+}
+
 impl Slot {
+    /// The place of a client that has come, without ports yet.
+    pub(super) fn new(now: Timestamp, link: Box<dyn Link>, active: Arc<Active>) -> Self {
+        Self {
+            features: link.wishes().features(),
+            link,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            last_seen: now,
+            last_progress: now,
+            taken: 0,
+            blocked: false,
+            stats_at: now,
+            reported: WebrtcStats::default(),
+            closing: false,
+            hurried: false,
+            active,
+        }
+    }
+
+    /// How long it may take nothing while something waits for it.
+    pub(super) fn patience(&self, stalled: Duration) -> Duration {
+        if self.hurried {
+            stalled.min(LAST_WORDS)
+        } else {
+            stalled
+        }
+    }
+
+    /// When it is left if it takes nothing more, or its link has something to do on its way out; `None` while nothing waits.
+    pub(super) fn leaves_at(&self, now: Timestamp, stalled: Duration) -> Option<Timestamp> {
+        let stall = self.blocked || self.closing;
+        let stall = stall.then(|| self.last_progress + self.patience(stalled));
+        // A link that is on its way out does only what flushing does: what else was due stays so.
+        let link = self.link.timeout().filter(|at| self.closing && *at > now);
+        [stall, link].into_iter().flatten().min()
+    }
+
+    /// Moves what was sent towards the network. Ready as [`Link::poll_flush`], or if the client is to be left because it took nothing
+    /// for too long: then with that time.
+    pub(super) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Timestamp,
+        stalled: Duration,
+    ) -> Poll<Option<Duration>> {
+        let flushed = self.link.poll_flush(cx, now);
+        let taken = self.link.taken();
+        if flushed.is_ready() || taken != self.taken {
+            self.last_progress = now;
+        }
+        self.taken = taken;
+        self.blocked = flushed.is_pending();
+        let still = now.saturating_since(self.last_progress);
+        match flushed {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending if still >= self.patience(stalled) => Poll::Ready(Some(still)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
     /// The place of an input of this client.
     pub(super) fn input(&mut self, input: usize) -> Option<&mut SlotInput> {
         self.inputs.iter_mut().find(|slot| slot.input == input)
@@ -180,8 +264,6 @@ impl Slot {
 
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Poll};
-
     use tidegate_proto::message::{Mode, Open, Source};
 
     use super::*;
@@ -210,6 +292,12 @@ mod tests {
         fn poll_flush(&mut self, _: &mut Context<'_>, _: Timestamp) -> Poll<()> {
             Poll::Ready(())
         }
+        fn taken(&self) -> u64 {
+            0
+        }
+        fn unsent(&self) -> u64 {
+            0
+        }
     }
 
     fn slot(window: u32, outputs: usize) -> Slot {
@@ -218,26 +306,11 @@ mod tests {
             mode: Mode::Waits,
             ..Open::default()
         };
-        let output = |output| SlotOutput {
-            output,
-            egress: EgressId::default(),
-            ended: false,
-            granted: 0,
-            client_frames: None,
-            interrupted: false,
-        };
-        Slot {
-            link: Box::new(Takes(window, Native::new(open))),
-            features: Features::default(),
-            inputs: Vec::new(),
-            outputs: (0..outputs).map(output).collect(),
-            last_seen: Timestamp::ZERO,
-            last_progress: Timestamp::ZERO,
-            stats_at: Timestamp::ZERO,
-            reported: WebrtcStats::default(),
-            closing: false,
-            active: Arc::new(Active::new(Gauge::noop())),
-        }
+        let link = Box::new(Takes(window, Native::new(open)));
+        let mut slot = Slot::new(Timestamp::ZERO, link, Arc::new(Active::new(Gauge::noop())));
+        let output = |output| SlotOutput::new(output, EgressId::default(), None);
+        slot.outputs = (0..outputs).map(output).collect();
+        slot
     }
 
     /// Uses up what the first output was granted.

@@ -8,7 +8,6 @@ use tidegate_nodes::compile::{Grants, Pipeline};
 use tidegate_nodes::stream::AudioPattern;
 use tidegate_nodes::{Accepts, Code, Error, Registry, StreamFormat};
 use tidegate_proto::message::Source;
-use tokio::sync::mpsc;
 
 use super::control::End;
 use super::link::Transport;
@@ -17,6 +16,7 @@ use super::table::Handle;
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::links::memory::{CHANNEL, MemoryEvent, MemoryLink};
+use crate::links::outbox::{Delivery, outbox};
 use crate::pipelines::Pipelines;
 
 const TALK: &str = "version: tidegate/v1\nname: talk\ninputs: [{name: mic, kind: audio}]\n\
@@ -38,8 +38,8 @@ async fn join(
     source: Source,
     key: Option<&str>,
     accepts: Accepts,
-) -> Result<(Handle, mpsc::Receiver<MemoryEvent>), Error> {
-    let (events, receiver) = mpsc::channel(CHANNEL);
+) -> Result<(Handle, Delivery<MemoryEvent>), Error> {
+    let (events, receiver) = outbox(CHANNEL);
     let link = MemoryLink::new(
         Transport::Local,
         Box::new(Vec::new().into_iter()),
@@ -137,7 +137,10 @@ async fn who_comes_while_a_shared_session_says_its_last_words_gets_a_new_one() {
         .await
         .expect("opens");
     old.end(End::Deleted).await.expect("it runs");
-    while !matches!(receiver.recv().await, Some(MemoryEvent::Ended) | None) {}
+    while !matches!(
+        receiver.next().await,
+        Some(MemoryEvent::Ended { .. }) | None
+    ) {}
     let (new, _receiver) = join(&gateway, talk(), Some("k"), pcm())
         .await
         .expect("opens");
@@ -157,7 +160,7 @@ async fn looking_at_a_session_does_not_keep_it_from_being_idle() {
         }
     };
     let ended = async {
-        while let Some(event) = receiver.recv().await {
+        while let Some(event) = receiver.next().await {
             if let MemoryEvent::Failed(error) = event {
                 return error.code;
             }

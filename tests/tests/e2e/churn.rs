@@ -7,7 +7,7 @@ use tidegate_proto::v1;
 use tidegate_tests::{Deadline, Gateway};
 use tokio::task::JoinSet;
 
-use crate::clients::process::{descriptors, resident, sessions_become};
+use crate::clients::process::sessions_become;
 use crate::clients::rpc::{self, Rpc};
 use crate::clients::ws::Ws;
 use crate::clients::{frame, hostile, webrtc};
@@ -27,10 +27,10 @@ async fn a_thousand_sessions_leave_no_memory_no_tasks_and_no_sockets() {
     let fresh = Held::by(&gateway).await;
     churn(&gateway, WARM).await;
     fresh.returns(&gateway).await;
-    let before = resident(&gateway);
+    let before = gateway.memory();
     churn(&gateway, SESSIONS).await;
     fresh.returns(&gateway).await;
-    let grown = resident(&gateway).saturating_sub(before);
+    let grown = gateway.memory().saturating_sub(before);
     assert!(
         grown < GROWTH_MAX,
         "{grown} bytes more after {SESSIONS} sessions"
@@ -55,7 +55,7 @@ impl Held {
         let tasks = gateway.metric("tidegate_tasks", &[]).await;
         Self {
             tasks: tasks.expect("a gauge"),
-            descriptors: descriptors(gateway),
+            descriptors: gateway.descriptors(),
         }
     }
 

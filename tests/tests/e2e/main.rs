@@ -27,6 +27,7 @@ mod secure;
 mod shared;
 mod shutdown;
 mod sites;
+mod slow;
 mod stalled;
 mod survive;
 mod websocket;

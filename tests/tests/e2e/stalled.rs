@@ -9,7 +9,7 @@ use tidegate_tests::{Deadline, Gateway};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::neighbour::Neighbour;
-use crate::clients::process::{resident, sessions, sessions_become};
+use crate::clients::process::{sessions, sessions_become};
 use crate::clients::rpc::{self, Rpc};
 use crate::clients::ws::Ws;
 use crate::clients::{frame, hostile, webrtc};
@@ -50,7 +50,7 @@ async fn a_live_websocket_client_that_never_reads_loses_frames_and_is_left() {
     let (gateway, _folder) = with_pipeline(&STALLED).await;
     let mut neighbour = Neighbour::of(&gateway).await;
     let (mut ws, _) = Ws::open(&gateway, "shedding", json!({"pipeline": "shedding"})).await;
-    let before = resident(&gateway);
+    let before = gateway.memory();
     let trouble = async {
         let sent = Cell::new(0_u64);
         let flood = async {
@@ -82,7 +82,7 @@ async fn watched_to_the_end(gateway: &Gateway) -> u64 {
     let by = Deadline::secs(FLOOD_SECONDS);
     let mut most = 0;
     while sessions(gateway).await > 1 {
-        most = most.max(resident(gateway));
+        most = most.max(gateway.memory());
         assert!(!by.left().is_zero(), "the session goes on");
     }
     most
@@ -94,7 +94,7 @@ async fn a_waiting_websocket_client_that_never_reads_is_made_to_wait_and_is_left
     let mut neighbour = Neighbour::of(&gateway).await;
     let waits = json!({"pipeline": "shedding", "mode": "waits"});
     let (mut ws, _) = Ws::open(&gateway, "shedding", waits).await;
-    let before = resident(&gateway);
+    let before = gateway.memory();
     let trouble = async {
         let by = Deadline::secs(FLOOD_SECONDS);
         let (mut sent, mut seq) = (0_u64, 0);
@@ -110,7 +110,7 @@ async fn a_waiting_websocket_client_that_never_reads_is_made_to_wait_and_is_left
             }
             assert!(sent < FLOOD_BYTES, "nothing makes it wait");
         }
-        let held = resident(&gateway).saturating_sub(before);
+        let held = gateway.memory().saturating_sub(before);
         assert!(held < HELD_BYTES_MAX, "{held} bytes held after {sent}");
         sessions_become(&gateway, 1, Deadline::secs(10)).await;
         assert!(
@@ -128,7 +128,7 @@ async fn a_grpc_client_that_never_reads_is_bounded_in_both_modes_and_left() {
     let trouble = async {
         for mode in [v1::Mode::Live, v1::Mode::Waits] {
             let stream = Rpc::open(&gateway, "shedding", mode).await;
-            let before = resident(&gateway);
+            let before = gateway.memory();
             let sent = Cell::new(0_u64);
             // HTTP/2 tells a client that does not read nothing, not even the end: it sends on until it has to wait.
             let flood = async {

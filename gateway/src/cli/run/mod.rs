@@ -16,22 +16,26 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tidegate_media::Kind;
 use tidegate_nodes::compile::{Description, Grants, Pipeline};
-use tidegate_nodes::{Accepts, Registry};
+use tidegate_nodes::{Accepts, Code, Error, Registry};
 use tidegate_proto::message::Source;
-use tokio::sync::mpsc;
 
 use self::output::Outputs;
 use super::{Failure, source};
-use crate::config::Config;
+use crate::config::{Config, Span};
 use crate::gateway::Gateway;
 use crate::http::execute::untouched;
 use crate::links::file::{Feed, Feeds};
 use crate::links::memory::{CHANNEL, MemoryEvent, MemoryLink};
+use crate::links::outbox::{Delivery, outbox};
 use crate::session::link::{HopFigures, Transport};
 use crate::session::open::Request;
 
 /// How long the session's tasks may take to end after its last message.
 const LAST_TASKS: Duration = Duration::from_secs(2);
+/// How long whoever reads the output may read nothing.
+const READER: Duration = Duration::from_secs(24 * 60 * 60);
+/// What must never pass for success.
+const CUT_OFF: &str = "the session ended without a word; what was written is not all";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -96,8 +100,7 @@ impl Run {
             .map_err(Failure::work)?;
         let bar = self.bar(&feeds.feeds);
         let done = runtime.block_on(async {
-            let gateway =
-                Gateway::with(Config::default(), pipelines, false).map_err(Failure::work)?;
+            let gateway = Gateway::with(config(), pipelines, false).map_err(Failure::work)?;
             let begun = gateway.clock.now();
             let link = connect(&about, feeds.feeds, &outputs, &bar);
             let request = Request {
@@ -151,8 +154,8 @@ fn connect(
     feeds: Vec<Feed>,
     outputs: &Outputs,
     bar: &ProgressBar,
-) -> (MemoryLink, mpsc::Receiver<MemoryEvent>) {
-    let (events, receiver) = mpsc::channel(CHANNEL);
+) -> (MemoryLink, Delivery<MemoryEvent>) {
+    let (events, receiver) = outbox(CHANNEL);
     let formats: Vec<_> = feeds
         .iter()
         .map(|feed| (feed.port.clone(), feed.format))
@@ -199,14 +202,23 @@ fn connect(
     (link.measured(), receiver)
 }
 
+/// The limits of a session that nobody else waits for: whoever reads its output may take a day over it.
+fn config() -> Config {
+    let mut config = Config::default();
+    config.limits.idle = Span(Duration::ZERO);
+    config.limits.stalled = Span(READER);
+    config
+}
+
 /// Writes what comes until the session's end.
 async fn follow(
     gateway: &Arc<Gateway>,
-    mut events: mpsc::Receiver<MemoryEvent>,
+    mut events: Delivery<MemoryEvent>,
     mut outputs: Outputs,
 ) -> Result<Done, Failure> {
     let mut hops = Vec::new();
-    while let Some(event) = events.recv().await {
+    let mut whole = false;
+    while let Some(event) = events.next().await {
         match event {
             MemoryEvent::Opened(info) => {
                 outputs.open(&info.outputs).map_err(Failure::work)?;
@@ -215,6 +227,8 @@ async fn follow(
                 let now = gateway.clock.now();
                 let more = outputs.write(&output, frame, now).map_err(Failure::work)?;
                 if !more {
+                    // Who reads has seen enough.
+                    whole = true;
                     break;
                 }
                 if events.is_empty() {
@@ -223,8 +237,14 @@ async fn follow(
             }
             MemoryEvent::Stats(figures) => hops = figures,
             MemoryEvent::Failed(error) => return Err(Failure::work(error)),
-            MemoryEvent::Ended => break,
+            MemoryEvent::Ended { .. } => {
+                whole = true;
+                break;
+            }
         }
+    }
+    if !whole {
+        return Err(Failure::work(Error::new(Code::Internal, CUT_OFF)));
     }
     let outputs = outputs.finish().map_err(Failure::work)?;
     Ok(Done {

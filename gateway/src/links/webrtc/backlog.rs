@@ -25,6 +25,8 @@ pub(super) struct Backlog {
     waiting: VecDeque<(bool, ChannelMessage)>,
     frames: u32,
     bytes: usize,
+    /// Bytes that were handed over.
+    handed: u64,
 }
 
 impl Backlog {
@@ -33,11 +35,28 @@ impl Backlog {
         self.open = Some((id, subprotocol));
     }
 
-    /// A channel was closed; what waits for this one goes nowhere.
-    pub(super) fn closed(&mut self, id: ChannelId) {
-        if self.open.is_some_and(|(ours, _)| ours == id) {
-            *self = Self::default();
+    /// A channel was closed; what waits for this one goes nowhere. Gives how many frames were lost.
+    pub(super) fn closed(&mut self, id: ChannelId) -> u64 {
+        if self.open.is_none_or(|(ours, _)| ours != id) {
+            return 0;
         }
+        let (lost, handed) = (self.frames(), self.handed);
+        *self = Self {
+            handed,
+            ..Self::default()
+        };
+        lost
+    }
+
+    /// Frames that wait.
+    pub(super) const fn frames(&self) -> u64 {
+        self.frames as u64
+    }
+
+    /// Bytes that the client has acknowledged, or that went nowhere.
+    pub(super) fn taken(&self, peer: &mut Peer) -> u64 {
+        let buffered = self.open.map_or(0, |(id, _)| peer.channel_buffered(id));
+        self.handed.saturating_sub(buffered as u64)
     }
 
     /// How messages are written on it, if it is this one.
@@ -85,6 +104,7 @@ impl Backlog {
             }
             self.frames -= u32::from(*frame);
             self.bytes -= message.payload().len();
+            self.handed += message.payload().len() as u64;
             self.waiting.pop_front();
         }
         lost

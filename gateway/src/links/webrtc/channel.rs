@@ -1,5 +1,7 @@
 //! The data channel `events`: the native stream's messages of a peer, in the subprotocol that the channel names.
 
+use std::collections::VecDeque;
+
 use tidegate_media::Timestamp;
 use tidegate_nodes::graph::Mode;
 use tidegate_nodes::{Code, Error};
@@ -10,6 +12,30 @@ use super::WebrtcLink;
 use crate::links::websocket::Subprotocol;
 use crate::links::wire::malformed;
 use crate::session::link::{LinkEvent, LinkMessage, Wishes as _};
+
+/// What had come on the channel before it was left unread, in the order in which it came.
+#[derive(Default)]
+pub(super) struct Unread(VecDeque<LinkEvent>);
+
+impl Unread {
+    /// What of an event goes on at once. A frame waits until it is read, and an end for the frames before it, which it would make
+    /// come too late; an interrupt overtakes them all.
+    fn pass(&mut self, event: LinkEvent, reading: bool) -> Option<LinkEvent> {
+        let waits = !reading || !self.0.is_empty();
+        match event {
+            event @ (LinkEvent::Frame { .. } | LinkEvent::End { .. }) if waits => {
+                self.0.push_back(event);
+                None
+            }
+            event => Some(event),
+        }
+    }
+
+    /// The first that waits.
+    pub(super) fn next(&mut self) -> Option<LinkEvent> {
+        self.0.pop_front()
+    }
+}
 
 impl WebrtcLink {
     /// The client has opened the channel: it gets what was kept for it.
@@ -26,7 +52,7 @@ impl WebrtcLink {
     }
 
     pub(super) fn channel_closed(&mut self, id: ChannelId) {
-        self.backlog.closed(id);
+        self.dropped.not_sent += self.backlog.closed(id);
     }
 
     pub(super) fn channel_message(
@@ -58,13 +84,8 @@ impl WebrtcLink {
                     .take_if(|port| input.is_none_or(|input| input == *port));
             }
         }
-        match event.unwrap_or_else(LinkEvent::Failed) {
-            frame @ LinkEvent::Frame { .. } if !self.reading => {
-                self.unread.push_back(frame);
-                None
-            }
-            event => Some(event),
-        }
+        let event = event.unwrap_or_else(LinkEvent::Failed);
+        self.unread.pass(event, self.reading)
     }
 
     /// Takes messages from the client, or leaves them with its transport, which feels it.
@@ -89,5 +110,33 @@ impl WebrtcLink {
     pub(super) fn pump(&mut self, now: Timestamp) {
         let at = self.clock.instant(now);
         self.dropped.not_sent += self.backlog.pump(&mut self.peer, at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_media::{Frame, MediaTime, Payload};
+
+    use super::*;
+
+    #[test]
+    fn an_end_waits_for_the_frames_before_it_and_an_interrupt_does_not() {
+        let frame = || LinkEvent::Frame {
+            input: 0,
+            frame: Frame::new(MediaTime::ZERO, Payload::Text("x".into())),
+        };
+        let end = || LinkEvent::End { input: Some(0) };
+        let mut unread = Unread::default();
+        assert!(unread.pass(frame(), true).is_some());
+        assert!(unread.pass(frame(), false).is_none());
+        assert!(unread.pass(end(), false).is_none());
+        let interrupt = unread.pass(LinkEvent::Interrupt, false);
+        assert!(matches!(interrupt, Some(LinkEvent::Interrupt)));
+        assert!(unread.pass(frame(), true).is_none(), "behind those");
+        assert!(matches!(unread.next(), Some(LinkEvent::Frame { .. })));
+        assert!(matches!(unread.next(), Some(LinkEvent::End { .. })));
+        assert!(matches!(unread.next(), Some(LinkEvent::Frame { .. })));
+        assert!(unread.next().is_none());
+        assert!(unread.pass(end(), true).is_some());
     }
 }

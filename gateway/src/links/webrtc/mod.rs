@@ -10,7 +10,6 @@ mod media;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,6 +24,7 @@ use tidegate_signaling::{Peer, PeerEvent};
 use tokio::sync::{mpsc, oneshot};
 
 use self::backlog::Backlog;
+use self::channel::Unread;
 use self::figures::Dropped;
 use super::native::Native;
 use crate::clock::Clock;
@@ -64,13 +64,16 @@ pub(crate) struct WebrtcLink {
     native: Native,
     formats: PortFormats,
     backlog: Backlog,
-    /// Frames of the channel that had come before it was left unread.
-    unread: VecDeque<LinkEvent>,
+    unread: Unread,
     reading: bool,
     /// The `opened` message, kept until the client has opened the channel.
     opened: Option<LinkMessage>,
     dropped: Dropped,
     over: bool,
+    /// How far the client has got with what the channel carries.
+    taken: u64,
+    ended: bool,
+    /// When a live client is left after its last word; one that waits has the session's patience.
     closing: Option<Timestamp>,
 }
 
@@ -105,11 +108,13 @@ impl WebrtcLink {
             clock,
             commands,
             backlog: Backlog::default(),
-            unread: VecDeque::new(),
+            unread: Unread::default(),
             reading: true,
             opened: None,
             dropped: Dropped::default(),
             over: false,
+            taken: 0,
+            ended: false,
             closing: None,
         }
     }
@@ -295,7 +300,7 @@ impl Link for WebrtcLink {
         }
         self.read(now, read);
         self.drive(cx, now);
-        if read && let Some(frame) = self.unread.pop_front() {
+        if read && let Some(frame) = self.unread.next() {
             return Poll::Ready(frame);
         }
         while let Some(event) = self.peer.poll_event() {
@@ -343,7 +348,8 @@ impl Link for WebrtcLink {
             }
             LinkMessage::Ended { .. } => {
                 self.send_event(now, message);
-                self.closing = Some(now + LAST_WORDS);
+                self.ended = true;
+                self.closing = (self.native.mode() == Mode::Live).then(|| now + LAST_WORDS);
             }
             message => self.send_event(now, message),
         }
@@ -359,17 +365,32 @@ impl Link for WebrtcLink {
     fn poll_flush(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<()> {
         self.pump(now);
         self.transmit();
-        let Some(until) = self.closing else {
-            return Poll::Ready(());
-        };
+        self.taken = self.backlog.taken(&mut self.peer);
+        if !self.ended {
+            // What wakes it is the client's acknowledgement, which `poll_event` takes in.
+            return match self.window() {
+                0 => Poll::Pending,
+                _ => Poll::Ready(()),
+            };
+        }
         self.drive(cx, now);
+        self.taken = self.backlog.taken(&mut self.peer);
         let waits = !self.backlog.is_drained(&mut self.peer);
-        if waits && now < until && !self.peer.has_ended() {
+        let late = self.closing.is_some_and(|until| until <= now);
+        if waits && !late && !self.peer.has_ended() {
             return Poll::Pending;
         }
         self.peer.close(self.clock.instant(now));
         self.transmit();
         Poll::Ready(())
+    }
+
+    fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    fn unsent(&self) -> u64 {
+        self.backlog.frames()
     }
 
     fn timeout(&self) -> Option<Timestamp> {

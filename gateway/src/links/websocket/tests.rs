@@ -151,7 +151,7 @@ fn a_client_that_says_no_goodbye_is_left_after_its_time_or_its_bytes() {
     end(&mut silent);
     assert!(silent.poll_flush(&mut cx(), at(2)).is_pending());
     let until = silent.timeout().expect("it has a time");
-    assert_eq!(until, at(1) + GOODBYE);
+    assert_eq!(until, at(2) + GOODBYE, "from when it has its last word");
     assert!(silent.poll_flush(&mut cx(), until).is_ready());
 
     let mut floods = link(Client {

@@ -12,7 +12,7 @@ use crate::session::control::{Control, End, Snapshot};
 use crate::session::link::{LinkEvent, LinkMessage};
 use crate::session::network::WebrtcStats;
 use crate::session::shape::shape;
-use crate::session::slot::{Slot, SlotInput};
+use crate::session::slot::{LAST_WORDS, Slot, SlotInput};
 
 /// How often `stats` are sent to clients that asked for them.
 pub(super) const STATS: Duration = Duration::from_secs(1);
@@ -34,6 +34,8 @@ impl Driver {
                 Control::EndIfEmpty if self.slots.is_empty() => self.finish(now, End::Left),
                 Control::EndIfEmpty => {}
                 Control::Drain { grace } => {
+                    // Last words come out of the same time.
+                    let grace = grace.saturating_sub(LAST_WORDS).max(grace / 2);
                     self.drain_until = Some(now + grace);
                     for (_, slot) in self.slots.iter_mut().filter(|(_, slot)| !slot.closing) {
                         slot.link
@@ -160,7 +162,9 @@ impl Driver {
     /// A client is gone. A session of its own ends with it; a shared one goes on for the others.
     pub(super) fn leave(&mut self, now: Timestamp, key: usize) {
         self.detach(now, key);
-        drop(self.slots.try_remove(key));
+        if let Some(slot) = self.slots.try_remove(key) {
+            self.lost(slot.link.unsent());
+        }
         if self.slots.is_empty() {
             if self.parts.shared {
                 self.vacant_since.get_or_insert(now);

@@ -32,9 +32,7 @@ impl Driver {
                 Output::Frame { egress, mut frame } => {
                     let Some((slot, at)) = self.listener(egress) else {
                         // It was on its way when its client left.
-                        let labels = vec![label("reason", DropReason::Detached.as_str())];
-                        let dropped = "tidegate_frames_dropped_total";
-                        self.parts.metrics.counter(dropped, labels).increment(1);
+                        self.lost(1);
                         continue;
                     };
                     let slot = &mut self.slots[slot];
@@ -83,6 +81,18 @@ impl Driver {
         }
         self.answer_inputs(now, polled);
         progress
+    }
+
+    /// Counts frames that had left the graph for a client that is gone.
+    pub(super) fn lost(&self, frames: u64) {
+        if frames > 0 {
+            let labels = vec![label("reason", DropReason::Detached.as_str())];
+            let dropped = "tidegate_frames_dropped_total";
+            self.parts
+                .metrics
+                .counter(dropped, labels)
+                .increment(frames);
+        }
     }
 
     fn listener(&self, egress: tidegate_nodes::graph::EgressId) -> Option<(usize, usize)> {
@@ -147,22 +157,19 @@ impl Driver {
                 .iter()
                 .any(|port| !port.ended && port.granted == 0);
             let window = slot.link.window();
-            let flushed = slot.link.poll_flush(cx, now);
+            let flushed = slot.poll_flush(cx, now, self.parts.limits.stalled);
             // Acknowledgements wait for room as well.
             let waits = (starved || window == 0) && !slot.closing;
             room |= waits && slot.link.window() > window;
             match flushed {
-                Poll::Ready(()) if slot.closing => self.leave(now, key),
-                Poll::Ready(()) => slot.last_progress = now,
-                Poll::Pending => {
-                    let still = now.saturating_since(slot.last_progress);
-                    if still >= self.parts.limits.stalled {
-                        let text = format!("the client took nothing for {} s", still.as_secs());
-                        self.reject(now, key, Error::new(Code::SessionExpired, text));
-                        // It will not take its last words either.
-                        self.leave(now, key);
-                    }
+                Poll::Ready(Some(still)) => {
+                    let text = format!("the client took nothing for {} s", still.as_secs());
+                    self.reject(now, key, Error::new(Code::SessionExpired, text));
+                    // It will not take its last words either.
+                    self.leave(now, key);
                 }
+                Poll::Ready(None) if slot.closing => self.leave(now, key),
+                Poll::Ready(None) | Poll::Pending => {}
             }
         }
         room

@@ -150,30 +150,17 @@ impl Driver {
                 .gauge("tidegate_sessions_active", vec![label]);
             Arc::new(Active::new(gauge))
         });
+        let heard = outputs.iter().map(|&(output, egress, _)| {
+            let client_frames = features.credits.then_some(0);
+            SlotOutput::new(output, egress, client_frames)
+        });
+        let heard = heard.collect();
+        let fed = inputs.iter().map(|&(input, _)| SlotInput::new(input));
         let slot = Slot {
-            link,
-            features,
-            inputs: inputs
-                .iter()
-                .map(|&(input, _)| SlotInput::new(input))
-                .collect(),
-            outputs: outputs
-                .iter()
-                .map(|&(output, egress, _)| SlotOutput {
-                    output,
-                    egress,
-                    ended: false,
-                    granted: 0,
-                    client_frames: features.credits.then_some(0),
-                    interrupted: false,
-                })
-                .collect(),
-            last_seen: now,
-            last_progress: now,
+            inputs: fed.collect(),
+            outputs: heard,
             stats_at: now + STATS,
-            reported: crate::session::network::WebrtcStats::default(),
-            closing: false,
-            active,
+            ..Slot::new(now, link, active)
         };
         let key = self.slots.insert(slot);
         for (_, egress, _) in outputs {

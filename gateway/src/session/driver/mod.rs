@@ -31,7 +31,7 @@ use super::control::{End, Inbox, Outcome};
 use super::figures::Figures;
 use super::hops::Hop;
 use super::link::LinkMessage;
-use super::slot::Slot;
+use super::slot::{LAST_WORDS, Slot};
 use crate::clock::Clock;
 
 /// Rounds of work before other sessions get their turn.
@@ -40,8 +40,6 @@ const ROUNDS: usize = 16;
 const BURST: usize = 32;
 /// How stale the counters on `/metrics` may be while frames flow.
 const FLUSH: Duration = Duration::from_millis(250);
-/// How long a client gets to take its last messages.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// Limits of one session.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +48,7 @@ pub(crate) struct SessionLimits {
     pub(crate) session: Option<Duration>,
     /// Longest time in which no client sends anything and nothing is sent to one.
     pub(crate) idle: Option<Duration>,
-    /// Longest time in which a client takes nothing although something waits for it.
+    /// Longest time in which a client takes nothing although something waits for it, its last messages included.
     pub(crate) stalled: Duration,
     /// How long a shared session without clients is kept for the next.
     pub(crate) vacant: Duration,
@@ -98,7 +96,9 @@ pub(crate) struct Driver {
     reported: Reception,
     drain_until: Option<Timestamp>,
     flush_at: Option<Timestamp>,
-    end: Option<(End, Timestamp)>,
+    end: Option<End>,
+    /// The graph panicked; until when clients may take what they were told of it.
+    broken_until: Option<Timestamp>,
     sleep: Pin<Box<Sleep>>,
     sleep_at: Timestamp,
 }
@@ -120,6 +120,7 @@ impl Driver {
             drain_until: None,
             flush_at: None,
             end: None,
+            broken_until: None,
             sleep: Box::pin(tokio::time::sleep_until(at.into())),
             sleep_at: now,
         }
@@ -208,7 +209,8 @@ impl Driver {
         for (_, slot) in &mut self.slots {
             slot.farewell(now, &end);
         }
-        self.end = Some((end, now + LINGER));
+        self.end = Some(end);
+        self.broken_until = Some(now + LAST_WORDS);
     }
 
     /// As [`Self::poll`] after a panic: the clients take their last messages, or their time is up.
@@ -216,13 +218,13 @@ impl Driver {
         let now = self.parts.clock.now();
         self.slots
             .retain(|_, slot| slot.link.poll_flush(cx, now).is_pending());
-        let until = self.end.as_ref().map_or(now, |(_, until)| *until);
+        let until = self.broken_until.unwrap_or(now);
         let until = self.parts.clock.instant(until).into();
         self.sleep.as_mut().reset(until);
         if self.sleep.as_mut().poll(cx).is_pending() && !self.slots.is_empty() {
             return Poll::Pending;
         }
-        Poll::Ready(self.end.take().map_or(End::Left, |(end, _)| end))
+        Poll::Ready(self.end.take().unwrap_or(End::Left))
     }
 
     fn poll_hops(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
@@ -259,11 +261,9 @@ impl Driver {
 
     /// Sets the timer for the earliest thing that is due; true if that is now.
     fn wait(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
-        let due = match &self.end {
-            Some((_, until)) => Some(self.flush_at.map_or(*until, |at| at.min(*until))),
-            None => self.next_due(),
+        let Some(due) = self.next_due(now) else {
+            return false;
         };
-        let Some(due) = due else { return false };
         if due <= now {
             return true;
         }
@@ -281,20 +281,21 @@ impl Driver {
         fired
     }
 
-    /// The earliest thing that is due while the session runs.
-    fn next_due(&self) -> Option<Timestamp> {
+    /// The earliest thing that is due.
+    fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let limits = &self.parts.limits;
+        let slots = self.slots.iter();
+        let leaving = slots.filter_map(|(_, slot)| slot.leaves_at(now, limits.stalled));
+        let leaving = leaving.chain(self.flush_at);
+        if self.end.is_some() {
+            return leaving.chain(self.cut_at()).min();
+        }
         // Nothing but taking its last messages is expected of a client that was told to leave.
         let staying = || self.slots.iter().filter(|(_, slot)| !slot.closing);
         let links = staying().filter_map(|(_, slot)| slot.link.timeout());
         let stats = staying()
             .filter(|(_, slot)| slot.features.stats)
             .map(|(_, slot)| slot.stats_at);
-        let stalls = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.link.window() == 0)
-            .map(|(_, slot)| slot.last_progress + limits.stalled);
         // One whose events do not fit is not asked for them before there is room.
         let graph = &self.parts.graph;
         let hops = self.parts.hops.iter();
@@ -302,7 +303,6 @@ impl Driver {
         let hops = hops.filter_map(|(_, hop)| hop.timeout());
         let due = [
             self.parts.graph.poll_timeout(),
-            self.flush_at,
             self.drain_until,
             limits.session.map(|limit| self.opened_at + limit),
             limits.idle.map(|limit| self.last_activity + limit),
@@ -313,7 +313,7 @@ impl Driver {
             .flatten()
             .chain(links)
             .chain(stats)
-            .chain(stalls)
+            .chain(leaving)
             .chain(hops);
         due.min()
     }
@@ -354,7 +354,12 @@ impl Driver {
         self.send_stats(now);
     }
 
-    /// Begins the end: every client is told, and has a little time to take it.
+    /// When a gateway that shuts down waits no longer for clients that still take what they were sent.
+    fn cut_at(&self) -> Option<Timestamp> {
+        self.drain_until.map(|at| at + LAST_WORDS)
+    }
+
+    /// Begins the end: every client is told, and gets what was sent to it as long as it goes on taking.
     fn finish(&mut self, now: Timestamp, end: End) {
         if self.end.is_some() {
             return;
@@ -368,14 +373,17 @@ impl Driver {
         for (_, slot) in &mut self.slots {
             slot.farewell(now, &end);
         }
-        self.end = Some((end, now + LINGER));
+        self.end = Some(end);
     }
 
     /// The end, once the clients have taken their last messages or their time is up.
     fn over(&mut self, now: Timestamp) -> Option<End> {
-        let (_, until) = self.end.as_ref()?;
-        if self.slots.is_empty() || *until <= now {
-            return self.end.take().map(|(end, _)| end);
+        self.end.as_ref()?;
+        if self.cut_at().is_some_and(|at| at <= now) {
+            (0..self.slots.capacity()).for_each(|key| self.leave(now, key));
+        }
+        if self.slots.is_empty() {
+            return self.end.take();
         }
         None
     }
@@ -388,6 +396,7 @@ impl Slot {
             return;
         }
         self.closing = true;
+        self.hurried = matches!(end, End::Failed(error) if error.code == Code::Draining);
         // Its time to take them begins now.
         self.last_progress = now;
         if let End::Failed(error) = end {

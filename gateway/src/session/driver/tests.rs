@@ -13,11 +13,11 @@ use tidegate_nodes::{
     Accepts, Code, NodeError, NodeType, ParamError, Port, Ports, Registry, StreamFormat,
 };
 use tidegate_proto::message::Source;
-use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::links::memory::{CHANNEL, MemoryEvent, MemoryLink};
+use crate::links::outbox::outbox;
 use crate::pipelines::Pipelines;
 use crate::session::link::{Link, LinkEvent, LinkMessage, Transport, Wishes};
 use crate::session::open::Request;
@@ -98,7 +98,7 @@ fn request(link: impl Link + 'static) -> Request {
 async fn said(gateway: &Arc<Gateway>, format: StreamFormat, payloads: Vec<Payload>) -> Vec<String> {
     let frame = |payload| ("in".to_owned(), Frame::new(MediaTime::ZERO, payload));
     let frames: Vec<_> = payloads.into_iter().map(frame).collect();
-    let (events, mut receiver) = mpsc::channel(CHANNEL);
+    let (events, mut receiver) = outbox(CHANNEL);
     let link = MemoryLink::new(
         Transport::Local,
         Box::new(frames.into_iter()),
@@ -108,11 +108,11 @@ async fn said(gateway: &Arc<Gateway>, format: StreamFormat, payloads: Vec<Payloa
     );
     gateway.open(request(link)).await.expect("opens");
     let mut heard = Vec::new();
-    while let Some(event) = receiver.recv().await {
+    while let Some(event) = receiver.next().await {
         match event {
             MemoryEvent::Frame { frame, .. } => heard.push(frame.payload.kind().to_string()),
             MemoryEvent::Failed(error) => heard.push(error.code.as_str().to_owned()),
-            MemoryEvent::Ended => heard.push("ended".to_owned()),
+            MemoryEvent::Ended { .. } => heard.push("ended".to_owned()),
             _ => {}
         }
     }
@@ -169,7 +169,7 @@ async fn a_frame_that_is_long_to_work_on_does_not_keep_others_from_the_thread() 
 /// A client that only listens, during whose opening the drain begins.
 struct Unlucky {
     gateway: Arc<Gateway>,
-    heard: mpsc::Sender<LinkMessage>,
+    heard: tokio::sync::mpsc::Sender<LinkMessage>,
 }
 
 impl Wishes for Unlucky {
@@ -204,12 +204,18 @@ impl Link for Unlucky {
     fn poll_flush(&mut self, _: &mut Poller<'_>, _: Timestamp) -> Poll<()> {
         Poll::Ready(())
     }
+    fn taken(&self) -> u64 {
+        0
+    }
+    fn unsent(&self) -> u64 {
+        0
+    }
 }
 
 #[tokio::test]
 async fn a_client_whose_session_is_being_opened_when_the_drain_begins_is_told_of_it() {
     let gateway = gateway(Kind::Text, |_| {});
-    let (heard, mut hears) = mpsc::channel(CHANNEL);
+    let (heard, mut hears) = tokio::sync::mpsc::channel(CHANNEL);
     let link = Unlucky {
         gateway: Arc::clone(&gateway),
         heard,

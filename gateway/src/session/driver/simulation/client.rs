@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_media::{Frame, MediaTime, Payload, Timestamp};
@@ -39,7 +40,8 @@ struct State {
     gone: bool,
     arriving: VecDeque<LinkEvent>,
     waker: Option<Waker>,
-    taken: u64,
+    /// Frames that the driver has read.
+    read: u64,
     /// What it may still send to each input (credits).
     credit: BTreeMap<usize, u32>,
     /// What it has given for each output (credits).
@@ -47,6 +49,11 @@ struct State {
     /// Messages written and not taken by the network, and which are frames.
     unflushed: VecDeque<bool>,
     room: u32,
+    /// Messages, and frames, that the network has taken.
+    taken: u64,
+    received: u64,
+    /// How long it reads nothing when it has sent its last.
+    pause: Duration,
     opened: bool,
     closed: bool,
     numbers: BTreeMap<usize, u64>,
@@ -120,11 +127,14 @@ impl Client {
             gone: false,
             arriving: VecDeque::new(),
             waker: None,
-            taken: 0,
+            read: 0,
             credit: BTreeMap::new(),
             given: BTreeMap::new(),
             unflushed: VecDeque::new(),
             room: 4,
+            taken: 0,
+            received: 0,
+            pause: super::ms(rng.below(5) * 1_500),
             opened: false,
             closed: false,
             numbers: BTreeMap::new(),
@@ -189,14 +199,13 @@ impl Client {
         state.wake();
     }
 
-    /// It sends no more and takes everything.
+    /// It sends no more.
     pub(super) fn finish(&mut self) {
         let mut state = lock(&self.state);
         if state.opened && !state.closed && !state.gone {
             state.end();
         }
-        drop(state);
-        self.take();
+        state.room = 0;
     }
 
     pub(super) fn hang_up(&mut self) {
@@ -207,26 +216,35 @@ impl Client {
         state.wake();
     }
 
-    pub(super) fn take(&mut self) {
+    /// It takes what comes, slowly, and after a pause; `since` it sent its last.
+    pub(super) fn take(&mut self, since: Duration) {
         let mut state = lock(&self.state);
+        if since < state.pause {
+            return;
+        }
         let outputs: Vec<_> = state.given.keys().copied().collect();
         for output in outputs {
             if state.arriving.len() < 2 * UNREAD && !state.gone && !state.closed {
                 state.grant(output, 8);
             }
         }
-        state.room = 1_000;
+        state.room += 1 + self.rng.small(3);
         state.wake();
     }
 
     /// Frames of it that the driver has read.
-    pub(super) fn taken(&self) -> u64 {
-        lock(&self.state).taken
+    pub(super) fn read(&self) -> u64 {
+        lock(&self.state).read
     }
 
     /// Frames that its link was given.
     pub(super) fn heard(&self) -> u64 {
         lock(&self.state).numbers.values().sum()
+    }
+
+    /// Frames that its network was given.
+    pub(super) fn received(&self) -> u64 {
+        lock(&self.state).received
     }
 
     pub(super) fn acknowledged(&self) -> u64 {
@@ -314,6 +332,19 @@ impl State {
         }
     }
 
+    /// The network takes so many messages at most; gives how many it took.
+    fn flush(&mut self, most: u32) -> u32 {
+        let mut took = 0;
+        while took < most
+            && let Some(is_frame) = self.unflushed.pop_front()
+        {
+            took += 1;
+            self.taken += 1;
+            self.received += u64::from(is_frame);
+        }
+        took
+    }
+
     fn hear(&mut self, output: usize, frame: &Frame) {
         let number = self.numbers.entry(output).or_default();
         *number += 1;
@@ -386,7 +417,7 @@ impl Link for SimLink {
         };
         match next {
             Some(event) => {
-                state.taken += u64::from(matches!(event, LinkEvent::Frame { .. }));
+                state.read += u64::from(matches!(event, LinkEvent::Frame { .. }));
                 Poll::Ready(event)
             }
             None => {
@@ -412,7 +443,9 @@ impl Link for SimLink {
             }
             LinkMessage::Frame { output, frame } => {
                 let frames = state.unflushed.iter().filter(|is_frame| **is_frame).count();
-                let most = (state.window as usize).saturating_add(state.given.len());
+                // What silent outputs were granted is not kept for them; they may still use it.
+                let window = state.window as usize;
+                let most = window.saturating_add(window.max(state.given.len()));
                 assert!(frames < most, "more than the link takes");
                 if state.features.credits {
                     let given = state.given[&output];
@@ -446,8 +479,9 @@ impl Link for SimLink {
             LinkMessage::Ended { .. } => state.closed = true,
             _ => {}
         }
-        if state.window != u32::MAX {
-            state.unflushed.push_back(is_frame);
+        state.unflushed.push_back(is_frame);
+        if state.window == u32::MAX {
+            state.flush(u32::MAX);
         }
     }
 
@@ -461,13 +495,22 @@ impl Link for SimLink {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, _: Timestamp) -> Poll<()> {
         let mut state = lock(&self.state);
-        while state.room > 0 && state.unflushed.pop_front().is_some() {
-            state.room -= 1;
-        }
+        let room = state.room;
+        state.room -= state.flush(room);
         if state.unflushed.is_empty() {
             return Poll::Ready(());
         }
         state.waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    fn taken(&self) -> u64 {
+        lock(&self.state).taken
+    }
+
+    fn unsent(&self) -> u64 {
+        let state = lock(&self.state);
+        let frames = state.unflushed.iter().filter(|is_frame| **is_frame);
+        frames.count() as u64
     }
 }
