@@ -88,7 +88,9 @@ bench: web ## the measurements of docs/performance.md, peers in the same run
 bench-hops: web setup-test ## what is owed of remote hops, with real processes that are killed and stalled
 	benches/peers/bench.sh hops $(ARGS)
 
-bench-voice: build setup-test setup-services ## what the gateway adds to a turn of the interpreter, with the real services
+bench-voice: build setup-test setup-services ## the interpreter with its real services: what the gateway adds to a turn, and replicas that are killed
 	cd examples/services && $(SERVICES)/ruff check ../../benches/voice && $(SERVICES)/ruff format --check ../../benches/voice
-	TIDEGATE_BIN=$(abspath $(TARGET))/release/tidegate PYTHONPATH=sdk/python/tests:examples/services/tests \
-	  $(SERVICES)/python benches/voice/turns.py $(ARGS)
+	TIDEGATE_BIN=$(abspath $(TARGET))/release/tidegate PYTHONPATH=examples/services/tests:sdk/python/tests \
+	  $(SERVICES)/python benches/voice/turns.py
+	TIDEGATE_BIN=$(abspath $(TARGET))/release/tidegate PYTHONPATH=examples/services/tests:sdk/python/tests \
+	  $(SERVICES)/python benches/voice/kills.py $(ARGS)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pathlib
+import socket
 from typing import Any
 
 import jiwer
 import pytest
+from conftest import SERVICES, SHIPPED, Start
 from hearing import loudness, resampled, seconds, sound, texts
 from processes import Client, Gateway
 from recordings import RATE, english, say, words
@@ -88,6 +91,20 @@ def test_whoever_speaks_is_not_talked_over_by_the_agent(gateway: Gateway) -> Non
     samples, rate = sound(after)
     understood = Recogniser("tiny.en").recognise(resampled(samples, rate, RATE), "en")
     assert "quick brown fox" in words(understood), understood
+
+
+def test_without_its_services_it_says_which_is_missing_and_the_others_are_served(start: Start, tmp_path: pathlib.Path) -> None:
+    # Bound and not listened to: nobody else gets it, and nobody answers.
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        once = SHIPPED["interpreter"].replace("pipeline: stt", "pipeline: stt\n      retry: {attempts: 1}")
+        gateway = start(Gateway, tmp_path, [once], **dict.fromkeys(SERVICES, address))
+        assert gateway.get("/readyz").strip() == "ready"
+        problem = gateway.execute("interpreter", {"mic": []})
+        assert (problem["code"], problem["hop"], problem["endpoint"]) == ("network", "stt", address), problem
+        assert "look whether the worker runs" in problem["detail"]
+        assert "echo" in gateway.get("/v1/pipelines")
 
 
 def speaking(client: Client) -> dict[str, Any]:
