@@ -4,8 +4,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../tests/setup/lib.sh"
 "$ROOT/tests/setup/build.sh"
 
 packages=()
-have python3 || packages+=(python3)
-python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 have ip || packages+=(iproute2)
 have taskset || packages+=(util-linux)
 # What Janus with its HTTP transport and echo test links; the rest of its plugins stays out.
@@ -17,10 +15,4 @@ fi
 [ ${#packages[@]} = 0 ] || apt_install "${packages[@]}"
 
 venv="$CACHE/bench-venv"
-if ! cmp -s "$ROOT/benches/peers/requirements.txt" "$venv/.tidegate-requirements"; then
-  say "Python environment in .cache/bench-venv"
-  rm -rf "$venv"
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install -q --disable-pip-version-check -r "$ROOT/benches/peers/requirements.txt"
-  cp "$ROOT/benches/peers/requirements.txt" "$venv/.tidegate-requirements"
-fi
+python_env "$venv" "$ROOT/benches/peers/requirements.txt"

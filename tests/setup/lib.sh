@@ -101,6 +101,21 @@ npm_ci() {
   fi
 }
 
+# python_env VENV REQUIREMENTS [PIP-OPTIONS...]: a Python environment with what a list asks for, made anew when the list has changed.
+python_env() {
+  local venv="$1" list="$2"
+  shift 2
+  # Debian splits `ensurepip` off its Python: without it `venv` cannot make an environment.
+  python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3 python3-venv
+  if ! cmp -s "$list" "$venv/.tidegate-requirements"; then
+    say "Python environment in ${venv#"$ROOT/"}"
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install -q --disable-pip-version-check "$@" -r "$list"
+    cp "$list" "$venv/.tidegate-requirements"
+  fi
+}
+
 # install_sdk VENV: the Python SDK into an environment that has what it is built with. Again only when something of it has
 # changed: building takes some seconds.
 install_sdk() {
