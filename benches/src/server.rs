@@ -173,6 +173,33 @@ impl Server {
         }
     }
 
+    /// Stops it until it is told `CONT`, and waits until it stands still: a thread on another core goes on for a moment.
+    ///
+    /// # Errors
+    /// If it has ended, or does not stop.
+    pub async fn stop_short(&self) -> Result<(), Failure> {
+        self.signal("STOP").await?;
+        for _ in 0..10_000 {
+            if self.stands_still()? {
+                return Ok(());
+            }
+            tokio::task::yield_now().await;
+        }
+        Err(format!("process {} does not stop", self.pid).into())
+    }
+
+    fn stands_still(&self) -> Result<bool, Failure> {
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.pid))? {
+            let stat = std::fs::read_to_string(thread?.path().join("stat"))?;
+            // The state stands behind the name, which is in parentheses.
+            let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+            if !state.is_some_and(|state| state.starts_with('T')) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// SIGKILL, without waiting for what follows.
     ///
     /// # Errors

@@ -89,8 +89,8 @@ async fn one(fault: Fault, faults: usize) -> Result<Row, Failure> {
                 death
             }
             Fault::Stopped => {
-                // Another process sends it: what is sent meanwhile may still be answered, and is no frame of a stall.
-                worker.signal("STOP").await?;
+                // What is sent meanwhile may still be answered, and is no frame of a stall.
+                worker.stop_short().await?;
                 clock::now()
             }
         };
