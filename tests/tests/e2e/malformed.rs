@@ -444,7 +444,7 @@ async fn a_strangers_manifest_is_refused_with_all_that_is_wrong_with_it() {
     ];
     let trouble = async {
         for (what, manifest) in cases {
-            let mut ws = Ws::connect(&gateway, "echo", JSON).await;
+            let mut ws = Ws::connect(&gateway, "", JSON).await;
             ws.send(&json!({"open": {"manifest": manifest}})).await;
             let ending = ws.ending().await;
             let refused = matches!(ending.code(), "manifest_invalid" | "manifest_cycle");
@@ -461,7 +461,7 @@ async fn a_strangers_manifest_is_refused_with_all_that_is_wrong_with_it() {
 #[tokio::test]
 async fn a_manifest_where_none_is_allowed_is_not_even_read() {
     let gateway = Gateway::start(&[]).await;
-    let mut ws = Ws::connect(&gateway, "echo", JSON).await;
+    let mut ws = Ws::connect(&gateway, "", JSON).await;
     ws.send(&json!({"open": {"manifest": "{{{{"}})).await;
     let ending = ws.ending().await;
     assert_eq!(

@@ -40,7 +40,7 @@ impl Ending {
 }
 
 impl Ws {
-    /// Upgrades on a pipeline's path (its query may follow the name).
+    /// Upgrades on a pipeline's path (its query may follow the name), or without a name where `open` says what to run.
     pub(crate) async fn connect(gateway: &Gateway, pipeline: &str, protocol: &str) -> Self {
         let by = Deadline::secs(ANSWER_SECONDS);
         let connected = by.wait(Self::try_connect(gateway.address, pipeline, protocol, &[]));
@@ -90,7 +90,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Ws<S> {
         headers: &[(&'static str, &str)],
     ) -> Result<Self, Error> {
         let (name, query) = pipeline.split_once('?').unwrap_or((pipeline, ""));
-        let url = format!("{scheme}://{host}/v1/pipelines/{name}/ws?{query}");
+        let path = match name {
+            "" => "/v1/ws".to_owned(),
+            name => format!("/v1/pipelines/{name}/ws"),
+        };
+        let url = format!("{scheme}://{host}{path}?{query}");
         let mut request = url.into_client_request()?;
         let fixed = ("sec-websocket-protocol", protocol);
         for (name, value) in std::iter::once(&fixed).chain(headers) {
