@@ -11,7 +11,7 @@ import pytest
 from conftest import SERVICES, SHIPPED, Start
 from hearing import loudness, resampled, seconds, sound, texts
 from processes import Client, Gateway
-from recordings import RATE, english, say, words
+from recordings import RATE, Recording, english, say, word_error_rate, words
 
 from tidegate_services.stt import Recogniser
 
@@ -73,6 +73,17 @@ def test_a_client_s_interrupt_silences_it_and_the_next_sentence_is_heard(gateway
         after = client.rest()
     assert {frame["utterance"] for frame in after if frame["port"] == "speaker"} == {2}
     assert loudness(sound(after)[0]) > 0.02
+
+
+def test_it_interprets_the_other_way_round_too(gateway: Gateway) -> None:
+    counting = Recording("audioeval/es/conteo.wav", "one two three four five six seven eight nine ten")
+    with gateway.session("interpreter", parameters={"from": "es", "to": "en"}) as client:
+        say(client, counting.samples())
+        client.send("end")
+        frames = client.rest()
+    samples, rate = sound(frames)
+    understood = Recogniser("tiny.en").recognise(resampled(samples, rate, RATE), "en")
+    assert word_error_rate([counting], [understood]) < 0.3, understood
 
 
 def test_whoever_speaks_is_not_talked_over_by_the_agent(gateway: Gateway) -> None:

@@ -96,3 +96,19 @@ def test_a_talk_without_a_pause_is_heard_in_windows(gateway: Gateway) -> None:
     frames = transcribe(gateway, np.concatenate([one.samples() for one in long]), partial_seconds=0, hangover="3s")
     (heard,) = texts(frames, "captions")
     assert word_error_rate([Recording("four times", " ".join(one.text for one in long))], [heard]) < 0.15, heard
+
+
+def test_the_second_model_hears_other_languages(gateway: Gateway) -> None:
+    clip = Recording("audioeval/fr/bonjour_monde.wav", "bonjour le monde")
+    (heard,) = texts(transcribe(gateway, clip.samples(), language="fr", partial_seconds=0), "captions")
+    assert word_error_rate([clip], [heard]) == 0, heard
+
+
+def test_a_model_that_does_not_know_the_language_says_so(gateway: Gateway) -> None:
+    with gateway.session("transcribe", parameters={"language": "fr", "model": "tiny.en"}) as client:
+        say(client, english()[-1].samples())
+        client.send("end")
+        error = client.next("error")
+    # What a worker calls a bad request is not the caller's mistake but the pipeline's.
+    assert (error["code"], error["hop"], error["retryable"]) == ("remote_execution", "stt", False)
+    assert "knows English only" in error["message"]
