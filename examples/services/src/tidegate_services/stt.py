@@ -14,10 +14,14 @@ import threading
 from collections.abc import AsyncIterator
 
 import numpy as np
-from faster_whisper import WhisperModel
-from tidegate_sdk import Audio, Context, Final, HopError, Partial, Samples, Text, Utterance, per_utterance
+from tidegate_sdk import Audio, Context, Final, HopError, Partial, Refused, Samples, Text, Utterance, per_utterance
 
 from .weights import WHISPER
+
+try:
+    from faster_whisper import WhisperModel
+except ModuleNotFoundError as error:
+    raise Refused("faster-whisper is not installed: pip install faster-whisper==1.2.1, or run tests/setup/services.sh") from error
 
 RATE = 16_000
 # Whisper looks at windows of this length; in longer sound it needs time stamps to find where the next begins.
