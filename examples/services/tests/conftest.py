@@ -21,6 +21,24 @@ SERVICES = {
 }
 """Each by the variable that names its address."""
 
+# Text to speech by itself, as a language model's answer comes to it: bit by bit.
+SAY = """
+version: tidegate/v1
+name: say
+inputs: [{name: text, kind: text}]
+outputs: [{name: speaker, kind: audio}]
+nodes:
+  - id: speak
+    type: remote
+    params:
+      endpoints: ["${env:SPEAK_WORKER}"]
+      pipeline: speak
+      parameters: {language: en}
+      inputs: [{name: text, kind: text}]
+      outputs: [{name: speech, kind: audio, format: pcm_s16/22050/1}]
+edges: [text -> speak, speak -> speaker]
+"""
+
 Start = Callable[..., Any]
 
 
@@ -39,7 +57,7 @@ def workers() -> Iterator[dict[str, Worker]]:
 def gateway(workers: dict[str, Worker], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway in front of them."""
     addresses = {variable: f"http://{worker.address}" for variable, worker in workers.items()}
-    one = Gateway(tmp_path_factory.mktemp("pipelines"), list(SHIPPED.values()), **addresses)
+    one = Gateway(tmp_path_factory.mktemp("pipelines"), [*SHIPPED.values(), SAY], **addresses)
     yield one
     one.stop()
 
