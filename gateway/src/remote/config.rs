@@ -311,26 +311,38 @@ fn local(
 pub(super) struct Answers(Mutex<HashMap<PoolKey, (Timestamp, Arc<AnswerCache>)>>);
 
 impl Answers {
-    /// Caches that are kept; the one used longest ago goes first.
+    /// Caches that are kept, and payload bytes of all of them, as far as they are over it when another session opens; the one used
+    /// longest ago goes first.
     const MOST: usize = 256;
+    const BYTES: usize = 4 * CacheLimits::BYTES;
 
     fn get(&self, now: Timestamp, key: PoolKey, limits: CacheLimits) -> Arc<AnswerCache> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::shrink(&mut all, &key);
         if let Some((used, cache)) = all.get_mut(&key)
             && cache.limits() == limits
         {
             *used = now;
             return Arc::clone(cache);
         }
-        if all.len() >= Self::MOST && !all.contains_key(&key) {
-            let oldest = all.iter().min_by_key(|(_, (used, _))| *used);
-            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
-                all.remove(&oldest);
-            }
-        }
         let cache = Arc::new(AnswerCache::new(limits));
         all.insert(key, (now, Arc::clone(&cache)));
         cache
+    }
+
+    /// Lets go of the caches that were used longest ago, this one left out, until another one has room.
+    fn shrink(all: &mut HashMap<PoolKey, (Timestamp, Arc<AnswerCache>)>, but: &PoolKey) {
+        let mut bytes: usize = all.values().map(|(_, cache)| cache.bytes()).sum();
+        while all.len() >= Self::MOST && !all.contains_key(but) || bytes > Self::BYTES {
+            let others = all.iter().filter(|(key, _)| *key != but);
+            let oldest = others.min_by_key(|(_, (used, _))| *used);
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+                return;
+            };
+            if let Some((_, cache)) = all.remove(&oldest) {
+                bytes -= cache.bytes().min(bytes);
+            }
+        }
     }
 }
 

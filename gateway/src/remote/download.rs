@@ -21,6 +21,9 @@ use tokio_rustls::TlsConnector;
 
 use super::addresses::is_public;
 
+/// How long one address of several may take to accept a connection.
+const CONNECT: Duration = Duration::from_millis(1_500);
+
 /// Hosts that may be at any address.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Allowed(Vec<String>);
@@ -169,9 +172,10 @@ impl Client {
 async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, String> {
     let mut last = "host has no address".to_owned();
     for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error.to_string(),
+        match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = error.to_string(),
+            Err(_) => last = format!("{address} takes no connection within {CONNECT:?}"),
         }
     }
     Err(format!(
@@ -181,7 +185,9 @@ async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, String> {
 
 fn request(uri: &Uri, etag: Option<HeaderValue>) -> Result<Request<Empty<Bytes>>, String> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let host = uri.authority().map_or("", |authority| authority.as_str());
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    // What stands before it may be a password.
+    let host = authority.rsplit('@').next().unwrap_or(authority);
     let mut request = Request::get(path)
         .header(header::HOST, host)
         .header(

@@ -33,6 +33,9 @@ const ENTRIES: usize = 1_024;
 const FRESH: Duration = Duration::from_secs(60);
 /// And while the server cannot be asked for so long.
 const STALE: Duration = Duration::from_secs(3_600);
+/// After it could not be asked it is left alone for so long, where a kept one serves on, and where none does.
+const AGAIN: Duration = Duration::from_secs(10);
+const AGAIN_WITHOUT: Duration = Duration::from_secs(2);
 
 /// Fetches manifests and keeps them. Clones share what is kept.
 #[derive(Clone)]
@@ -42,7 +45,11 @@ struct Inner {
     client: Client,
     clock: Clock,
     kept: Mutex<HashMap<String, Kept>>,
+    turns: Mutex<HashMap<String, Turn>>,
 }
+
+/// Whoever holds it asks the server; in it is when it could not be asked last, and why.
+type Turn = Arc<tokio::sync::Mutex<Option<(Timestamp, Error)>>>;
 
 #[derive(Clone)]
 struct Kept {
@@ -63,6 +70,7 @@ impl Fetcher {
             client: Client::new(Allowed::new(hosts)),
             clock,
             kept: Mutex::default(),
+            turns: Mutex::default(),
         }))
     }
 
@@ -71,43 +79,91 @@ impl Fetcher {
     /// # Errors
     /// `manifest_fetch_failed`: it cannot be reached within the limits, may not be reached, is not what was pinned or is no manifest.
     pub(crate) async fn get(&self, url: &str, pin: Option<&str>) -> Result<Arc<str>, Error> {
-        let now = self.0.clock.now();
         let pin = pin.map(str::to_ascii_lowercase);
-        let kept = self.kept(url, now);
-        if let Some(kept) = &kept {
-            let pinned = pin.as_ref().is_some_and(|pin| *pin == kept.sha256);
-            if pinned || pin.is_none() && now - kept.at < kept.fresh {
-                return Ok(Arc::clone(&kept.text));
-            }
+        if let Some(text) = self.ready(url, pin.as_deref()) {
+            return Ok(text);
         }
+        // One session asks at a time: the others would wait as long, for the same.
+        let turn = self.turn(url, pin.as_deref());
+        let mut last = match turn.try_lock() {
+            Ok(last) => last,
+            Err(_) => match self.stale(url, pin.as_deref()) {
+                Some(text) => return Ok(text),
+                None => turn.lock().await,
+            },
+        };
+        if let Some(text) = self.ready(url, pin.as_deref()) {
+            return Ok(text);
+        }
+        let now = self.0.clock.now();
+        let stale = self.stale(url, pin.as_deref());
+        let again = if stale.is_some() {
+            AGAIN
+        } else {
+            AGAIN_WITHOUT
+        };
+        if let Some((at, error)) = &*last
+            && now.saturating_since(*at) < again
+        {
+            return stale.ok_or_else(|| error.clone());
+        }
+        let asked = self.ask(url, pin, now).await;
+        *last = asked.as_ref().err().map(|error| (now, error.clone()));
+        match (asked, stale) {
+            (Err(error), Some(text)) => {
+                tracing::warn!(%error, "manifest cannot be asked for again; the kept one serves on");
+                Ok(text)
+            }
+            (asked, _) => asked,
+        }
+    }
+
+    /// What is kept and needs no asking.
+    fn ready(&self, url: &str, pin: Option<&str>) -> Option<Arc<str>> {
+        let now = self.0.clock.now();
+        let kept = self.kept(url, now)?;
+        let ready = match pin {
+            Some(pin) => pin == kept.sha256,
+            None => now.saturating_since(kept.at) < kept.fresh,
+        };
+        ready.then_some(kept.text)
+    }
+
+    /// What is kept and serves while the server cannot be asked.
+    fn stale(&self, url: &str, pin: Option<&str>) -> Option<Arc<str>> {
+        let now = self.0.clock.now();
+        let kept = self.kept(url, now).filter(|_| pin.is_none())?;
+        (now.saturating_since(kept.at) < STALE).then_some(kept.text)
+    }
+
+    fn turn(&self, url: &str, pin: Option<&str>) -> Turn {
+        let key = format!("{} {url}", pin.unwrap_or_default());
+        let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.len() >= ENTRIES && !turns.contains_key(&key) {
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        }
+        Arc::clone(turns.entry(key).or_default())
+    }
+
+    /// Asks the server, whether what is kept still holds or for all of it.
+    async fn ask(&self, url: &str, pin: Option<String>, now: Timestamp) -> Result<Arc<str>, Error> {
+        let kept = self.kept(url, now);
         let etag = kept.as_ref().and_then(|kept| kept.etag.clone());
         let etag = etag.filter(|_| pin.is_none());
         let fetched = tokio::time::timeout(TIME, self.fetch(url, etag)).await;
         let fetched = fetched.unwrap_or_else(|_| Err(format!("took longer than {TIME:?}: give it from a server that is nearer, or write the manifest in place")));
-        let fetched = match (fetched, kept) {
-            (Ok(Some(fetched)), _) => fetched,
-            (Ok(None), Some(kept)) => {
+        match (fetched.map_err(|problem| failed(url, &problem))?, kept) {
+            (Some(fetched), _) => self.judge(url, pin, fetched, now),
+            (None, Some(kept)) => {
                 let text = Arc::clone(&kept.text);
                 self.keep(url, Kept { at: now, ..kept });
-                return Ok(text);
+                Ok(text)
             }
-            (Err(problem), Some(kept)) if pin.is_none() && now - kept.at < STALE => {
-                tracing::warn!(
-                    url = shown(url),
-                    problem,
-                    "manifest cannot be asked for again; the kept one serves on"
-                );
-                return Ok(Arc::clone(&kept.text));
-            }
-            (Err(problem), _) => return Err(failed(url, &problem)),
-            (Ok(None), None) => {
-                return Err(failed(
-                    url,
-                    "server says that it has not changed, though it was never fetched",
-                ));
-            }
-        };
-        self.judge(url, pin, fetched, now)
+            (None, None) => Err(failed(
+                url,
+                "server says that it has not changed, though it was never fetched",
+            )),
+        }
     }
 
     /// Keeps what was fetched if it is what it should be.
@@ -192,4 +248,60 @@ impl Fetcher {
 fn failed(url: &str, problem: &str) -> Error {
     let text = format!("manifest at {} {problem}", shown(url));
     Error::new(Code::ManifestFetchFailed, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::tasks::Tasks;
+
+    const TEXT: &str = "version: tidegate/v1\nname: pass\ninputs: [{name: in, kind: text}]\n\
+                        outputs: [{name: out, kind: text}]\nedges: [in -> out]\n";
+    const SOON: Duration = Duration::from_secs(2);
+
+    async fn asked(listener: &TcpListener) -> TcpStream {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut head = [0; 1 << 10];
+        let read = stream.read(&mut head).await.expect("a request");
+        assert!(head[..read].starts_with(b"GET /m.yaml "));
+        stream
+    }
+
+    /// Gives a manifest that is to be asked for again at once.
+    async fn answer(listener: &TcpListener) {
+        let mut stream = asked(listener).await;
+        let head = "HTTP/1.1 200 OK\r\ncache-control: max-age=0\r\nconnection: close";
+        let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{TEXT}", TEXT.len());
+        stream.write_all(answer.as_bytes()).await.expect("taken");
+    }
+
+    async fn server() -> (Fetcher, TcpListener, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let at = listener.local_addr().expect("an address");
+        let fetcher = Fetcher::new(&["127.0.0.1".to_owned()], Clock::start());
+        (fetcher, listener, format!("http://{at}/m.yaml"))
+    }
+
+    #[tokio::test]
+    async fn while_one_session_asks_a_server_that_hangs_others_have_what_is_kept() {
+        let (fetcher, listener, url) = server().await;
+        let (first, ()) = tokio::join!(fetcher.get(&url, None), answer(&listener));
+        assert_eq!(&*first.expect("it is there"), TEXT);
+        let (asking, at) = (fetcher.clone(), url.clone());
+        let asking = Tasks::default().spawn(async move { asking.get(&at, None).await });
+        let hanging = asked(&listener).await;
+        let other = tokio::time::timeout(SOON, fetcher.get(&url, None)).await;
+        assert_eq!(&*other.expect("at once").expect("kept"), TEXT);
+        drop(hanging);
+        let asked = tokio::time::timeout(SOON, asking).await.expect("in time");
+        assert_eq!(&*asked.expect("no panic").expect("kept"), TEXT);
+        // It failed just now: it is not asked again so soon.
+        let again = tokio::time::timeout(SOON, fetcher.get(&url, None)).await;
+        assert_eq!(&*again.expect("at once").expect("kept"), TEXT);
+        let listener = listener.into_std().expect("a listener");
+        assert!(listener.accept().is_err(), "nobody connects");
+    }
 }

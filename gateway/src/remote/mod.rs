@@ -74,17 +74,27 @@ impl Remotes {
     }
 }
 
-/// A session's plan, and the digests of what runs at its remote hops.
+/// A session's plan, and what is to run at its remote hops.
 pub(crate) struct Bound {
     pub(crate) plan: Arc<Plan>,
-    digests: BTreeMap<String, String>,
+    hops: BTreeMap<String, BoundHop>,
+}
+
+/// What is to run at a remote hop.
+struct BoundHop {
+    /// What a stream there asks for: the manifest that was looked at, also if its address gives another by now.
+    target: Target,
+    /// Digest of what runs there, as far as it is known.
+    digest: String,
+    /// What its workers say, if they could be asked.
+    found: Option<Arc<Found>>,
 }
 
 impl Bound {
     fn new(plan: Plan) -> Self {
         Self {
             plan: Arc::new(plan),
-            digests: BTreeMap::new(),
+            hops: BTreeMap::new(),
         }
     }
 }
@@ -115,25 +125,27 @@ impl Gateway {
         if remote_hops(&plan).next().is_none() {
             return Ok(Bound::new(plan));
         }
-        let known = self.remote_ports(&plan, prepared).await?;
-        if known.is_empty() {
-            return Ok(Bound::new(plan));
+        let hops = self.remote_hops(&plan, prepared).await?;
+        let ports = hops.iter().filter_map(|(id, hop)| {
+            let found = hop.found.as_ref()?;
+            Some((id.clone(), found.ports.clone()))
+        });
+        binding.remote_ports = ports.collect();
+        if binding.remote_ports.is_empty() {
+            let plan = Arc::new(plan);
+            return Ok(Bound { plan, hops });
         }
-        let digest = |(hop, found): (&String, &Arc<Found>)| (hop.clone(), found.digest.clone());
-        let digests = known.iter().map(digest).collect();
-        let ports = |(hop, found): (String, Arc<Found>)| (hop, found.ports.clone());
-        binding.remote_ports = known.into_iter().map(ports).collect();
         let bound = prepared.pipeline.bind(&binding);
         let plan = Arc::new(bound.map_err(|error| at_remote(error, &plan))?);
-        Ok(Bound { plan, digests })
+        Ok(Bound { plan, hops })
     }
 
     /// What runs at the remote hops, as far as their workers could be asked.
-    async fn remote_ports(
+    async fn remote_hops(
         &self,
         plan: &Plan,
         prepared: &Prepared,
-    ) -> Result<BTreeMap<String, Arc<Found>>, Error> {
+    ) -> Result<BTreeMap<String, BoundHop>, Error> {
         let path = [Step {
             gateway_id: self.id.clone(),
             pipeline: targets::step_name(&prepared.pipeline, prepared.inline),
@@ -144,30 +156,33 @@ impl Gateway {
         let surveys = self
             .survey(&prepared.pipeline, &referring, &path, patience)
             .await;
-        let mut known = BTreeMap::new();
+        let mut hops = BTreeMap::new();
         let mut references = Vec::new();
         for (referring, surveys) in referring.into_iter().zip(surveys) {
             let id = &referring.hop.id;
-            referring.target.map_err(|error| error.at_hop(id))?;
+            let target = referring.target.map_err(|error| error.at_hop(id))?;
             if let Some(circle) = surveys.iter().find_map(PoolSurvey::circle) {
                 return Err(circle.clone().at_hop(id));
             }
             let own = surveys.first();
-            match own.and_then(PoolSurvey::described) {
-                Some(described) => {
-                    known.insert(id.clone(), Arc::clone(described));
-                }
-                None if referring.params.fallback.is_empty() => {
-                    if let Some(error) = own.and_then(refusal) {
-                        return Err(error.through_hop(id));
-                    }
-                }
-                None => {}
+            let found = own.and_then(PoolSurvey::described).map(Arc::clone);
+            if found.is_none()
+                && referring.params.fallback.is_empty()
+                && let Some(error) = own.and_then(refusal)
+            {
+                return Err(error.through_hop(id));
             }
+            let digest = own.map_or_else(String::new, |own| own.digest.clone());
+            let hop = BoundHop {
+                target,
+                digest,
+                found,
+            };
+            hops.insert(id.clone(), hop);
             references.extend(surveys.into_iter().map(PoolSurvey::into_reference));
         }
         circles::check_references(&path, &references)?;
-        Ok(known)
+        Ok(hops)
     }
 
     /// What a pipeline refers to, for whoever asks: `path` are the pipelines that lead here, `endpoint` is how the last of them does.
@@ -259,24 +274,28 @@ impl Gateway {
     /// Opens every remote hop of a plan.
     pub(crate) async fn open_remotes(
         &self,
-        Bound { plan, digests }: &Bound,
+        bound: &Bound,
         prepared: &Prepared,
         hops: &mut Vec<(usize, Box<dyn Hop>)>,
     ) -> Result<(), Error> {
-        for (index, hop) in remote_hops(plan) {
+        for (index, hop) in remote_hops(&bound.plan) {
             let params = params(hop)?;
-            let target = targets::target(&self.remotes.fetcher, hop, &params).await?;
+            let there = bound.hops.get(&hop.id).ok_or_else(|| {
+                let text = "a hop of the plan was not looked at before it is opened";
+                Error::new(Code::Internal, text).at_hop(&hop.id)
+            })?;
             let place = Place {
                 pipeline: targets::step_name(&prepared.pipeline, prepared.inline),
                 hop,
-                digest: digests.get(&hop.id).map_or("", String::as_str),
+                digest: &there.digest,
             };
             let shared = Shared {
                 pools: &self.remotes.pools,
                 answers: &self.remotes.answers,
                 registry: self.pipelines.registry(),
             };
-            let config = config::hop_config(&shared, self.clock.now(), &place, &params, &target)?;
+            let config =
+                config::hop_config(&shared, self.clock.now(), &place, &params, &there.target)?;
             let context = OpenContext {
                 now: self.clock.now(),
                 hop_count: prepared.hop_count,

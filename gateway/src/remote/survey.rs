@@ -87,6 +87,8 @@ pub(crate) struct PoolSurvey {
     pub(crate) reference: Reference,
     /// By endpoint; those that were not heard of are left out.
     pub(crate) answers: Vec<(String, Answer)>,
+    /// Digest of what ran there when one of them said something last, however long ago; empty if none ever did.
+    pub(crate) digest: String,
 }
 
 impl PoolSurvey {
@@ -158,6 +160,7 @@ impl Surveyor {
             return PoolSurvey {
                 reference: pool.reference,
                 answers: Vec::new(),
+                digest: String::new(),
             };
         }
         let (asker, hop) = (Arc::from(asker), Arc::from(pool.reference.hop.as_str()));
@@ -197,6 +200,7 @@ impl Surveyor {
             }
         }
         gather(asked, &mut answers, any, path).await;
+        let digest = keys.iter().find_map(|key| self.digest(key));
         let answers = pool.endpoints.iter().cloned().zip(answers).zip(keys);
         let answers = answers.filter_map(|((endpoint, answer), key)| {
             let Some(answer) = answer else {
@@ -208,7 +212,16 @@ impl Surveyor {
         PoolSurvey {
             answers: answers.collect(),
             reference: pool.reference,
+            digest: digest.unwrap_or_default(),
         }
+    }
+
+    /// Digest of what an endpoint said last, however long ago: answers that were kept of it are those of that pipeline, also when the
+    /// endpoint has been away for long.
+    fn digest(&self, key: &Key) -> Option<String> {
+        let entries = self.entries();
+        let (_, described) = entries.get(key)?.known.as_ref()?;
+        Some(described.digest.clone())
     }
 
     /// What is kept of an endpoint, and whether it is to be asked beside the session; then the caller does so.
@@ -387,5 +400,49 @@ async fn wait(timer: Option<&mut std::pin::Pin<Box<tokio::time::Sleep>>>) {
     match timer {
         Some(timer) => timer.await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_ran_at_an_endpoint_is_known_though_it_has_been_away_for_long() {
+        let clock = Clock::standing();
+        let at = |seconds| {
+            crate::clock::standing::set(Some(Timestamp::ZERO + Duration::from_secs(seconds)))
+        };
+        at(1);
+        let surveyor = Surveyor::new(
+            Connector::new(tidegate_remote::ConnectorConfig::default()),
+            clock,
+            Tasks::default(),
+        );
+        let key = Key {
+            asker: "a".into(),
+            hop: "h".into(),
+            tier: 0,
+            endpoint: "http://w:1".to_owned(),
+            what: "p".into(),
+        };
+        assert_eq!(surveyor.digest(&key), None);
+        let described = Described {
+            digest: "d".to_owned(),
+            ..Described::default()
+        };
+        surveyor.keep(key.clone(), Ok(Arc::new(described)));
+        at(600);
+        surveyor.keep(key.clone(), Err(busy(&key.endpoint)));
+        assert!(
+            matches!(surveyor.known(&key).0, Known::Bad(_)),
+            "of no use for ports"
+        );
+        assert_eq!(
+            surveyor.digest(&key).as_deref(),
+            Some("d"),
+            "its kept answers are those of this pipeline"
+        );
+        crate::clock::standing::set(None);
     }
 }

@@ -88,6 +88,13 @@ impl AnswerCache {
         }
     }
 
+    /// Payload bytes of all answers.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.bytes
+    }
+
     /// Its bounds.
     #[must_use]
     pub const fn limits(&self) -> CacheLimits {

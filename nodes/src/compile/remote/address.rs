@@ -152,9 +152,19 @@ pub(super) fn check(endpoint: &str, transport: Transport) -> Result<(), (String,
         .and_then(|()| check_path(endpoint, rest, transport))
 }
 
-/// gRPC has paths of its own.
+/// gRPC has paths of its own, and no transport sends a query: what stands there is often a key, which would be shown wherever the
+/// endpoint is.
 fn check_path(endpoint: &str, rest: &str, transport: Transport) -> Result<(), (String, String)> {
-    let path = rest.find(['/', '?', '#']).map_or("", |at| &rest[at..]);
+    if let Some(at) = endpoint.find(['?', '#']) {
+        return Err((
+            format!(
+                "endpoint '{}' has a query or a fragment, which is not sent",
+                shown(&endpoint[..at])
+            ),
+            "leave it out; a key goes to 'auth', as 'bearer' or 'header'".to_owned(),
+        ));
+    }
+    let path = rest.find('/').map_or("", |at| &rest[at..]);
     if transport == Transport::Grpc && !matches!(path, "" | "/") {
         return Err((
             format!(
