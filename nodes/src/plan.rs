@@ -52,6 +52,17 @@ pub struct Plan {
     pub interrupt: Option<PlanInterrupt>,
 }
 
+impl Plan {
+    /// Whether something is made in it although nothing comes in: a node to which nothing is joined.
+    #[must_use]
+    pub fn generates(&self) -> bool {
+        (0..self.hops.len()).any(|index| {
+            let into = |edge: &PlanEdge| matches!(edge.to, Target::Hop { hop, .. } if hop == index);
+            !self.edges.iter().any(into)
+        })
+    }
+}
+
 /// An input of the pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PlanInput {

@@ -102,7 +102,7 @@ pub struct Open {
     pub features: Vec<String>,
     /// Joins, or creates, the shared session with this key.
     pub session: Option<String>,
-    /// Ports of a shared session that this client takes; empty: all, or the first free seat.
+    /// Ports of a shared session that this client takes; empty: all, or the first free seat where others may join.
     pub as_ports: Vec<PortName>,
     /// Formats of the audio and video that the client will send.
     pub inputs: Vec<(PortName, StreamSpec)>,

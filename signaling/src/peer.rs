@@ -122,6 +122,12 @@ impl Peer {
         self.core.tracks()
     }
 
+    /// Whether data channels were negotiated.
+    #[must_use]
+    pub fn carries_data(&self) -> bool {
+        self.core.carries_data()
+    }
+
     /// The user name fragment that the peer's checks are addressed to: the key of this peer on the
     /// shared socket. A restart of ICE changes it.
     #[must_use]

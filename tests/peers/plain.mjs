@@ -46,7 +46,12 @@ function plain() {
     await complete(pc);
     const headers = { "content-type": "application/sdp" };
     const body = pc.localDescription.sdp;
-    const response = await answered(await fetch(url, { method: "POST", headers, body }), 201);
+    let first = await fetch(url, { method: "POST", headers, body });
+    while (first.status === 409 && first.headers.has("retry-after")) {
+      await new Promise((resolve) => setTimeout(resolve, 1000 * Number(first.headers.get("retry-after"))));
+      first = await fetch(url, { method: "POST", headers, body });
+    }
+    const response = await answered(first, 201);
     call.answer = await response.text();
     call.resource = new URL(response.headers.get("location"), url).href;
     call.etag = response.headers.get("etag");

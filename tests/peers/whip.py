@@ -78,9 +78,18 @@ async def run(options):
     await peer.setLocalDescription(await peer.createOffer())
     began = time.monotonic()
     headers = {"Content-Type": "application/sdp"}
-    status, answer_headers, answer = await http("POST", options.url, peer.localDescription.sdp, headers)
+    report["told_to_wait"] = []
+    while True:
+        status, answer_headers, answer = await http("POST", options.url, peer.localDescription.sdp, headers)
+        wait = answer_headers.get("Retry-After")
+        # As often as it is told: whoever started this ends it.
+        if status != 409 or not wait or options.impatient:
+            break
+        report["told_to_wait"].append(wait)
+        await asyncio.sleep(float(wait))
     report["post"] = {
         "status": status,
+        "retry_after": wait,
         "type": answer_headers.get("Content-Type"),
         "location": answer_headers.get("Location"),
         "etag": answer_headers.get("ETag"),
@@ -131,6 +140,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=3, help="length of the tone")
     parser.add_argument("--wav", help="say this recording instead")
     parser.add_argument("--linger", type=float, default=1, help="seconds to listen on afterwards")
+    parser.add_argument("--impatient", action="store_true", help="leave when told to come again later")
     parser.add_argument("--direction", default="sendrecv", choices=["sendrecv", "sendonly", "recvonly"])
     parser.add_argument("--events", action="store_true", help="open the data channel `events`")
     parser.add_argument("--events-protocol", default="")

@@ -108,6 +108,29 @@ async fn execute_refuses_what_it_would_not_run() {
     );
 }
 
+const ROOM: &str = "version: tidegate/v1\nname: room\ninputs: [{name: a, kind: text}, {name: b, kind: text}]\n\
+                    outputs: [{name: to-a, kind: text, for: a}, {name: to-b, kind: text, for: b}]\n\
+                    edges: [a -> to-b, b -> to-a]\n";
+
+#[tokio::test(start_paused = true)]
+async fn execute_has_every_seat_for_itself() {
+    let gateway = gateway(ROOM, Config::default());
+    let path = "/v1/pipelines/room/execute";
+    let frame = json!([{"text": {"text": "hello"}}]);
+    for (inputs, to_a, to_b) in [
+        (json!({}), 0, 0),
+        (json!({"b": frame}), 1, 0),
+        (json!({"a": frame, "b": frame}), 1, 1),
+    ] {
+        let body = json!({"inputs": inputs}).to_string();
+        let (status, answer) = post(&gateway, path, &[JSON], body).await;
+        assert_eq!(status, StatusCode::OK, "{inputs}: {answer}");
+        let frames = |port: &str| answer["outputs"][port].as_array().map(Vec::len);
+        assert_eq!(frames("to-a"), Some(to_a), "{inputs}: {answer}");
+        assert_eq!(frames("to-b"), Some(to_b), "{inputs}: {answer}");
+    }
+}
+
 #[tokio::test]
 async fn execute_by_grpc_refuses_frames_for_ports_that_there_are_not() {
     let service = crate::grpc::gateway::Service::new(gateway(PASS, Config::default()));

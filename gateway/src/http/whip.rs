@@ -124,7 +124,7 @@ async fn open(
     };
     let handle = gateway.open(request).await.map_err(|error| {
         // Tracks that the pipeline cannot serve (RFC 9725 §4.2).
-        let misfit = error.code == Code::Incompatible && role == Role::Whip;
+        let misfit = error.code == Code::Incompatible && !error.retryable && role == Role::Whip;
         let status = misfit.then_some(StatusCode::NOT_ACCEPTABLE);
         HttpError { error, status }
     })?;

@@ -380,13 +380,19 @@ fn check_format(frame: &Frame, input: &Input) -> Result<(), Error> {
     if fits {
         return Ok(());
     }
+    let (name, kind) = (input.name.as_str(), frame.payload.kind());
+    if kind != input.format.kind() {
+        let takes = input.format.kind();
+        let text =
+            format!("frame for input '{name}' carries {kind}, and it takes {takes}: send {takes}");
+        return Err(Error::new(Code::Incompatible, text));
+    }
     let got = match &frame.payload {
         Payload::Audio(audio) => audio.format.to_string(),
         other => other.kind().to_string(),
     };
     let text = format!(
-        "frame for input '{}' carries {got} where {} was agreed: name its format in open.inputs",
-        input.name.as_str(),
+        "frame for input '{name}' carries {got} where {} was agreed: name its format in open.inputs",
         input.format
     );
     Err(Error::new(Code::UnsupportedMedia, text))

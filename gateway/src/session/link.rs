@@ -25,6 +25,9 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
+    /// Those that the gateway serves, beside what runs in this process.
+    pub(crate) const SERVED: [Self; 4] = [Self::Webrtc, Self::Websocket, Self::Grpc, Self::Http];
+
     /// The label's value.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -57,6 +60,16 @@ pub(crate) trait Wishes {
     /// not.
     fn plays(&self) -> bool {
         true
+    }
+
+    /// Whether it carries sound and pictures by tracks, each of which is one port: such a client has use for one seat.
+    fn has_tracks(&self) -> bool {
+        false
+    }
+
+    /// Whether it has no way to feed anything.
+    fn only_listens(&self) -> bool {
+        false
     }
 
     /// Refuses a session in which it would feed these inputs and hear these outputs, and no others.

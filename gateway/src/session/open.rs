@@ -78,17 +78,6 @@ impl Gateway {
             ..
         } = request;
         let is_shared = shared.is_some();
-        let (handle, control) =
-            match self
-                .sessions
-                .insert(&slot, self.clock.now(), pipeline.name(), shared)
-            {
-                Ok(new) => new,
-                Err(first) => {
-                    first.join(link).await?;
-                    return Ok(first);
-                }
-            };
         let prepared = Prepared {
             pipeline,
             inline,
@@ -97,7 +86,16 @@ impl Gateway {
             hop_count,
             deadline,
         };
-        let binding = binding(&prepared, parameters, link.as_ref())?;
+        // Before others can find the session: who cannot come in makes none for them.
+        let binding = binding(&prepared, parameters, link.as_ref(), is_shared)?;
+        let (now, pipeline) = (self.clock.now(), prepared.pipeline.name());
+        let (handle, control) = match self.sessions.insert(&slot, now, pipeline, shared) {
+            Ok(new) => new,
+            Err(first) => {
+                first.join(link).await?;
+                return Ok(first);
+            }
+        };
         let parts = self
             .prepare(prepared, binding, &slot, is_shared, control)
             .await?;
@@ -236,9 +234,10 @@ fn binding(
     prepared: &Prepared,
     parameters: Map<String, Value>,
     link: &dyn Link,
+    shared: bool,
 ) -> Result<Binding, Error> {
     let outline = prepared.pipeline.outline();
-    let placement = SessionPorts::of(outline, |_| false).place(link)?;
+    let placement = SessionPorts::of(outline, shared, |_| false).place(link)?;
     let mut inputs = vec![None; outline.inputs.len()];
     for (input, format) in placement.inputs {
         inputs[input] = Some(format);

@@ -1,7 +1,8 @@
 //! Which ports of a session a client gets.
 //!
-//! A client may name ports; otherwise it gets what is free. In a pipeline with seats (outputs meant for the client of one input) it
-//! gets one seat: the input and what belongs to it. An input has one client at a time, an output any number.
+//! A client may name ports; otherwise it gets what is free. Where others may join, a client of a pipeline with seats (outputs meant
+//! for the client of one input) gets one seat: the input and what belongs to it. In a session of its own it gets every port, unless
+//! it has one track for each kind. An input has one client at a time, an output any number.
 
 use tidegate_media::Kind;
 use tidegate_nodes::{Accepts, Code, Error, Plan, StreamFormat};
@@ -22,6 +23,10 @@ pub(crate) struct PortFacts {
 /// The ports of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SessionPorts {
+    /// Other clients may join.
+    pub(crate) shared: bool,
+    /// Something can be heard although nobody feeds an input.
+    pub(crate) generates: bool,
     pub(crate) inputs: Vec<PortFacts>,
     pub(crate) outputs: Vec<PortFacts>,
 }
@@ -34,8 +39,8 @@ pub(crate) struct Placement {
 }
 
 impl SessionPorts {
-    /// The ports of a plan; `taken` says of an input whether a client feeds it.
-    pub(crate) fn of(plan: &Plan, taken: impl Fn(usize) -> bool) -> Self {
+    /// The ports of a plan; `taken` says of an input whether a client feeds it, `shared` whether others may join.
+    pub(crate) fn of(plan: &Plan, shared: bool, taken: impl Fn(usize) -> bool) -> Self {
         let inputs = plan.inputs.iter().enumerate();
         let inputs = inputs.map(|(index, input)| PortFacts {
             name: input.name.clone(),
@@ -50,6 +55,8 @@ impl SessionPorts {
             taken: false,
         });
         Self {
+            shared,
+            generates: plan.generates(),
             inputs: inputs.collect(),
             outputs: outputs.collect(),
         }
@@ -58,7 +65,8 @@ impl SessionPorts {
     /// Places a client.
     ///
     /// # Errors
-    /// A named port does not exist or is taken, no seat is free, the client fits none of the ports, or these do not suit it.
+    /// A named port does not exist or is taken, no seat is free, the client fits none of the ports, or these do not suit it; or it
+    /// only listens, and nobody is there to be heard.
     pub(crate) fn place(&self, link: &dyn Link) -> Result<Placement, Error> {
         let wishes = link.wishes();
         let (inputs, outputs) = self.select(wishes)?;
@@ -75,6 +83,12 @@ impl SessionPorts {
         if placement.inputs.is_empty() && placement.outputs.is_empty() {
             return Err(Error::new(Code::Incompatible, self.misfit(link)));
         }
+        if wishes.only_listens() && !self.generates && !self.inputs.iter().any(|i| i.taken) {
+            let text = "nobody feeds the session, so there is nothing to hear yet; try again once somebody does";
+            let mut error = Error::new(Code::Incompatible, text);
+            error.retryable = true;
+            return Err(error);
+        }
         let inputs = placement.inputs.iter().map(|(i, _)| &self.inputs[*i]);
         let outputs = placement.outputs.iter().map(|(o, _)| &self.outputs[*o]);
         wishes.fits(&inputs.collect::<Vec<_>>(), &outputs.collect::<Vec<_>>())?;
@@ -86,7 +100,7 @@ impl SessionPorts {
             return self.named(wishes.wanted_ports());
         }
         let seats = self.outputs.iter().any(|output| output.seat.is_some());
-        if !seats {
+        if !seats || !(self.shared || wishes.has_tracks()) {
             let free = (0..self.inputs.len())
                 .filter(|&i| !self.inputs[i].taken)
                 .collect();

@@ -12,8 +12,9 @@ use tidegate_media::Timestamp;
 use tidegate_nodes::{Code, Error};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::control::{Control, Inbox, Stage};
+use super::control::{Control, End, Inbox, Stage};
 pub(crate) use super::handle::Handle;
+use super::link::Transport;
 use crate::metrics::{Metrics, label};
 
 /// Messages to a driver that may wait. Joins and snapshots; a driver that is this far behind is not asked more.
@@ -83,6 +84,17 @@ impl Table {
             .gauge("tidegate_sessions_limit", Vec::new())
             .set(limit as f64);
         metrics.gauge("tidegate_sessions_taken", Vec::new()).set(0);
+        // Series that begin with the first session would hide it from rates.
+        for transport in Transport::SERVED {
+            let transport = || label("transport", transport.as_str());
+            let active = metrics.gauge("tidegate_sessions_active", vec![transport()]);
+            active.set(0);
+            for outcome in [End::Finished, End::Left, End::Deleted] {
+                let labels = vec![transport(), label("outcome", outcome.outcome().label)];
+                let ended = metrics.counter("tidegate_sessions_total", labels);
+                ended.increment(0);
+            }
+        }
         Arc::new(Self {
             inner: Mutex::default(),
             metrics,
@@ -317,6 +329,21 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
+
+    #[test]
+    fn every_transport_has_its_series_before_its_first_session() {
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let _table = Table::new(1, Arc::clone(&metrics));
+        let text = metrics.render();
+        for line in [
+            r#"tidegate_sessions_active{transport="webrtc"} 0"#,
+            r#"tidegate_sessions_active{transport="grpc"} 0"#,
+            r#"tidegate_sessions_total{transport="websocket",outcome="finished"} 0"#,
+            r#"tidegate_sessions_total{transport="http",outcome="left"} 0"#,
+        ] {
+            assert!(text.lines().any(|got| got == line), "{line} in {text}");
+        }
+    }
 
     #[test]
     fn who_waits_for_the_last_session_is_told_when_its_slot_is_given_back() {

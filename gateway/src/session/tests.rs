@@ -147,6 +147,67 @@ async fn who_comes_while_a_shared_session_says_its_last_words_gets_a_new_one() {
     assert_ne!(new.id, old.id);
 }
 
+const ROOM: &str = "version: tidegate/v1\nname: room\ninputs: [{name: a, kind: text}, {name: b, kind: text}]\n\
+                    outputs: [{name: to-a, kind: text, for: a}, {name: to-b, kind: text, for: b}]\n\
+                    edges: [a -> to-b, b -> to-a]\n";
+
+/// What a client in a room hears, by name, and how its session ended, if it did.
+async fn in_the_room(key: Option<&str>, ports: &[&str]) -> (Vec<String>, Option<&'static str>) {
+    let registry = Registry::builtin();
+    let pipeline = Pipeline::from_text("test", ROOM, &registry, &Grants::default());
+    let pipelines = Pipelines::only(pipeline.expect("compiles"), registry);
+    let gateway = Gateway::with(Config::default(), pipelines, false).expect("starts");
+    let (events, mut receiver) = outbox(CHANNEL);
+    let link = MemoryLink::new(
+        Transport::Local,
+        // It ends what it feeds.
+        Box::new(Vec::new().into_iter()),
+        Box::new(|_| Some(StreamFormat::Text)),
+        Box::new(|port| Some(Accepts::Kind(port.kind))),
+        events,
+    );
+    let request = Request {
+        source: Source::Pipeline("room".to_owned()),
+        parameters: serde_json::Map::new(),
+        key: key.map(str::to_owned),
+        hop_count: 0,
+        deadline: None,
+        link: Box::new(link.with_ports(ports.iter().map(|&port| port.to_owned()).collect())),
+    };
+    let _handle = gateway.open(request).await.expect("opens");
+    let (mut heard, mut ended) = (Vec::new(), None);
+    while let Some(event) = receiver.next().await {
+        match event {
+            MemoryEvent::Opened(info) => {
+                heard = info.outputs.into_iter().map(|(_, name, _)| name).collect();
+            }
+            MemoryEvent::Ended { reason } => ended = Some(reason),
+            _ => {}
+        }
+    }
+    (heard, ended)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_of_its_own_has_every_seat_and_ends_what_nobody_can_feed() {
+    let (heard, ended) = in_the_room(None, &[]).await;
+    assert_eq!(
+        (heard.join(" ").as_str(), ended),
+        ("to-a to-b", Some("finished"))
+    );
+    let (heard, ended) = in_the_room(None, &["a"]).await;
+    assert_eq!(
+        (heard.join(" ").as_str(), ended),
+        ("to-a", Some("finished"))
+    );
+    // Where others may come, the other seat is theirs and its input is not at its end.
+    let (heard, ended) = in_the_room(Some("k"), &[]).await;
+    assert_eq!(
+        (heard.join(" ").as_str(), ended),
+        ("to-a", Some("session_expired"))
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn looking_at_a_session_does_not_keep_it_from_being_idle() {
     let idle = Duration::from_secs(10);

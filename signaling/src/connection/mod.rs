@@ -336,6 +336,10 @@ impl Core {
         self.settle(now);
     }
 
+    pub(crate) fn carries_data(&self) -> bool {
+        self.data.is_some()
+    }
+
     pub(crate) fn open_channel(
         &mut self,
         now: Instant,

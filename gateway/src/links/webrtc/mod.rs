@@ -244,7 +244,8 @@ impl Wishes for WebrtcLink {
                 .find(|track| track.kind() == kind)
                 .map(Inbound::format),
             // By the data channel, which a client that offers one may open.
-            _ => self.native.feeds(port),
+            _ if self.peer.carries_data() => self.native.feeds(port),
+            _ => None,
         }
     }
 
@@ -274,6 +275,14 @@ impl Wishes for WebrtcLink {
 
     fn mode(&self) -> Mode {
         self.native.mode()
+    }
+
+    fn has_tracks(&self) -> bool {
+        true
+    }
+
+    fn only_listens(&self) -> bool {
+        self.receives.is_empty() && !self.peer.carries_data()
     }
 
     fn features(&self) -> Features {

@@ -67,6 +67,37 @@ fn link(client: Client) -> WebSocketLink<Client> {
     )
 }
 
+#[test]
+fn what_another_kind_of_port_would_take_is_incompatible_whatever_its_format() {
+    let open = r#"{"open":{"pipeline":"summarise"}}"#;
+    let decoded = json::decode_client(open, Timestamp::ZERO, &PortFormats::default());
+    let Ok(ClientMessage::Open(open)) = decoded else {
+        panic!("{decoded:?}");
+    };
+    let mut native = Native::new(*open);
+    let tensors = (
+        0,
+        "tensors".to_owned(),
+        tidegate_nodes::StreamFormat::Tensor,
+    );
+    let info = crate::session::link::OpenedInfo {
+        session_id: String::new(),
+        pipeline: String::new(),
+        inputs: vec![tensors],
+        outputs: Vec::new(),
+        deterministic: true,
+        message_bytes: 0,
+        session_limit: None,
+        idle_limit: None,
+    };
+    native.encode(LinkMessage::Opened(Box::new(info)));
+    let frame = r#"{"frame":{"port":"tensors","text":{"text":"hello"}}}"#;
+    let frame = json::decode_client(frame, Timestamp::ZERO, &PortFormats::default());
+    let error = native.decode(frame.expect("a frame")).expect_err("a text");
+    assert_eq!(error.code, Code::Incompatible, "as execute says: {error}");
+    assert!(error.message.contains("send tensor"), "{error}");
+}
+
 fn at(seconds: u64) -> Timestamp {
     Timestamp::ZERO + Duration::from_secs(seconds)
 }

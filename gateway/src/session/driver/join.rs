@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_media::Timestamp;
-use tidegate_nodes::graph::{EgressId, Listener};
+use tidegate_nodes::graph::{EgressId, Input, Listener};
 use tidegate_nodes::{Code, Error, StreamFormat};
 
 use super::Driver;
@@ -15,7 +15,7 @@ use crate::session::slot::{Active, INPUT_BYTES, INPUT_FRAMES, Slot, SlotInput, S
 impl Driver {
     /// Which ports there are now, and which are taken.
     fn ports(&self) -> SessionPorts {
-        SessionPorts::of(&self.parts.plan, |input| {
+        SessionPorts::of(&self.parts.plan, self.parts.shared, |input| {
             let mut slots = self.slots.iter();
             slots.any(|(_, slot)| slot.inputs.iter().any(|port| port.input == input))
         })
@@ -77,7 +77,21 @@ impl Driver {
         link.send(now, opened);
         self.greet(now, link.as_mut(), &inputs);
         self.settle(now, link, &inputs, outputs);
+        self.end_orphans(now, &inputs);
         Ok(())
+    }
+
+    /// Ends the inputs that nobody can feed any more: those that the only client of a session of its own leaves out. One that feeds
+    /// nothing hears what comes of itself until it leaves.
+    fn end_orphans(&mut self, now: Timestamp, fed: &[(usize, StreamFormat)]) {
+        if self.parts.shared || fed.is_empty() {
+            return;
+        }
+        for input in 0..self.parts.plan.inputs.len() {
+            if !fed.iter().any(|&(index, _)| index == input) {
+                self.parts.graph.handle_input(now, Input::End { input });
+            }
+        }
     }
 
     fn opened(
