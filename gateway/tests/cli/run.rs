@@ -137,6 +137,49 @@ fn text_goes_in_line_by_line_and_out_as_messages() {
 }
 
 #[test]
+fn what_one_run_wrote_feeds_a_port_of_another() {
+    let said = tidegate_fed(&["run", "echo", "--in", "-", "--out", "-", "-q"], &wav());
+    let sound = file("again", "speaker.ndjson", said.out.as_bytes());
+    // Its frames are of the port `speaker`.
+    let again = tidegate(&[
+        "run",
+        "echo",
+        "--in",
+        &format!("mic={sound}"),
+        "--out",
+        "-",
+        "-q",
+    ]);
+    assert_eq!(again.code, 0, "{again:?}");
+    assert_eq!(again.lines().len(), said.lines().len(), "{again:?}");
+
+    let manifest = file("again", "words.yaml", TEXT.as_bytes());
+    let line = |port: &str, text: &str| {
+        let frame = json!({"frame": {"port": port, "text": {"text": text}}});
+        format!("{frame}\n")
+    };
+    let mixed = line("in", "mine") + &line("other", "not mine");
+    let mixed = format!("in={}", file("again", "mixed.ndjson", mixed.as_bytes()));
+    let said = tidegate(&["run", &manifest, "--in", &mixed]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let texts: Vec<_> = said
+        .lines()
+        .iter()
+        .map(|m| m["frame"]["text"]["text"].clone())
+        .collect();
+    assert_eq!(texts, [json!("mine")], "{said:?}");
+
+    let others = line("one", "x") + &line("two", "y");
+    let others = format!("in={}", file("again", "others.ndjson", others.as_bytes()));
+    let said = tidegate(&["run", &manifest, "--in", &others]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(
+        said.err.contains("one, two") && said.err.contains("'in'"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn what_is_no_media_file_fails_and_says_why() {
     let text = file("broken", "text.wav", b"these are words and not sound");
     let said = tidegate(&["run", "echo", "--in", &text]);
@@ -174,6 +217,35 @@ fn wrong_usage_says_what_would_be_right() {
     }
     let untouched = std::fs::read(&input).expect("still there");
     assert_eq!(untouched, wav());
+}
+
+const CHOICE: &str = "\
+version: tidegate/v1
+name: choice
+parameters: {voice: {type: string, enum: [es, en]}}
+inputs: [{name: in, kind: text}]
+outputs: [{name: out, kind: text}]
+nodes: [{id: say, type: text.constant, params: {text: '${param:voice}'}}]
+edges: [in -> say -> out]
+";
+
+#[test]
+fn a_parameter_that_does_not_do_is_wrong_usage_whatever_is_wrong_with_it() {
+    let manifest = file("choice", "choice.yaml", CHOICE.as_bytes());
+    let words = file("choice", "in.txt", b"one\n");
+    let run = |more: &[&str]| {
+        let said = tidegate(&[&["run", &manifest, "--in", &words, "-q"], more].concat());
+        (said.code, said.err)
+    };
+    let (code, err) = run(&[]);
+    assert!(
+        code == 2 && err.contains("'voice' has no default"),
+        "{code}: {err}"
+    );
+    let (code, err) = run(&["--param", "voice=fr"]);
+    assert!(code == 2 && err.contains("voice"), "{code}: {err}");
+    let (code, err) = run(&["--param", "voice=es"]);
+    assert_eq!(code, 0, "{err}");
 }
 
 #[test]

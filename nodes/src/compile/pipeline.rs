@@ -135,6 +135,17 @@ impl Pipeline {
             .position(|output| output.name == name)
     }
 
+    /// Whether a session can have these parameters.
+    ///
+    /// # Errors
+    /// `bad_request`: one is unknown, missing, of the wrong type or out of its bounds.
+    pub fn check_parameters(
+        &self,
+        given: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<(), Error> {
+        Values::given(&self.manifest.parameters, given).map(drop)
+    }
+
     /// Makes the plan of one session.
     ///
     /// # Errors

@@ -48,6 +48,14 @@ pub(super) enum InputError {
         line: usize,
         message: String,
     },
+    #[error(
+        "--in '{path}' has frames of {ports}, and none of '{port}': give one port's frames, or no PORT="
+    )]
+    Others {
+        path: String,
+        ports: String,
+        port: String,
+    },
     #[error("--in '{path}': {source}")]
     Media { path: String, source: Box<Error> },
 }
@@ -92,8 +100,12 @@ fn open_one(
         inputs: names(&about.inputs),
     })?;
     let extension = extension(path);
-    if port.is_none() && matches!(extension.as_deref(), Some("ndjson" | "jsonl")) {
-        return messages(path);
+    if matches!(extension.as_deref(), Some("ndjson" | "jsonl")) {
+        let feeds = messages(path)?;
+        return match port {
+            None => Ok(feeds),
+            Some(port) => only(feeds, &port.name, path).map(Vec::from_iter),
+        };
     }
     let input = match port {
         Some(input) => input,
@@ -242,6 +254,29 @@ fn messages(path: &str) -> Result<Vec<Feed>, InputError> {
         })
     };
     Ok(ports.into_iter().filter_map(feed).collect())
+}
+
+/// What of a file's frames is for this input: those that name it, or all of them where they are of one port, such as the output of
+/// another run. Nothing, if there are no frames.
+fn only(mut feeds: Vec<Feed>, port: &str, path: &str) -> Result<Option<Feed>, InputError> {
+    let at = match feeds.iter().position(|feed| feed.port == port) {
+        Some(at) => at,
+        None if feeds.len() == 1 => 0,
+        None if feeds.is_empty() => return Ok(None),
+        None => {
+            let ports: Vec<_> = feeds.iter().map(|feed| feed.port.as_str()).collect();
+            return Err(InputError::Others {
+                path: path.to_owned(),
+                ports: ports.join(", "),
+                port: port.to_owned(),
+            });
+        }
+    };
+    let feed = feeds.swap_remove(at);
+    Ok(Some(Feed {
+        port: port.to_owned(),
+        ..feed
+    }))
 }
 
 /// All of a pipe or file.

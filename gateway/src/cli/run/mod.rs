@@ -48,7 +48,8 @@ Examples:
                                          native messages in and out, one a line
 
 Sound is read from WAV, FLAC, MP3, AAC, M4A, Ogg/Vorbis and Ogg/Opus and written as WAV or Ogg/Opus, by the file's name. Text goes in
-line by line, JSON value by value; any input takes native messages ({\"frame\": {\"port\": …}}) from an .ndjson file.
+line by line, JSON value by value; any input takes native messages ({\"frame\": {\"port\": …}}) from an .ndjson file, with PORT= whatever
+port they name.
 Exit codes: 0 done, 1 the run failed, 2 wrong usage.";
 
 /// Runs one pipeline over files or standard input, without a server.
@@ -89,6 +90,9 @@ impl Run {
             .map_err(Failure::work)?;
         let about = pipeline.describe();
         let parameters = parameters::read(&self.parameters, &about).map_err(Failure::usage)?;
+        pipeline
+            .check_parameters(&parameters)
+            .map_err(Failure::usage)?;
         let outputs = Outputs::plan(&self.outputs, &about).map_err(Failure::usage)?;
         let feeds = input::open(&self.inputs, &about)?;
         outputs.spare(feeds.paths.iter()).map_err(Failure::usage)?;

@@ -23,7 +23,7 @@ pub(super) enum ParameterError {
     },
 }
 
-/// Values in the types that the pipeline declares. Ranges and choices are checked when it is bound.
+/// Values in the types that the pipeline declares. What is missing, and ranges and choices, the pipeline checks itself.
 ///
 /// # Errors
 /// An argument is malformed, names no parameter, or has a value of another type.
