@@ -56,6 +56,8 @@ pub(crate) enum StartError {
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
     #[error("WebRTC cannot be set up")]
     Webrtc(#[from] tidegate_signaling::SignalingError),
+    #[error("setting 'recordings': {0} is no folder: make it, or leave the setting empty")]
+    Recordings(std::path::PathBuf),
     #[error(
         "media address {0} is no address that clients can send to: name some in webrtc.advertise"
     )]
@@ -66,8 +68,12 @@ impl Gateway {
     /// A gateway with its media socket bound, if `webrtc` is wanted. Nothing is listened on yet.
     ///
     /// # Errors
-    /// A pipeline has errors, or the media address cannot be bound or advertised.
+    /// A pipeline has errors, the folder for recordings is not there, or the media address cannot be bound or advertised.
     pub(crate) fn new(config: Config, webrtc: bool) -> Result<Arc<Self>, StartError> {
+        let recordings = &config.recordings;
+        if !recordings.as_os_str().is_empty() && !recordings.is_dir() {
+            return Err(StartError::Recordings(recordings.clone()));
+        }
         let registry = registry(&config);
         let pipelines = Pipelines::load(&config.pipelines, registry)?;
         Self::with(config, pipelines, webrtc)

@@ -4,14 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
-use serde_json::{Value, json};
-use tracing_subscriber::EnvFilter;
-
 use super::Failure;
 use crate::config::layers::Layered;
-use crate::config::{self, Log, LogFormat};
+use crate::config::{self, Log, LogFormat, log_filter};
 use crate::serve::Server;
+use clap::Args;
+use serde_json::{Value, json};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,10 +48,13 @@ pub(crate) struct Serve {
 impl Serve {
     /// Runs until a signal.
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let layered = Layered::load(self.config.as_deref(), config::environment(), self.flags())
+        let layered = Layered::read(self.config.as_deref(), config::environment(), self.flags())
             .map_err(Failure::usage)?;
         if self.print_config {
             super::print(&layered.print());
+        }
+        layered.check().map_err(Failure::usage)?;
+        if self.print_config {
             return Ok(ExitCode::SUCCESS);
         }
         log(&layered.config.log).map_err(Failure::usage)?;
@@ -95,7 +96,7 @@ impl Serve {
 
 /// Logs go to standard error, so that standard output has results alone.
 fn log(log: &Log) -> Result<(), Box<dyn std::error::Error>> {
-    let filter = EnvFilter::try_new(directives(&log.filter))?;
+    let filter = log_filter(&log.filter)?;
     let builder = tracing_subscriber::fmt()
         // Else it panics where standard error is closed.
         .log_internal_errors(false)
@@ -110,20 +111,12 @@ fn log(log: &Log) -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-/// What is logged: what the operator says, after what is silent unless they name it. A file that a client sent and that is none is
-/// the client's error, which it is told; the library that read it calls it an error of its own.
-fn directives(filter: &str) -> String {
-    format!("symphonia=off,{filter}")
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
 
-    use tracing_subscriber::EnvFilter;
-
-    use super::directives;
+    use super::log_filter;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -143,7 +136,7 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::try_new(directives(filter)).expect("a filter"))
+            .with_env_filter(log_filter(filter).expect("a filter"))
             .with_writer(move || writer.clone())
             .finish();
         tracing::subscriber::with_default(subscriber, || {

@@ -110,11 +110,34 @@ const NOT_SETTINGS: [&str; 2] = ["TIDEGATE_CONFIG", "TIDEGATE_BIN"];
 const SERVICE_LINK: &str = "TIDEGATE_SERVICE_HOST";
 
 impl Layered {
-    /// Merges the layers. `flags` are (path, name of the flag, value).
+    /// As [`Layered::read`], and what that leaves open is checked too.
+    ///
+    /// # Errors
+    /// As for [`Layered::read`] and [`Layered::check`].
+    #[cfg(test)]
+    pub(crate) fn load(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+        flags: Vec<(&'static str, &'static str, Value)>,
+    ) -> Result<Self, ConfigError> {
+        let layered = Self::read(file, variables, flags)?;
+        layered.check().map(|()| layered)
+    }
+
+    /// Refuses settings that each do, and do not together.
+    ///
+    /// # Errors
+    /// All such combinations.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let problems = self.config.problems();
+        ConfigError::all(problems.into_iter().map(ConfigError::Unsafe).collect())
+    }
+
+    /// Merges the layers, whether or not the settings do together: who prints them wants to see those that do not.
     ///
     /// # Errors
     /// A layer cannot be read, names an unknown setting, or has a value that does not do.
-    pub(crate) fn load(
+    pub(crate) fn read(
         file: Option<&Path>,
         variables: impl IntoIterator<Item = (String, String)>,
         flags: Vec<(&'static str, &'static str, Value)>,
@@ -154,10 +177,6 @@ impl Layered {
                 message: error.to_string(),
             }),
             Err(_) => {}
-        }
-        if wrong.is_empty() {
-            let problems = layered.config.problems();
-            wrong.extend(problems.into_iter().map(ConfigError::Unsafe));
         }
         ConfigError::all(wrong).map(|()| layered)
     }

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 pub(crate) use units::{Bytes, Span, address};
 
@@ -19,6 +21,15 @@ pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
     let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
     std::env::vars_os()
         .filter_map(move |(name, value)| Some((name.into_string().ok()?, text(value))))
+}
+
+/// What is logged: what the operator says, after what is silent unless they name it. A file that a client sent and that is none is
+/// the client's error, which it is told; the library that read it calls it an error of its own.
+///
+/// # Errors
+/// It is no filter.
+pub(crate) fn log_filter(filter: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::try_new(format!("symphonia=off,{filter}"))
 }
 
 /// All settings.

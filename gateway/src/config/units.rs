@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them: `500ms`, `30s`, `5m`, `1MiB`; plain numbers are seconds and bytes.
+//! Durations and sizes as people write them: `500ms`, `30s`, `5m`, `1MiB`. A number without a unit is refused, unless it is zero.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -53,23 +53,23 @@ const SIZES: &[(&str, u64)] = &[
     ("B", 1),
 ];
 
-/// The number and the factor of a text such as `30s`; the unit `bare` is meant where none is written.
-fn parse(text: &str, units: &[(&str, u64)], bare: u64) -> Option<u64> {
+/// The value of a text such as `30s`.
+fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let factor = match unit.trim() {
-        "" => bare,
-        unit => units.iter().find(|(name, _)| *name == unit)?.1,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
+    let number = number.parse::<u64>().ok()?;
+    if unit.is_empty() && number == 0 {
+        return Some(0);
+    }
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim())?;
+    number.checked_mul(*factor)
 }
 
 struct Reader {
     units: &'static [(&'static str, u64)],
-    bare: u64,
     expected: &'static str,
 }
 
@@ -81,13 +81,13 @@ impl Visitor<'_> for Reader {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
-        parse(text, self.units, self.bare)
-            .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+        parse(text, self.units).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
     }
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<u64, E> {
-        value
-            .checked_mul(self.bare)
+        // Five what? Zero is the same in every unit.
+        (value == 0)
+            .then_some(0)
             .ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(value), &self))
     }
 }
@@ -97,7 +97,6 @@ impl<'de> Deserialize<'de> for Span {
         let expected = "a duration such as 500ms, 30s, 5m or 1h";
         let millis = deserializer.deserialize_any(Reader {
             units: SPANS,
-            bare: 1000,
             expected,
         })?;
         Ok(Self(Duration::from_millis(millis)))
@@ -109,7 +108,6 @@ impl<'de> Deserialize<'de> for Bytes {
         let expected = "a size such as 64KiB or 4MiB";
         let bytes = deserializer.deserialize_any(Reader {
             units: SIZES,
-            bare: 1,
             expected,
         })?;
         usize::try_from(bytes).map(Self).map_err(de::Error::custom)
@@ -144,11 +142,11 @@ mod tests {
 
     #[test]
     fn units_are_read_and_nonsense_is_not() {
-        assert_eq!(parse("500ms", SPANS, 1000), Some(500));
-        assert_eq!(parse("30", SPANS, 1000), Some(30_000));
-        assert_eq!(parse("4 MiB", SIZES, 1), Some(4 << 20));
-        for text in ["", "s", "3 parsecs", "-1s", "99999999999999999999h"] {
-            assert_eq!(parse(text, SPANS, 1000), None, "{text}");
+        assert_eq!(parse("500ms", SPANS), Some(500));
+        assert_eq!(parse("0", SPANS), Some(0));
+        assert_eq!(parse("4 MiB", SIZES), Some(4 << 20));
+        for text in ["", "s", "30", "3 parsecs", "-1s", "99999999999999999999h"] {
+            assert_eq!(parse(text, SPANS), None, "{text}");
         }
     }
 }

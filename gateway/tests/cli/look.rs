@@ -133,3 +133,29 @@ fn wrong_usage_ends_with_2_and_help_and_version_with_0() {
         );
     }
 }
+
+#[test]
+fn settings_that_are_refused_are_printed_before() {
+    let said = tidegate(&["serve", "--listen", "0.0.0.0:8443", "--print-config"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(
+        said.out.contains("listen: \"0.0.0.0:8443\"  # --listen"),
+        "{said:?}"
+    );
+    assert!(said.err.contains("auth.token"), "{said:?}");
+}
+
+#[test]
+fn a_folder_for_recordings_that_is_not_there_is_refused_at_start() {
+    let config = file(
+        "recordings",
+        "t.yaml",
+        b"recordings: /no/such/folder\nlisten: 127.0.0.1:0\n",
+    );
+    let said = tidegate(&["serve", "--config", &config]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(
+        said.err.contains("'recordings': /no/such/folder"),
+        "{said:?}"
+    );
+}

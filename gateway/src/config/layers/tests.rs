@@ -106,6 +106,71 @@ fn all_that_is_wrong_is_said_at_once_and_in_plain_words() {
     assert!(!text.contains("usize"), "{text}");
 }
 
+fn refusal(name: &str, value: &str) -> Option<String> {
+    let loaded = Layered::load(None, variable(name, value), Vec::new());
+    loaded.err().map(|error| error.to_string())
+}
+
+#[test]
+fn what_would_be_taken_and_never_work_is_refused_with_what_would() {
+    for (name, value, mend) in [
+        (
+            "TIDEGATE_ORIGINS",
+            "https://app.example/",
+            "write https://app.example",
+        ),
+        (
+            "TIDEGATE_ORIGINS",
+            "https://App.example:443",
+            "write https://app.example",
+        ),
+        ("TIDEGATE_ORIGINS", "http://a:80,http://b", "write http://a"),
+        ("TIDEGATE_ORIGINS", "app.example", "write the scheme"),
+        ("TIDEGATE_LIMITS_IDLE", "5", "a duration such as 500ms"),
+        ("TIDEGATE_LIMITS_MESSAGE", "4", "a size such as 64KiB"),
+        (
+            "TIDEGATE_LOG_FILTER",
+            "loud",
+            "'log.filter' from $TIDEGATE_LOG_FILTER",
+        ),
+    ] {
+        let said = refusal(name, value).unwrap_or_else(|| panic!("{name}={value} is taken"));
+        assert!(said.contains(mend), "{name}={value}: {said}");
+    }
+    for (name, value) in [
+        (
+            "TIDEGATE_ORIGINS",
+            "https://app.example,http://127.0.0.1:5173,null",
+        ),
+        ("TIDEGATE_LIMITS_IDLE", "0"),
+        ("TIDEGATE_LOG_FILTER", "warn,tidegate_gateway=debug"),
+    ] {
+        assert_eq!(refusal(name, value), None, "{name}={value}");
+    }
+    let file = serde_json::json!({"limits": {"idle": 5}});
+    let mut layered = Layered::load(None, Vec::new(), Vec::new()).expect("loads");
+    layered.merge("", &file, &Origin::File("t.yaml".into()), &mut Vec::new());
+    let defaults = serde_json::to_value(Config::default()).expect("settings are JSON");
+    assert_eq!(layered.wrong(&defaults).len(), 1, "five what?");
+}
+
+#[test]
+fn the_documented_file_starts() {
+    let page = include_str!("../../../../docs/configuration.md");
+    let (_, file) = page.split_once("```yaml\n").expect("a file");
+    let (file, _) = file.split_once("```").expect("its end");
+    let value: Value = serde_saphyr::from_str(file).expect("YAML");
+    let mut layered = Layered::load(None, Vec::new(), Vec::new()).expect("loads");
+    let mut wrong = Vec::new();
+    layered.merge("", &value, &Origin::File("docs".into()), &mut wrong);
+    let defaults = serde_json::to_value(Config::default()).expect("settings are JSON");
+    wrong.extend(layered.wrong(&defaults));
+    assert!(wrong.is_empty(), "{wrong:?}");
+    layered.config = serde_json::from_value(layered.merged.clone()).expect("settings");
+    let checked = layered.check();
+    assert!(checked.is_ok(), "{checked:?}");
+}
+
 #[test]
 fn every_setting_is_documented_with_its_default_and_variable() {
     let page = include_str!("../../../../docs/configuration.md");
