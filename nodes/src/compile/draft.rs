@@ -7,7 +7,7 @@ use serde_json::Value;
 use tidegate_media::Kind;
 
 use super::grants::Grants;
-use super::params::{all_errors, report_error};
+use super::params::{all_errors, is_stray, report_error};
 use super::remote::{RemoteParams, Tier, Transport};
 use super::values::{Resolved, Scope};
 use crate::manifest::diagnostic::nearest;
@@ -200,8 +200,11 @@ fn local(
         },
         Err(first) => {
             let (errors, mended) = all_errors(node_type.as_ref(), &resolved.value, first);
-            // A sample value proves nothing; the real one is checked when a session is opened.
-            for error in errors.iter().filter(|_| !resolved.open) {
+            // A sample value proves nothing; the real one is checked when a session is opened. A key that there is not has no value.
+            for error in errors
+                .iter()
+                .filter(|error| !resolved.open || is_stray(error))
+            {
                 report_error(decl, node_type.name(), error, report);
             }
             let plain = node_type.ports(&Value::Object(serde_json::Map::new())).ok();
@@ -225,7 +228,10 @@ fn remote(
     let params = match RemoteParams::read(&resolved.value) {
         Ok(params) => params,
         Err(problems) => {
-            for error in problems.iter().filter(|_| !resolved.open) {
+            for error in problems
+                .iter()
+                .filter(|error| !resolved.open || is_stray(error))
+            {
                 report_error(decl, REMOTE, error, report);
             }
             return broken(resolved);

@@ -65,6 +65,11 @@ pub(super) fn report_error(
     report.error(at, "params", message, mend);
 }
 
+/// Whether a parameter is one that the type lacks, whatever the values of the others are.
+pub(super) fn is_stray(error: &ParamError) -> bool {
+    unknown_field(&error.message).is_some() && !error.path.contains(['.', '['])
+}
+
 fn unknown_field(text: &str) -> Option<&str> {
     text.strip_prefix("unknown field `")?.split('`').next()
 }

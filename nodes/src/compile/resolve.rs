@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::draft::{Body, DraftEdge, DraftNode, Name, Names};
 use crate::manifest::diagnostic::nearest;
-use crate::manifest::{EndDecl, Located, Manifest, Report};
+use crate::manifest::{EndDecl, Located, Manifest, Report, Unusable};
 use crate::plan::{Source, Target};
 use crate::registry::{Port, Ports};
 
@@ -42,9 +42,9 @@ impl Resolver<'_> {
 
     fn name(&self, end: &EndDecl, report: &mut Report) -> Option<Name> {
         let found = self.names.get(end.node.as_str()).copied();
-        if found.is_none() && !self.manifest.unusable.contains(&end.node) {
+        if found.is_none() && self.unusable(end).is_none() {
             let mut known: Vec<_> = self.names.keys().copied().collect();
-            known.extend(self.manifest.unusable.iter().map(String::as_str));
+            known.extend(self.manifest.unusable.iter().map(|port| port.name.as_str()));
             known.sort_unstable();
             report.error(
                 end.at,
@@ -56,23 +56,27 @@ impl Resolver<'_> {
         found
     }
 
+    /// The input or output that an end names and that cannot be used.
+    fn unusable(&self, end: &EndDecl) -> Option<&Unusable> {
+        let mut unusable = self.manifest.unusable.iter();
+        unusable.find(|port| port.name == end.node)
+    }
+
     /// Where an edge begins.
     pub(super) fn source(&self, end: &EndDecl, report: &mut Report) -> Option<Source> {
-        match self.name(end, report)? {
+        let Some(name) = self.name(end, report) else {
+            if self.unusable(end).is_some_and(|port| !port.is_input) {
+                begins_at_output(end, report);
+            }
+            return None;
+        };
+        match name {
             Name::Input(input) => {
                 self.no_port(end, "an input", report);
                 Some(Source::Input(input))
             }
             Name::Output(_) => {
-                report.error(
-                    end.at,
-                    "direction",
-                    format!(
-                        "'{}' is an output of the pipeline: nothing begins there",
-                        end.node
-                    ),
-                    "begin the edge at an input or at a node's output port",
-                );
+                begins_at_output(end, report);
                 None
             }
             Name::Node(node) => {
@@ -84,21 +88,19 @@ impl Resolver<'_> {
     }
 
     fn target(&self, end: &EndDecl, report: &mut Report) -> Option<Target> {
-        match self.name(end, report)? {
+        let Some(name) = self.name(end, report) else {
+            if self.unusable(end).is_some_and(|port| port.is_input) {
+                ends_at_input(end, report);
+            }
+            return None;
+        };
+        match name {
             Name::Output(output) => {
                 self.no_port(end, "an output", report);
                 Some(Target::Output(output))
             }
             Name::Input(_) => {
-                report.error(
-                    end.at,
-                    "direction",
-                    format!(
-                        "'{}' is an input of the pipeline: nothing ends there",
-                        end.node
-                    ),
-                    "end the edge at an output or at a node's input port",
-                );
+                ends_at_input(end, report);
                 None
             }
             Name::Node(node) => {
@@ -172,6 +174,30 @@ impl Resolver<'_> {
     }
 }
 
+fn begins_at_output(end: &EndDecl, report: &mut Report) {
+    report.error(
+        end.at,
+        "direction",
+        format!(
+            "'{}' is an output of the pipeline: nothing begins there",
+            end.node
+        ),
+        "begin the edge at an input or at a node's output port",
+    );
+}
+
+fn ends_at_input(end: &EndDecl, report: &mut Report) {
+    report.error(
+        end.at,
+        "direction",
+        format!(
+            "'{}' is an input of the pipeline: nothing ends there",
+            end.node
+        ),
+        "end the edge at an output or at a node's input port",
+    );
+}
+
 /// The number of the port that an end names.
 fn port_of(
     node: &DraftNode,
@@ -228,17 +254,22 @@ pub(super) fn completeness(
     interrupt: Option<Source>,
     report: &mut Report,
 ) {
-    // Edges of nodes that could not be made lead from and to no port, and join what they name all the same.
+    // Edges of nodes that could not be made, and of inputs and outputs that cannot be used, lead from and to no port, and join what
+    // they name all the same. So do those that could not be read, one way or the other.
+    let unusable = |end: &EndDecl| manifest.unusable.iter().any(|port| port.name == end.node);
+    let loose = |name: &str| manifest.loose.iter().any(|end| end.node == name);
     let broken = |end: &EndDecl| {
         let mut all = manifest.nodes.iter().zip(nodes);
-        all.any(|(decl, node)| decl.id.value == end.node && matches!(node.body, Body::Broken))
+        unusable(end)
+            || all
+                .any(|(decl, node)| decl.id.value == end.node && matches!(node.body, Body::Broken))
     };
     let lost = manifest.edges.iter();
     let lost: Vec<_> = lost
         .filter(|edge| broken(&edge.from) || broken(&edge.to))
         .collect();
-    let from = |name: &str| lost.iter().any(|edge| edge.from.node == name);
-    let to = |name: &str| lost.iter().any(|edge| edge.to.node == name);
+    let from = |name: &str| loose(name) || lost.iter().any(|edge| edge.from.node == name);
+    let to = |name: &str| loose(name) || lost.iter().any(|edge| edge.to.node == name);
     for (index, input) in manifest.inputs.iter().enumerate() {
         let used = |source: Source| source == Source::Input(index);
         if !from(&input.name.value)
@@ -267,10 +298,8 @@ pub(super) fn completeness(
                 hop: index,
                 port: number,
             };
-            let by_name = lost.iter().any(|edge| {
-                let port_fits = edge.to.port.as_ref().is_none_or(|name| *name == port.name);
-                edge.to.node == decl.id.value && port_fits
-            });
+            let ends = lost.iter().map(|edge| &edge.to).chain(&manifest.loose);
+            let by_name = named(ends, &decl.id, &port.name);
             if port.required && !by_name && !edges.iter().any(|edge| edge.to == target) {
                 complete = false;
                 missing_edge(&decl.id, port, report);
@@ -289,6 +318,15 @@ pub(super) fn completeness(
     }
 }
 
+/// Whether one of these ends may be this port of a node.
+fn named<'a>(
+    mut ends: impl Iterator<Item = &'a EndDecl>,
+    id: &Located<String>,
+    port: &str,
+) -> bool {
+    ends.any(|end| end.node == id.value && end.port.as_ref().is_none_or(|name| name == port))
+}
+
 fn missing_edge(id: &Located<String>, port: &Port, report: &mut Report) {
     report.error(
         id.at,
@@ -305,12 +343,9 @@ fn missing_edges_by_name(
     ports: &Ports,
     report: &mut Report,
 ) {
-    let to = || {
-        let ends = manifest.edges.iter().map(|edge| &edge.to);
-        ends.filter(|end| end.node == id.value)
-    };
     for port in ports.inputs.iter().filter(|port| port.required) {
-        if !to().any(|end| end.port.as_ref().is_none_or(|name| *name == port.name)) {
+        let ends = manifest.edges.iter().map(|edge| &edge.to);
+        if !named(ends.chain(&manifest.loose), id, &port.name) {
             missing_edge(id, port, report);
         }
     }

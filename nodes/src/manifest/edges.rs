@@ -59,11 +59,16 @@ pub(crate) struct EdgeDecl {
     pub(crate) queue: Option<QueueDecl>,
 }
 
-/// Reads one entry of `edges`; a chain gives several edges.
-pub(super) fn read(tree: &Tree, edges: &mut Vec<EdgeDecl>, report: &mut Report) {
+/// Reads one entry of `edges`; a chain gives several edges. What it names where it cannot be read is `loose`.
+pub(super) fn read(
+    tree: &Tree,
+    edges: &mut Vec<EdgeDecl>,
+    loose: &mut Vec<EndDecl>,
+    report: &mut Report,
+) {
     match &tree.data {
-        Data::Text(text) => chain(tree, text, edges, report),
-        Data::Map(_) => map(tree, edges, report),
+        Data::Text(text) => chain(tree, text, (edges, loose), report),
+        Data::Map(_) => map(tree, (edges, loose), report),
         _ => report.error(
             tree.at,
             "type",
@@ -73,7 +78,9 @@ pub(super) fn read(tree: &Tree, edges: &mut Vec<EdgeDecl>, report: &mut Report) 
     }
 }
 
-fn chain(tree: &Tree, text: &str, edges: &mut Vec<EdgeDecl>, report: &mut Report) {
+type Found<'a> = (&'a mut Vec<EdgeDecl>, &'a mut Vec<EndDecl>);
+
+fn chain(tree: &Tree, text: &str, (edges, loose): Found<'_>, report: &mut Report) {
     if !text.contains("->") {
         report.error(
             tree.at,
@@ -81,24 +88,39 @@ fn chain(tree: &Tree, text: &str, edges: &mut Vec<EdgeDecl>, report: &mut Report
             format!("{} joins nothing", brief(tree)),
             "write 'from -> to', such as 'mic -> vad'",
         );
+        loose.extend(named(text, tree.at));
         return;
     }
     let mut previous: Option<EndDecl> = None;
+    let mut broken = false;
     let mut offset = 0;
     for part in text.split("->") {
         let lead = part.chars().take_while(|c| c.is_whitespace()).count();
         let at = within(tree, text, offset + lead);
         offset += part.chars().count() + 2;
         let end = parse_end(part.trim(), at, report);
-        if let (Some(from), Some(to)) = (previous.take(), end.clone()) {
-            edges.push(EdgeDecl {
+        if end.is_none() {
+            loose.extend(named(part, at));
+        }
+        match (previous.take(), end.clone()) {
+            (Some(from), Some(to)) => edges.push(EdgeDecl {
                 from,
                 to,
                 queue: None,
-            });
+            }),
+            // The first has nothing before it, and what is beside a part that cannot be read is joined to that.
+            (lone, other) => loose.extend(lone.or(other).filter(|_| end.is_none() || broken)),
         }
+        broken = end.is_none();
         previous = end;
     }
+}
+
+/// What a text that is no edge seems to name.
+fn named(text: &str, at: At) -> impl Iterator<Item = EndDecl> {
+    let of_name = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-' | '.');
+    let words = text.split(move |c| !of_name(c));
+    words.filter_map(move |word| split_end(word, at))
 }
 
 /// The position of the character at `offset` of a text, where its source is as wide as the text itself.
@@ -119,7 +141,7 @@ fn within(tree: &Tree, text: &str, offset: usize) -> At {
     }
 }
 
-fn map(tree: &Tree, edges: &mut Vec<EdgeDecl>, report: &mut Report) {
+fn map(tree: &Tree, (edges, loose): Found<'_>, report: &mut Report) {
     let Some(fields) = Fields::read(tree, "an edge", EDGE_KEYS, report) else {
         return;
     };
@@ -130,8 +152,9 @@ fn map(tree: &Tree, edges: &mut Vec<EdgeDecl>, report: &mut Report) {
         .require("to", "say where it ends, such as 'to: vad'", report)
         .and_then(|tree| end(tree, "'to'", report));
     let queue = fields.get("queue").and_then(|tree| queue(tree, report));
-    if let (Some(from), Some(to)) = (from, to) {
-        edges.push(EdgeDecl { from, to, queue });
+    match (from, to) {
+        (Some(from), Some(to)) => edges.push(EdgeDecl { from, to, queue }),
+        (lone, other) => loose.extend(lone.or(other)),
     }
 }
 
@@ -142,20 +165,24 @@ pub(super) fn end(tree: &Tree, what: &str, report: &mut Report) -> Option<EndDec
 }
 
 fn parse_end(text: &str, at: At, report: &mut Report) -> Option<EndDecl> {
-    let (node, port) = match text.split_once('.') {
-        Some((node, port)) => (node, Some(port)),
-        None => (text, None),
-    };
-    if !is_id(node) || !port.is_none_or(is_id) {
+    let end = split_end(text, at);
+    if end.is_none() {
         report.error(
             at,
             "edge",
             format!("'{}' names no port", shown(text)),
             "write an input, an output, 'node' or 'node.port'",
         );
-        return None;
     }
-    Some(EndDecl {
+    end
+}
+
+fn split_end(text: &str, at: At) -> Option<EndDecl> {
+    let (node, port) = match text.split_once('.') {
+        Some((node, port)) => (node, Some(port)),
+        None => (text, None),
+    };
+    (is_id(node) && port.is_none_or(is_id)).then(|| EndDecl {
         node: node.to_owned(),
         port: port.map(str::to_owned),
         at,

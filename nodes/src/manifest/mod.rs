@@ -25,7 +25,7 @@ pub(crate) use edges::{EdgeDecl, EndDecl};
 pub(crate) use parameters::{ParameterDecl, ParameterType};
 pub(crate) use read::Located;
 pub use schema::schema;
-pub(crate) use sections::{InputDecl, InterruptDecl, NodeDecl, OutputDecl};
+pub(crate) use sections::{InputDecl, InterruptDecl, NodeDecl, OutputDecl, Unusable};
 pub use tree::TEXT_BYTES_MAX;
 
 use tree::Tree;
@@ -45,9 +45,11 @@ pub struct Manifest {
     pub(crate) inputs: Vec<InputDecl>,
     pub(crate) outputs: Vec<OutputDecl>,
     /// Names of inputs and outputs that are declared, but not so that they can be used: already reported.
-    pub(crate) unusable: Vec<String>,
+    pub(crate) unusable: Vec<Unusable>,
     pub(crate) nodes: Vec<NodeDecl>,
     pub(crate) edges: Vec<EdgeDecl>,
+    /// What edges name that could not be read: it is joined to something. Already reported.
+    pub(crate) loose: Vec<EndDecl>,
     pub(crate) interrupt: Option<InterruptDecl>,
 }
 

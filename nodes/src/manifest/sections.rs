@@ -66,6 +66,13 @@ pub(crate) struct OutputDecl {
     pub(crate) paced: Option<bool>,
 }
 
+/// An input or output that is declared, but not so that it can be used.
+#[derive(Clone, Debug)]
+pub(crate) struct Unusable {
+    pub(crate) name: String,
+    pub(crate) is_input: bool,
+}
+
 /// A node. Without a type if that could not be read.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeDecl {
@@ -120,8 +127,9 @@ pub(super) fn manifest(source: Arc<str>, tree: &Tree, report: &mut Report) -> Op
         .filter_map(|tree| node(tree, report))
         .collect();
     let mut edges: Vec<EdgeDecl> = Vec::new();
+    let mut loose = Vec::new();
     for tree in read_list(fields.get("edges"), "'edges'", EDGES_MAX, report) {
-        edges::read(tree, &mut edges, report);
+        edges::read(tree, &mut edges, &mut loose, report);
     }
     if edges.len() > EDGES_MAX {
         let message = format!("'edges' joins {} pairs", edges.len());
@@ -152,6 +160,7 @@ pub(super) fn manifest(source: Arc<str>, tree: &Tree, report: &mut Report) -> Op
         unusable,
         nodes,
         edges,
+        loose,
         interrupt,
     })
 }
@@ -180,9 +189,9 @@ pub(super) fn description(fields: &Fields<'_>, report: &mut Report) -> String {
         .unwrap_or_default()
 }
 
-fn input(tree: &Tree, unusable: &mut Vec<String>, report: &mut Report) -> Option<InputDecl> {
+fn input(tree: &Tree, unusable: &mut Vec<Unusable>, report: &mut Report) -> Option<InputDecl> {
     let fields = Fields::read(tree, "an input", INPUT_KEYS, report)?;
-    let (name, kind) = name_and_kind(&fields, unusable, report);
+    let (name, kind) = name_and_kind(&fields, true, unusable, report);
     Some(InputDecl {
         format: formats::read(fields.get("format"), kind, report),
         name: name?,
@@ -190,9 +199,9 @@ fn input(tree: &Tree, unusable: &mut Vec<String>, report: &mut Report) -> Option
     })
 }
 
-fn output(tree: &Tree, unusable: &mut Vec<String>, report: &mut Report) -> Option<OutputDecl> {
+fn output(tree: &Tree, unusable: &mut Vec<Unusable>, report: &mut Report) -> Option<OutputDecl> {
     let fields = Fields::read(tree, "an output", OUTPUT_KEYS, report)?;
-    let (name, kind) = name_and_kind(&fields, unusable, report);
+    let (name, kind) = name_and_kind(&fields, false, unusable, report);
     let seat = fields
         .get("for")
         .and_then(|tree| read_text(tree, "'for'", report));
@@ -210,7 +219,8 @@ fn output(tree: &Tree, unusable: &mut Vec<String>, report: &mut Report) -> Optio
 
 fn name_and_kind(
     fields: &Fields<'_>,
-    unusable: &mut Vec<String>,
+    is_input: bool,
+    unusable: &mut Vec<Unusable>,
     report: &mut Report,
 ) -> (Option<Located<String>>, Option<Kind>) {
     let name = fields
@@ -224,7 +234,8 @@ fn name_and_kind(
         )
         .and_then(|tree| read_choice(tree, "'kind'", &KINDS, report));
     if let (Some(name), None) = (&name, kind) {
-        unusable.push(name.value.clone());
+        let name = name.value.clone();
+        unusable.push(Unusable { name, is_input });
     }
     (name, kind)
 }
