@@ -195,11 +195,9 @@ fn type_of(schema: &Value, value: &Value) -> String {
             Value::Null => type_of(schema, part),
             constant => plain(constant),
         };
-        let parts: Vec<_> = alternatives
-            .iter()
-            .map(part)
-            .filter(|part| part != "null")
-            .collect();
+        // The word "null" is a value like others.
+        let alternatives = alternatives.iter().filter(|one| one["type"] != "null");
+        let parts: Vec<_> = alternatives.map(part).collect();
         return parts.join(" or ");
     }
     let mut text = match &value["type"] {
@@ -265,6 +263,7 @@ mod tests {
                 "mode": {"enum": ["a", "b"]},
                 "size": {"$ref": "#/$defs/Size"},
                 "many": {"type": ["integer", "null"], "minimum": 0},
+                "lost": {"anyOf": [{"oneOf": [{"const": "drop", "type": "string"}, {"const": "null", "type": "string"}]}, {"type": "null"}]},
             },
         });
         let rows = parameter_rows(&schema);
@@ -273,5 +272,6 @@ mod tests {
         assert!(rows.contains("s or number"), "{rows}");
         assert!(rows.contains("integer  "), "no bound of no meaning: {rows}");
         assert!(rows.contains("(required)"), "{rows}");
+        assert!(rows.contains("drop or null "), "{rows}");
     }
 }

@@ -1,7 +1,7 @@
 //! `json.pick`: one value out of a JSON value.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use tidegate_media::{Json, Kind, Payload, Text};
 
@@ -15,7 +15,7 @@ use crate::stream::{Accepts, StreamFormat};
 pub(super) struct Pick;
 
 /// What comes out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum As {
     /// The value as JSON.
@@ -26,7 +26,7 @@ enum As {
 }
 
 /// What becomes of a frame that has no such value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Missing {
     /// It is dropped and counted.
@@ -45,8 +45,14 @@ pub(super) struct Params {
     #[serde(default, rename = "as")]
     form: As,
     /// What becomes of a frame that has no such value.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "quoted")]
     missing: Missing,
+}
+
+/// YAML reads a bare `null` as nothing at all.
+fn quoted<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Missing, D::Error> {
+    let nothing = || serde::de::Error::custom("null is no word in YAML: write \"null\" in quotes");
+    Option::deserialize(deserializer)?.ok_or_else(nothing)
 }
 
 impl Typed for Pick {

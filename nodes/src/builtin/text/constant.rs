@@ -1,7 +1,7 @@
 //! `text.constant`: the same text, whatever comes in.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tidegate_media::{Frame, Kind, Payload, Text};
 
 use super::super::typed::{Inputs, Typed};
@@ -12,7 +12,7 @@ use crate::stream::{Accepts, StreamFormat};
 pub(in super::super) struct Constant;
 
 /// How often.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Per {
     /// For each frame.
