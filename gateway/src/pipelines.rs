@@ -31,6 +31,14 @@ pub(crate) struct Pipelines {
     current: ArcSwap<Set>,
 }
 
+/// Names of the pipelines that a reload found to be not what they were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    pub(crate) added: Vec<String>,
+    pub(crate) changed: Vec<String>,
+    pub(crate) removed: Vec<String>,
+}
+
 /// Why a set of pipelines cannot be loaded: every file's errors.
 #[derive(Debug, thiserror::Error)]
 #[error("pipelines were not loaded:\n{0}")]
@@ -60,16 +68,26 @@ impl Pipelines {
         }
     }
 
-    /// Reads everything again; what runs keeps what it has. Gives the names of those that changed or are gone.
+    /// Reads everything again; what runs keeps what it has. Gives the names of those that are not what they were.
     ///
     /// # Errors
     /// As for [`Pipelines::load`]; then nothing has changed.
-    pub(crate) fn reload(&self) -> Result<Vec<String>, LoadError> {
+    pub(crate) fn reload(&self) -> Result<Changes, LoadError> {
         let set = Arc::new(read(&self.folder, &self.registry)?);
         let before = self.current.swap(Arc::clone(&set));
-        let digest = |set: &Set, name: &str| set.get(name).map(|found| found.digest().to_owned());
-        let changed = |name: &&String| digest(&before, name) != digest(&set, name);
-        Ok(before.keys().filter(changed).cloned().collect())
+        let mut changes = Changes::default();
+        for (name, pipeline) in before.iter() {
+            match set.get(name) {
+                None => changes.removed.push(name.clone()),
+                Some(now) if now.digest() != pipeline.digest() => {
+                    changes.changed.push(name.clone())
+                }
+                Some(_) => {}
+            }
+        }
+        let added = set.keys().filter(|name| !before.contains_key(*name));
+        changes.added = added.cloned().collect();
+        Ok(changes)
     }
 
     /// The configured folder, if there is one.
@@ -287,5 +305,35 @@ mod tests {
         let why = refused(&folder);
         std::fs::remove_dir_all(&folder).expect("removed");
         assert!(why.contains("a manifest has at most"), "{why}");
+    }
+
+    #[test]
+    fn a_reload_says_what_was_added_changed_and_removed() {
+        let folder =
+            std::env::temp_dir().join(format!("tidegate-reload-{}", rand::random::<u64>()));
+        std::fs::create_dir(&folder).expect("a folder");
+        let put = |name: &str, about: &str| {
+            let text = format!(
+                "version: tidegate/v1\nname: {name}\ndescription: {about}\ninputs: [{{name: i, kind: text}}]\n\
+                 outputs: [{{name: o, kind: text}}]\nedges: [i -> o]\n"
+            );
+            std::fs::write(folder.join(format!("{name}.yaml")), text).expect("a file");
+        };
+        for name in ["stays", "changes", "goes"] {
+            put(name, "first");
+        }
+        let pipelines = Pipelines::load(&folder, Registry::builtin()).expect("compiles");
+        put("changes", "second");
+        put("comes", "first");
+        std::fs::remove_file(folder.join("goes.yaml")).expect("a file");
+        let changes = pipelines.reload().expect("compiles");
+        std::fs::remove_dir_all(&folder).expect("ours");
+        let names = |name: &str| vec![name.to_owned()];
+        let expected = Changes {
+            added: names("comes"),
+            changed: names("changes"),
+            removed: names("goes"),
+        };
+        assert_eq!(changes, expected);
     }
 }

@@ -16,6 +16,7 @@ use crate::config::{Config, Tls};
 use crate::connections::Connections;
 use crate::gateway::{Gateway, StartError};
 use crate::metrics::label;
+use crate::pipelines::Changes;
 
 /// How often histogram samples are folded into buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -216,11 +217,16 @@ pub(crate) fn taken(source: &io::Error, flag: &str) -> String {
 
 fn reload(gateway: &Gateway) {
     let outcome = match gateway.pipelines.reload() {
-        Ok(changed) => {
+        Ok(Changes {
+            added,
+            changed,
+            removed,
+        }) => {
             let pipelines = gateway.pipelines.all().len();
-            tracing::info!(pipelines, ?changed, "pipelines reloaded");
+            tracing::info!(pipelines, ?added, ?changed, ?removed, "pipelines reloaded");
             let pools = gateway.remotes.pools();
-            changed.iter().for_each(|name| pools.outdate(name));
+            let outdated = changed.iter().chain(&removed);
+            outdated.for_each(|name| pools.outdate(name));
             TAKEN
         }
         Err(error) => {

@@ -32,7 +32,8 @@ pub fn decode_client(
     now: Timestamp,
     formats: &PortFormats,
 ) -> Result<ClientMessage, WireMessageError> {
-    client::decode(read(text)?, now, formats)
+    let message = read(text).map_err(|error| one_kind(text).unwrap_or(error))?;
+    client::decode(message, now, formats)
 }
 
 /// A server's message; `formats` are those of its `opened`. `None`: a kind that a newer server knows and this version lacks,
@@ -45,7 +46,8 @@ pub fn decode_server(
     now: Timestamp,
     formats: &PortFormats,
 ) -> Result<Option<ServerMessage>, WireMessageError> {
-    server::decode(read(text)?, now, formats)
+    let message = read(text).map_err(|error| one_kind(text).unwrap_or(error))?;
+    server::decode(message, now, formats)
 }
 
 /// A client's message as one line of text.
@@ -126,6 +128,23 @@ fn located<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> 
         }
         _ => WireMessageError::malformed("JSON", error),
     }
+}
+
+/// How much of the keys of a message that has several is repeated.
+const KINDS_SHOWN: usize = 80;
+
+/// What is wrong with a message that is an object with none or several kinds: the library only says at which column it stopped.
+#[cold]
+fn one_kind(text: &str) -> Option<WireMessageError> {
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
+    let keys: Vec<_> = object.keys().map(String::as_str).collect();
+    let found = match keys[..] {
+        [_] => return None,
+        [] => String::from("none"),
+        [..] => keys.join(", ").chars().take(KINDS_SHOWN).collect(),
+    };
+    let detail = format!("a message has exactly one key, its kind, and this one has {found}");
+    Some(WireMessageError::malformed("JSON", detail))
 }
 
 /// Our own structures have string keys and finite numbers, so writing them cannot fail.

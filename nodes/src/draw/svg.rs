@@ -81,10 +81,13 @@ fn head(description: &Description, size: Size) -> String {
     // Room for the curves of interrupts.
     let (width, height) = (size.width.ceil(), size.height.ceil() + 20.0);
     let name = escaped(&description.name);
-    let about = escaped(&description.description);
+    let about = match escaped(&description.description) {
+        none if none.is_empty() => none,
+        about => format!("<desc>{about}</desc>"),
+    };
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"s\" role=\"img\" viewBox=\"0 0 {width} {height}\" \
-         width=\"{width}\" height=\"{height}\"><title>{name}</title><desc>{about}</desc><style>{STYLE}</style>\
+         width=\"{width}\" height=\"{height}\"><title>{name}</title>{about}<style>{STYLE}</style>\
          <defs><marker id=\"a\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" \
          orient=\"auto-start-reverse\" markerUnits=\"userSpaceOnUse\"><path d=\"M0 0L8 4L0 8z\"/></marker></defs>\
          <rect class=\"b\" width=\"{width}\" height=\"{height}\"/>"

@@ -236,3 +236,23 @@ fn an_open_may_leave_the_pipeline_to_the_path() {
     };
     assert_eq!(open.source, Source::Pipeline(String::new()));
 }
+
+#[test]
+fn a_message_of_several_kinds_or_none_is_told_that_it_has_one() {
+    let told = |text: &str| {
+        let decoded = decode_client(text, NOW, &PortFormats::default());
+        decoded.expect_err("no message").to_string()
+    };
+    let error = told(r#"{"open":{},"end":{}}"#);
+    assert!(
+        error.contains("exactly one key") && error.contains("open, end"),
+        "{error}"
+    );
+    let error = told("{}");
+    assert!(
+        error.contains("exactly one key") && error.contains("none"),
+        "{error}"
+    );
+    let error = told(r#"{"opne":{}}"#);
+    assert!(error.contains("opne"), "{error}");
+}

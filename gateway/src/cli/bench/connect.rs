@@ -47,6 +47,8 @@ pub(super) enum TargetError {
     Silent { url: String },
     #[error("{url} does not speak HTTP: {message}")]
     Http { url: String, message: String },
+    #[error("{url} asks for a token: {}", if *.given { "the one of --token is not it" } else { "give it by --token" })]
+    Token { url: String, given: bool },
     #[error("{url}: {status}: {detail}")]
     Refused {
         url: String,
@@ -191,6 +193,10 @@ impl Target {
                 headers: head.headers,
                 body,
             });
+        }
+        if head.status == StatusCode::UNAUTHORIZED {
+            let given = self.token.is_some();
+            return Err(TargetError::Token { url, given });
         }
         let problem: Value = serde_json::from_str(&body).unwrap_or_default();
         let detail = problem["detail"]
