@@ -112,9 +112,11 @@ const ROOM: &str = "version: tidegate/v1\nname: room\ninputs: [{name: a, kind: t
                     outputs: [{name: to-a, kind: text, for: a}, {name: to-b, kind: text, for: b}]\n\
                     edges: [a -> to-b, b -> to-a]\n";
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn execute_has_every_seat_for_itself() {
-    let gateway = gateway(ROOM, Config::default());
+    let mut config = Config::default();
+    config.limits.idle.0 = Duration::from_secs(5);
+    let gateway = gateway(ROOM, config);
     let path = "/v1/pipelines/room/execute";
     let frame = json!([{"text": {"text": "hello"}}]);
     for (inputs, to_a, to_b) in [

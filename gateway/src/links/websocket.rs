@@ -324,7 +324,10 @@ impl<S: Socket> Link for WebSocketLink<S> {
             self.refused = None;
         }
         let ended = match &message {
-            LinkMessage::Ended { reason } => Some(crate::errors::close_code(reason)),
+            LinkMessage::Ended { reason } => Some(CloseFrame {
+                code: crate::errors::close_code(reason),
+                reason: axum::extract::ws::Utf8Bytes::from_static(reason),
+            }),
             _ => None,
         };
         let message = match message {
@@ -344,10 +347,8 @@ impl<S: Socket> Link for WebSocketLink<S> {
         };
         let message = message.map(|message| (is_frame, message));
         self.outgoing.extend(message);
-        if let Some(code) = ended {
-            let reason = axum::extract::ws::Utf8Bytes::from_static("");
-            let close = Message::Close(Some(CloseFrame { code, reason }));
-            self.outgoing.push_back((false, close));
+        if let Some(close) = ended {
+            self.outgoing.push_back((false, Message::Close(Some(close))));
             self.goodbye = Some(Goodbye {
                 until: None,
                 bytes: GOODBYE_BYTES,

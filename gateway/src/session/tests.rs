@@ -151,12 +151,14 @@ const ROOM: &str = "version: tidegate/v1\nname: room\ninputs: [{name: a, kind: t
                     outputs: [{name: to-a, kind: text, for: a}, {name: to-b, kind: text, for: b}]\n\
                     edges: [a -> to-b, b -> to-a]\n";
 
-/// What a client in a room hears, by name, and how its session ended, if it did.
-async fn in_the_room(key: Option<&str>, ports: &[&str]) -> (Vec<String>, Option<&'static str>) {
+/// What a client in a room hears, by name, and why its session failed, if it did.
+async fn in_the_room(key: Option<&str>, ports: &[&str]) -> (Vec<String>, Option<Code>) {
     let registry = Registry::builtin();
     let pipeline = Pipeline::from_text("test", ROOM, &registry, &Grants::default());
     let pipelines = Pipelines::only(pipeline.expect("compiles"), registry);
-    let gateway = Gateway::with(Config::default(), pipelines, false).expect("starts");
+    let mut config = Config::default();
+    config.limits.idle.0 = Duration::from_secs(1);
+    let gateway = Gateway::with(config, pipelines, false).expect("starts");
     let (events, mut receiver) = outbox(CHANNEL);
     let link = MemoryLink::new(
         Transport::Local,
@@ -175,37 +177,29 @@ async fn in_the_room(key: Option<&str>, ports: &[&str]) -> (Vec<String>, Option<
         link: Box::new(link.with_ports(ports.iter().map(|&port| port.to_owned()).collect())),
     };
     let _handle = gateway.open(request).await.expect("opens");
-    let (mut heard, mut ended) = (Vec::new(), None);
+    let (mut heard, mut failed) = (Vec::new(), None);
     while let Some(event) = receiver.next().await {
         match event {
             MemoryEvent::Opened(info) => {
                 heard = info.outputs.into_iter().map(|(_, name, _)| name).collect();
             }
-            MemoryEvent::Ended { reason } => ended = Some(reason),
+            MemoryEvent::Failed(error) => failed = Some(error.code),
             _ => {}
         }
     }
-    (heard, ended)
+    (heard, failed)
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_session_of_its_own_has_every_seat_and_ends_what_nobody_can_feed() {
-    let (heard, ended) = in_the_room(None, &[]).await;
-    assert_eq!(
-        (heard.join(" ").as_str(), ended),
-        ("to-a to-b", Some("finished"))
-    );
-    let (heard, ended) = in_the_room(None, &["a"]).await;
-    assert_eq!(
-        (heard.join(" ").as_str(), ended),
-        ("to-a", Some("finished"))
-    );
+    let (heard, failed) = in_the_room(None, &[]).await;
+    assert_eq!((heard.join(" ").as_str(), failed), ("to-a to-b", None));
+    let (heard, failed) = in_the_room(None, &["a"]).await;
+    assert_eq!((heard.join(" ").as_str(), failed), ("to-a", None));
     // Where others may come, the other seat is theirs and its input is not at its end.
-    let (heard, ended) = in_the_room(Some("k"), &[]).await;
-    assert_eq!(
-        (heard.join(" ").as_str(), ended),
-        ("to-a", Some("session_expired"))
-    );
+    let (heard, failed) = in_the_room(Some("k"), &[]).await;
+    let idle = Some(Code::SessionExpired);
+    assert_eq!((heard.join(" ").as_str(), failed), ("to-a", idle));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tidegate_media::Kind;
 
 use super::grants::Grants;
-use super::params::{all_errors, is_stray, report_error};
+use super::params::{all_errors, report_error, report_errors};
 use super::remote::{RemoteParams, Tier, Transport};
 use super::values::{Resolved, Scope};
 use crate::manifest::diagnostic::nearest;
@@ -200,13 +200,7 @@ fn local(
         },
         Err(first) => {
             let (errors, mended) = all_errors(node_type.as_ref(), &resolved.value, first);
-            // A sample value proves nothing; the real one is checked when a session is opened. A key that there is not has no value.
-            for error in errors
-                .iter()
-                .filter(|error| !resolved.open || is_stray(error))
-            {
-                report_error(decl, node_type.name(), error, report);
-            }
+            report_errors(decl, node_type.name(), &errors, resolved.open, report);
             let plain = node_type.ports(&Value::Object(serde_json::Map::new())).ok();
             DraftNode {
                 placement: node_type.placement(),
@@ -228,12 +222,7 @@ fn remote(
     let params = match RemoteParams::read(&resolved.value) {
         Ok(params) => params,
         Err(problems) => {
-            for error in problems
-                .iter()
-                .filter(|error| !resolved.open || is_stray(error))
-            {
-                report_error(decl, REMOTE, error, report);
-            }
+            report_errors(decl, REMOTE, &problems, resolved.open, report);
             return broken(resolved);
         }
     };

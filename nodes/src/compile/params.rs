@@ -41,6 +41,23 @@ fn lacks_another(error: &ParamError, params: &Value) -> bool {
     name.is_some_and(|name| params.get(name).is_none())
 }
 
+/// Reports parameters that do not do. Of `open` ones, some of which have sample values, only keys that there are not: a sample proves
+/// nothing, and the real value is checked when a session is opened.
+pub(super) fn report_errors(
+    decl: &NodeDecl,
+    node_type: &str,
+    errors: &[ParamError],
+    open: bool,
+    report: &mut Report,
+) {
+    let stray = |error: &ParamError| {
+        unknown_field(&error.message).is_some() && !error.path.contains(['.', '['])
+    };
+    for error in errors.iter().filter(|error| !open || stray(error)) {
+        report_error(decl, node_type, error, report);
+    }
+}
+
 /// Reports a parameter that does not do.
 pub(super) fn report_error(
     decl: &NodeDecl,
@@ -63,11 +80,6 @@ pub(super) fn report_error(
         (None, path) => format!("'{path}' of '{id}': {message}"),
     };
     report.error(at, "params", message, mend);
-}
-
-/// Whether a parameter is one that the type lacks, whatever the values of the others are.
-pub(super) fn is_stray(error: &ParamError) -> bool {
-    unknown_field(&error.message).is_some() && !error.path.contains(['.', '['])
 }
 
 fn unknown_field(text: &str) -> Option<&str> {

@@ -76,3 +76,38 @@ fn the_shipped_pipelines_compile_without_warnings_and_bind() {
     }
     assert!(count > 0, "no pipelines");
 }
+
+fn found(nodes: &str) -> String {
+    let text = format!(
+        "version: tidegate/v1\nname: p\nparameters: {{gain: {{type: number}}}}\ninputs: [{{name: i, kind: audio}}]\n\
+         outputs: [{{name: o, kind: audio}}]\nnodes:\n{nodes}edges: [i -> g -> h -> o]\n"
+    );
+    let registry = Registry::builtin();
+    let compiled = Pipeline::from_text("p", &text, &registry, &Grants::offline());
+    compiled.expect_err("errors").to_string()
+}
+
+#[test]
+fn a_reference_that_is_not_there_or_has_no_value_yet_hides_no_unknown_key() {
+    let found = found(
+        "  - {id: g, type: audio.gain, params: {gain_db: '${param:gian}', foo: 1}}\n\
+         \x20 - {id: h, type: audio.gain, params: {gain_db: '${param:gain}', bar: 1}}\n",
+    );
+    for said in [
+        "no parameter 'gian'",
+        "no parameter 'foo'",
+        "no parameter 'bar'",
+    ] {
+        assert!(found.contains(said), "{said} in:\n{found}");
+    }
+    assert_eq!(found.lines().count(), 3, "{found}");
+}
+
+#[test]
+fn the_word_null_is_said_to_need_its_quotes() {
+    let found = found(
+        "  - {id: g, type: json.pick, params: {pointer: /a, missing: null}}\n\
+         \x20 - {id: h, type: audio.gain, params: {gain_db: 1}}\n",
+    );
+    assert!(found.contains("write \"null\" in quotes"), "{found}");
+}

@@ -130,7 +130,7 @@ fn what_would_be_taken_and_never_work_is_refused_with_what_would() {
         ("TIDEGATE_LIMITS_MESSAGE", "4", "a size such as 64KiB"),
         (
             "TIDEGATE_LOG_FILTER",
-            "loud",
+            "tidegate=loud",
             "'log.filter' from $TIDEGATE_LOG_FILTER",
         ),
     ] {

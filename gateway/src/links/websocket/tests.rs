@@ -171,7 +171,7 @@ fn a_client_that_floods_is_told_why_and_read_until_it_says_goodbye() {
     let told = matches!(
         client.told.as_slice(),
         [Message::Text(error), Message::Text(_), Message::Close(Some(close))]
-            if error.contains("bad_request") && close.code == 4400
+            if error.contains("bad_request") && close.code == 4400 && close.reason == "bad_request"
     );
     assert!(told, "{:?}", client.told);
 }
