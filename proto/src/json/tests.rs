@@ -245,7 +245,7 @@ fn a_message_of_several_kinds_or_none_is_told_that_it_has_one() {
     };
     let error = told(r#"{"open":{},"end":{}}"#);
     assert!(
-        error.contains("exactly one key") && error.contains("open, end"),
+        error.contains("exactly one key, its kind, and this one has end, open"),
         "{error}"
     );
     let error = told("{}");
