@@ -6,6 +6,8 @@
 //!
 //! Frames are the path that counts: they are read without an intermediate tree and written straight into the text.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use tidegate_media::{Frame, Timestamp};
 
@@ -136,7 +138,7 @@ const KINDS_SHOWN: usize = 80;
 /// What is wrong with a message that is an object with none or several kinds: the library only says at which column it stopped.
 #[cold]
 fn one_kind(text: &str) -> Option<WireMessageError> {
-    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
+    let object: BTreeMap<String, serde::de::IgnoredAny> = serde_json::from_str(text).ok()?;
     let keys: Vec<_> = object.keys().map(String::as_str).collect();
     let found = match keys[..] {
         [_] => return None,
