@@ -348,7 +348,8 @@ impl<S: Socket> Link for WebSocketLink<S> {
         let message = message.map(|message| (is_frame, message));
         self.outgoing.extend(message);
         if let Some(close) = ended {
-            self.outgoing.push_back((false, Message::Close(Some(close))));
+            self.outgoing
+                .push_back((false, Message::Close(Some(close))));
             self.goodbye = Some(Goodbye {
                 until: None,
                 bytes: GOODBYE_BYTES,
