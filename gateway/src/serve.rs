@@ -216,7 +216,11 @@ pub(crate) fn taken(source: &io::Error, flag: &str) -> String {
 }
 
 fn reload(gateway: &Gateway) {
-    let outcome = match gateway.pipelines.reload() {
+    let reloaded = gateway.pipelines.reload();
+    // Before it is said, for those who look when they read of it.
+    let outcome = if reloaded.is_ok() { TAKEN } else { REFUSED };
+    count_reloads(gateway, outcome, 1);
+    match reloaded {
         Ok(Changes {
             added,
             changed,
@@ -227,14 +231,9 @@ fn reload(gateway: &Gateway) {
             let pools = gateway.remotes.pools();
             let outdated = changed.iter().chain(&removed);
             outdated.for_each(|name| pools.outdate(name));
-            TAKEN
         }
-        Err(error) => {
-            tracing::error!(%error, "pipelines not reloaded; the old ones are kept");
-            REFUSED
-        }
-    };
-    count_reloads(gateway, outcome, 1);
+        Err(error) => tracing::error!(%error, "pipelines not reloaded; the old ones are kept"),
+    }
 }
 
 fn count_reloads(gateway: &Gateway, outcome: &'static str, more: u64) {

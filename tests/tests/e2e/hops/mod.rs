@@ -5,6 +5,7 @@
 mod balance;
 mod breakers;
 mod calls;
+mod credentials;
 mod drains;
 mod edges;
 mod errors;
