@@ -249,6 +249,16 @@ impl Exchange {
         Some((message, FramePlace { port, bytes }))
     }
 
+    /// What it is sent is a call that is not complete: nothing is awaited yet but, where it is `held` up, that more of it is taken.
+    pub(crate) fn gathers(&mut self, now: Timestamp, held: bool) {
+        self.watch.gathers(now, held);
+    }
+
+    /// The call is complete, and all of it was sent.
+    pub(crate) fn gathered(&mut self, now: Timestamp) {
+        self.watch.gathered(now);
+    }
+
     /// A port's end as it is sent, once.
     pub(crate) fn end(&mut self, now: Timestamp, port: usize) -> Option<ClientMessage> {
         let input = self.inputs.get_mut(port)?;

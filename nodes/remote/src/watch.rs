@@ -7,6 +7,8 @@
 //! The call is the time from an utterance's last input to its final output, or to the acknowledgement of that input. A worker that
 //! does not acknowledge cannot say that an utterance came to nothing, so it is held to the call only until its first output. Once all
 //! input has ended, the end is awaited like an output.
+//!
+//! A worker that is sent a call owes nothing before it has all of it, but to take it: what is held up there is awaited.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -35,6 +37,8 @@ pub(crate) struct Watch {
     ever_had_output: bool,
     /// All input has ended, so that the end is awaited.
     ending: bool,
+    /// What was sent is a part of a call.
+    gathering: bool,
     /// Nothing may be sent, though all that was sent is void: credit is awaited.
     starving: bool,
     /// Last inputs of utterances, and when they were sent.
@@ -61,6 +65,7 @@ impl Watch {
             had_output: false,
             ever_had_output: false,
             ending: false,
+            gathering: false,
             starving: false,
             calls: VecDeque::new(),
         }
@@ -75,9 +80,30 @@ impl Watch {
         if let Some((sent, _)) = self.ports.get_mut(frame.port) {
             *sent = (*sent).max(frame.seq);
         }
-        self.since.get_or_insert(now);
+        if self.gathering {
+            // It takes the call.
+            self.since = None;
+        } else {
+            self.since.get_or_insert(now);
+        }
         if frame.is_final && frame.utterance > 0 && self.calls.len() < CALLS_MAX {
             self.calls.push_back((frame.port, frame.seq, now));
+        }
+    }
+
+    /// What was sent so far is a part of a call; `held`: no more of it is taken.
+    pub(crate) fn gathers(&mut self, now: Timestamp, held: bool) {
+        let still = self.gathering && self.since.is_some();
+        self.gathering = true;
+        if !(held && still) {
+            self.since = held.then_some(now);
+        }
+    }
+
+    /// It was sent to its end.
+    pub(crate) fn gathered(&mut self, now: Timestamp) {
+        if std::mem::take(&mut self.gathering) {
+            self.since = Some(now);
         }
     }
 
@@ -163,7 +189,7 @@ impl Watch {
     fn call(&self) -> Option<Timestamp> {
         let oldest = self.calls.front().map(|(.., since)| *since);
         let call = oldest.filter(|_| self.acks || !self.ever_had_output);
-        let end = self.since.filter(|_| self.ending);
+        let end = self.since.filter(|_| self.ending || self.gathering);
         Some(call.or(end)? + self.timeouts.call?)
     }
 
@@ -203,6 +229,10 @@ impl Watch {
     }
 
     fn restart(&mut self, now: Timestamp) {
+        if self.gathering {
+            self.since = None;
+            return;
+        }
         let awaited = self.ports.iter().any(|(sent, settled)| sent > settled);
         self.since = (awaited || self.ending || self.starving).then_some(now);
     }

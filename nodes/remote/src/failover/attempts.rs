@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidegate_media::Timestamp;
 use tidegate_nodes::{Code, DropReason, HopEvent, HopNote, Phase};
-use tidegate_proto::message::Opened;
+use tidegate_proto::message::{Mode, Opened};
 
 use super::episode::Step;
 use super::faults::{fault, outcome};
@@ -17,6 +17,9 @@ use crate::pool::Outcome;
 
 /// A stream that stood for so long was a good one, even if nothing was asked of it.
 const PROVEN_AFTER: Duration = Duration::from_secs(10);
+
+/// Said where a call was larger than what is kept of it.
+const CUT: &str = ": this call is larger than 'replay.frames' or 'replay.bytes' allow to send again: raise them, or send shorter utterances";
 
 /// What is to become the active stream.
 #[derive(Debug)]
@@ -65,20 +68,25 @@ impl Failover {
         {
             Step::Try(place) => self.open(now, place),
             Step::Wait(until) => self.coming = Some(Coming::Waiting(until)),
-            Step::GiveUp(text) => {
-                let (mut error, endpoint) = self.episode.error(now);
-                if let Some(endpoint) = endpoint {
-                    error
-                        .endpoint
-                        .get_or_insert_with(|| endpoint.as_ref().to_owned());
-                }
+            Step::GiveUp(text) => self.give_up(now, |error| {
                 if let Some(text) = text {
                     error.code = Code::AllEndpointsFailed;
                     error.message = text;
                 }
-                self.end(Some(HopEvent::Failed(error)));
-            }
+            }),
         }
+    }
+
+    /// Ends the hop with what the attempts met.
+    fn give_up(&mut self, now: Timestamp, word: impl FnOnce(&mut tidegate_nodes::Error)) {
+        let (mut error, endpoint) = self.episode.error(now);
+        if let Some(endpoint) = endpoint {
+            error
+                .endpoint
+                .get_or_insert_with(|| endpoint.as_ref().to_owned());
+        }
+        word(&mut error);
+        self.end(Some(HopEvent::Failed(error)));
     }
 
     pub(super) fn open(&mut self, now: Timestamp, place: Place) {
@@ -129,8 +137,7 @@ impl Failover {
 
     /// A call that has taken as long as it may asks no worker again.
     fn close_late_pools(&mut self) {
-        let late = |call: &super::unary::Call| call.until.is_none();
-        if self.setup.timeouts.call.is_some() && self.call.as_ref().is_some_and(late) {
+        if self.call.as_ref().is_some_and(|call| call.late) {
             self.episode.close_pools(&self.ways);
         }
     }
@@ -255,6 +262,10 @@ impl Failover {
         self.takeover = None;
         self.episode.empties += u32::from(error == RemoteError::Empty);
         self.episode.failed(&stream.place, error);
+        if self.setup.mode == Mode::Waits && self.is_call_cut() {
+            // A part of it would be answered as if it were all.
+            return self.give_up(now, |error| error.message.push_str(CUT));
+        }
         match self.coming.take() {
             Some(Coming::Ready(next, _)) => self.activate(now, next),
             Some(opening @ Coming::Opening { .. }) => self.coming = Some(opening),

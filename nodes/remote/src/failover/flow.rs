@@ -20,6 +20,7 @@ impl Failover {
         self.takeover_due(now);
         self.switch_if_good(now);
         self.begin_call(now);
+        self.complete_call(now);
         self.transmit();
         if self.setup.unary {
             self.pump_call(now);

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidegate_media::{Kind, Timestamp};
-use tidegate_nodes::{HopCommand, HopEvent, HopNote, StreamFormat};
+use tidegate_nodes::{DropReason, HopCommand, HopEvent, HopNote, StreamFormat};
 use tidegate_proto::message::{Ack, Direction, Mode, Opened, Port};
 use tidegate_proto::{ClientMessage, PortName, ServerMessage};
 
@@ -27,6 +27,11 @@ struct Hop {
     sent: Vec<(StreamId, u64, bool)>,
     tiers: Vec<usize>,
     seq: u64,
+    /// Frames that the graph may send.
+    credit: u64,
+    gaps: u32,
+    failed: Option<tidegate_nodes::Error>,
+    may_fail: bool,
 }
 
 fn name(text: &str) -> PortName {
@@ -35,8 +40,12 @@ fn name(text: &str) -> PortName {
 
 impl Hop {
     fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Setup)) -> Self {
         let port = |name: &str| (name.to_owned(), Some(StreamFormat::Binary));
-        let setup = Setup {
+        let mut setup = Setup {
             ports: HopPorts {
                 hop: "far".into(),
                 inputs: vec![port("in")],
@@ -56,6 +65,7 @@ impl Hop {
             cache: None,
             replay: ReplayLimits::default(),
         };
+        change(&mut setup);
         let pool = |endpoint: &str| {
             let config = PoolConfig {
                 health: None,
@@ -73,6 +83,10 @@ impl Hop {
             sent: Vec::new(),
             tiers: Vec::new(),
             seq: 0,
+            credit: 0,
+            gaps: 0,
+            failed: None,
+            may_fail: false,
         };
         hop.act();
         hop
@@ -104,7 +118,15 @@ impl Hop {
         while let Some(event) = self.failover.poll_event() {
             match event {
                 HopEvent::Note(HopNote::Tier(tier)) => self.tiers.push(tier),
-                HopEvent::Failed(error) => panic!("{error}"),
+                HopEvent::Failed(error) => {
+                    assert!(self.may_fail, "{error}");
+                    self.failed = Some(error);
+                }
+                HopEvent::Credit { frames, .. } => self.credit += u64::from(frames),
+                HopEvent::Dropped { reason, frames } => {
+                    assert_eq!(reason, DropReason::Gap);
+                    self.gaps += frames;
+                }
                 _ => {}
             }
         }
@@ -112,6 +134,10 @@ impl Hop {
 
     /// Answers the oldest opening; gives its stream and tier.
     fn answer(&mut self, stands: bool) -> (StreamId, usize) {
+        self.answer_with(stands, &["acks"])
+    }
+
+    fn answer_with(&mut self, stands: bool, features: &[&str]) -> (StreamId, usize) {
         let (stream, tier) = self.opening.remove(0);
         let port = |text, direction| Port {
             name: name(text),
@@ -121,7 +147,7 @@ impl Hop {
         };
         let opened = Opened {
             ports: vec![port("in", Direction::Input), port("out", Direction::Output)],
-            features: vec!["acks".to_owned()],
+            features: features.iter().map(|&text| text.to_owned()).collect(),
             ..Opened::default()
         };
         let opened = if stands {
@@ -208,4 +234,166 @@ fn a_pause_lets_the_primary_take_over_at_once() {
     assert_eq!(hop.tiers, [1, 0]);
     hop.speak(first);
     assert_eq!(hop.sent.last(), Some(&(first, 1, false)));
+}
+
+/// A hop that makes calls, with a ring for so many frames, each of eight bytes, and as many times eight bytes.
+fn calling(mode: Mode, frames: usize, bytes: usize) -> Hop {
+    Hop::with(|setup| {
+        (setup.unary, setup.mode) = (true, mode);
+        setup.replay = ReplayLimits { frames, bytes };
+        setup.timeouts.first_output = Some(Duration::from_secs(10));
+        setup.timeouts.call = Some(Duration::from_secs(30));
+    })
+}
+
+impl Hop {
+    /// The graph sends the next frame of the only utterance, for which it has credit.
+    fn utter(&mut self, is_final: bool) {
+        self.credit = self.credit.checked_sub(1).expect("credit for a frame");
+        self.seq += 1;
+        let mut frame = frame(self.seq);
+        (frame.meta.seq, frame.meta.utterance, frame.meta.is_final) = (self.seq, 1, is_final);
+        let command = HopCommand::Frame { port: 0, frame };
+        self.failover.command(self.now, command);
+        self.act();
+    }
+
+    /// The worker has taken all of the call, says something, and is done.
+    fn done(&mut self, by: StreamId, frames: u64) {
+        let (port, seq) = (name("in"), frames);
+        let mut output = frame(1);
+        (output.meta.seq, output.meta.caused_by) = (1, frames);
+        let said = [
+            ServerMessage::Frame {
+                port: name("out"),
+                caused_port: None,
+                frame: output,
+            },
+            ServerMessage::Ack(Ack { port, seq }),
+            ServerMessage::Ended {
+                reason: String::new(),
+            },
+        ];
+        for message in said {
+            self.failover.message(self.now, by, message);
+        }
+        self.act();
+    }
+
+    fn numbers(&self, to: StreamId) -> Vec<u64> {
+        let to = self.sent.iter().filter(|(stream, ..)| *stream == to);
+        to.map(|(_, seq, _)| *seq).collect()
+    }
+}
+
+#[test]
+fn a_call_longer_than_what_may_wait_is_sent_and_made_again_whole() {
+    let mut hop = calling(Mode::Waits, 1_024, 8 << 20);
+    hop.utter(false);
+    let (first, _) = hop.answer(true);
+    for _ in 1..499 {
+        hop.utter(false);
+    }
+    assert_eq!(hop.numbers(first).len(), 499);
+    let broke = RemoteError::Network("it broke".into());
+    hop.failover.broken(hop.now, first, Some(broke));
+    hop.act();
+    let (second, _) = hop.answer(true);
+    hop.utter(true);
+    assert_eq!(hop.numbers(second), (1..=500).collect::<Vec<_>>());
+    hop.done(second, 500);
+    assert_eq!((hop.gaps, hop.closed.last()), (0, Some(&second)));
+}
+
+#[test]
+fn a_call_larger_than_the_ring_is_made_once() {
+    // Too many frames, or too many bytes; of the last not even one has room.
+    for (frames, bytes) in [(16, 8 << 20), (1_024, 160), (1_024, 4)] {
+        let mut hop = calling(Mode::Waits, frames, bytes);
+        hop.utter(false);
+        let (stream, _) = hop.answer(true);
+        for _ in 1..99 {
+            hop.utter(false);
+        }
+        hop.utter(true);
+        assert_eq!(hop.numbers(stream), (1..=100).collect::<Vec<_>>());
+        hop.done(stream, 100);
+        assert_eq!(hop.closed, [stream]);
+    }
+}
+
+#[test]
+fn a_call_of_which_a_part_was_forgotten_is_no_call_for_another_worker() {
+    for (mode, again) in [(Mode::Waits, false), (Mode::Live, true)] {
+        let mut hop = calling(mode, 16, 8 << 20);
+        hop.may_fail = !again;
+        hop.utter(false);
+        let (stream, _) = hop.answer(true);
+        for _ in 1..40 {
+            hop.utter(false);
+        }
+        let broke = RemoteError::Network("it broke".into());
+        hop.failover.broken(hop.now, stream, Some(broke));
+        hop.act();
+        if again {
+            // Who cannot wait goes on with what there is, and hears of what there is not.
+            let (second, _) = hop.answer(true);
+            hop.utter(true);
+            let numbers = hop.numbers(second);
+            assert_eq!(numbers.len() + hop.gaps as usize, 41, "{numbers:?}");
+            hop.done(second, numbers.len() as u64);
+            assert_eq!(hop.closed.last(), Some(&second));
+        } else {
+            let error = hop.failed.expect("a failure");
+            assert!(error.message.contains("it broke: "), "{error}");
+            assert!(error.message.contains("'replay.frames'"), "{error}");
+            assert_eq!(hop.opening, []);
+        }
+    }
+}
+
+#[test]
+fn what_a_caller_takes_to_send_a_call_is_not_the_workers_time() {
+    let mut hop = calling(Mode::Live, 1_024, 8 << 20);
+    hop.may_fail = true;
+    hop.utter(false);
+    let (stream, _) = hop.answer(true);
+    for _ in 0..60 {
+        hop.pass(Duration::from_secs(1));
+        hop.utter(false);
+    }
+    assert_eq!((hop.closed.len(), hop.failed.is_none()), (0, true));
+    hop.utter(true);
+    hop.pass(Duration::from_millis(9_999));
+    assert_eq!(hop.closed, []);
+    hop.pass(Duration::from_millis(1));
+    assert_eq!(hop.closed, [stream], "no first output within ten seconds");
+    // The whole has thirty, whoever is asked.
+    let (second, _) = hop.answer(true);
+    let (port, seq) = (name("in"), 1);
+    hop.pass(Duration::from_secs(9));
+    hop.failover
+        .message(hop.now, second, ServerMessage::Ack(Ack { port, seq }));
+    hop.act();
+    hop.pass(Duration::from_secs(9));
+    assert_eq!(hop.closed, [stream]);
+    let (port, seq) = (name("in"), 2);
+    hop.failover
+        .message(hop.now, second, ServerMessage::Ack(Ack { port, seq }));
+    hop.pass(Duration::from_secs(2));
+    assert_eq!(
+        (&hop.closed[..], hop.failed.is_some()),
+        (&[stream, second][..], true)
+    );
+}
+
+#[test]
+fn a_worker_that_takes_no_more_of_a_call_is_left() {
+    let mut hop = calling(Mode::Waits, 1_024, 8 << 20);
+    hop.utter(false);
+    let (stream, _) = hop.answer_with(true, &["acks", "credits"]);
+    hop.pass(Duration::from_millis(9_999));
+    assert_eq!(hop.closed, []);
+    hop.pass(Duration::from_millis(1));
+    assert_eq!(hop.closed, [stream]);
 }

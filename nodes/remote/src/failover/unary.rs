@@ -1,6 +1,7 @@
 //! Calls: a stream for each utterance, or for each frame that is of none, one after the other so that outputs keep their order.
 //!
-//! A call is retried whole: the ring keeps all its frames until it is done, whatever its worker acknowledges meanwhile. With several
+//! A call is retried whole: the ring keeps all its frames until it is done, whatever its worker acknowledges meanwhile. One that is larger
+//! than the ring is made once: where the client waits, the hop fails if its stream breaks; where it cannot, what is missing is a gap. With several
 //! inputs a call takes the frames of one of them, in their common order; the others are ended at once.
 
 use tidegate_media::{Frame, Timestamp};
@@ -19,10 +20,14 @@ pub(super) struct Call {
     port: usize,
     utterance: u64,
     first: u64,
+    /// The newest of its frames that came.
+    seen: u64,
     /// Its last frame, once that is known.
     last: Option<u64>,
-    /// The whole of it may take until then.
+    /// It may take until then. What a caller takes to send it does not count.
     pub(super) until: Option<Timestamp>,
+    /// It took longer.
+    pub(super) late: bool,
     /// What was answered, for the cache; `None`: too much.
     answer: Option<Vec<(usize, Frame)>>,
     answer_bytes: usize,
@@ -49,8 +54,10 @@ impl Failover {
             port,
             utterance: meta.utterance,
             first: meta.seq,
+            seen: meta.seq.saturating_sub(1),
             last: None,
-            until: self.setup.timeouts.call.map(|limit| now + limit),
+            until: None,
+            late: false,
             answer: self.setup.cache.is_some().then(Vec::new),
             answer_bytes: 0,
         });
@@ -58,63 +65,83 @@ impl Failover {
         self.attempt(now);
     }
 
-    /// Sends what is there of the call, and its end.
-    pub(super) fn pump_call(&mut self, now: Timestamp) {
-        let (Some(active), Some(call)) = (&mut self.active, &mut self.call) else {
+    /// Looks whether all of the call is there. Its time begins then: until then it is the caller who takes it.
+    pub(super) fn complete_call(&mut self, now: Timestamp) {
+        let Some(call) = &mut self.call else { return };
+        if call.last.is_some() {
             return;
-        };
-        let port = call.port;
-        loop {
-            let next = active.cursor.next(port).max(call.first);
-            if call.last.is_some_and(|last| next > last) {
-                break;
-            }
+        }
+        while call.last.is_none() {
+            let next = (call.seen + 1).max(self.ring.first(call.port));
             let of_call = |frame: &Frame| {
                 next == call.first || call.utterance > 0 && frame.meta.utterance == call.utterance
             };
-            match self.ring.get(port, next) {
-                None if self.ring.has_ended(port) => call.last = Some(next - 1),
+            match self.ring.get(call.port, next) {
+                None if self.ring.has_ended(call.port) => call.last = Some(call.seen),
                 None => return,
-                Some(frame) if !of_call(frame) => call.last = Some(next - 1),
+                Some(frame) if !of_call(frame) => call.last = Some(call.seen),
                 Some(frame) => {
+                    call.seen = next;
                     if call.utterance == 0 || frame.meta.is_final {
                         call.last = Some(next);
                     }
-                    if !active.exchange.can_send(port) {
-                        return;
-                    }
-                    active.send_frame(now, &mut self.ring, port, &mut self.actions);
                 }
             }
         }
+        call.until = self.setup.timeouts.call.map(|limit| now + limit);
+    }
+
+    /// Sends what is there of the call, and its end.
+    pub(super) fn pump_call(&mut self, now: Timestamp) {
+        let (Some(active), Some(call)) = (&mut self.active, &self.call) else {
+            return;
+        };
+        let port = call.port;
+        let there = call.last.unwrap_or(call.seen);
+        // What was forgotten of it is not awaited.
+        let mut left = active.cursor.next(port).max(self.ring.first(port))..=there;
+        while !left.is_empty() && active.exchange.can_send(port) {
+            active.send_frame(now, &mut self.ring, port, &mut self.actions);
+            left.next();
+        }
+        if call.last.is_none() || !left.is_empty() {
+            let held = !active.exchange.can_send(port);
+            active.exchange.gathers(now, held);
+            return;
+        }
+        active.exchange.gathered(now);
         for port in 0..self.allowances.len() {
             active.send_end(now, port, &mut self.actions);
         }
     }
 
-    /// The graph may hand over what the ring has room for.
+    /// The graph may hand over what the transport has taken or has room for, and the ring can keep: each port has its share of it.
     pub(super) fn grant_calls(&mut self) {
-        if self.call.as_ref().is_some_and(|call| call.last.is_none()) && self.ring.room().0 == 0 {
-            // The call's end would never come. What is forgotten of it is missing if it must be made again, and is counted then.
-            self.ring.forget_some();
-        }
-        let (mut frames, bytes) = self.ring.room();
-        let share = (self.setup.replay.frames / self.allowances.len().max(1)).max(1);
+        let ports = self.allowances.len().max(1);
+        let limits = self.setup.replay;
+        let share = (
+            (limits.frames / ports).max(1),
+            (limits.bytes / ports).max(1),
+        );
+        self.make_room_for_call(share);
         for port in 0..self.allowances.len() {
             if self.ring.has_ended(port) || !self.is_joined(port) {
                 continue;
             }
-            let given = self.allowances[port].frames();
-            let most = frames.min(share) as u64;
-            let queued = self.ring.queued(port);
-            let room = Room::LOCAL.less(queued.0, queued.1).at_most(Room {
-                frames: most,
-                bytes: bytes as i128,
-            });
-            let grant = self.allowances[port].grant(room);
-            let now = self.allowances[port].frames().max(given);
-            frames = frames.saturating_sub(usize::try_from(now).unwrap_or(usize::MAX));
-            if let Some(grant) = grant {
+            let (frames, bytes) = self.ring.queued(port);
+            let kept = Room {
+                frames: share.0 as u64,
+                bytes: share.1 as i128,
+            };
+            let waits = match &self.active {
+                Some(active) => {
+                    let (frames, bytes) = self.ring.unsent(&active.cursor, port);
+                    active.exchange.room(port).less(frames, bytes)
+                }
+                None => Room::LOCAL.less(frames, bytes),
+            };
+            let room = waits.at_most(kept.less(frames, bytes));
+            if let Some(grant) = self.allowances[port].grant(room) {
                 let (frames, bytes) = (grant.frames, grant.bytes);
                 self.events.push_back(HopEvent::Credit {
                     port,
@@ -123,6 +150,26 @@ impl Failover {
                 });
             }
         }
+    }
+
+    /// A call that is larger than its port's share of the ring goes on: its end would never come. What is forgotten of it is missing
+    /// if it must be made again.
+    fn make_room_for_call(&mut self, share: (usize, usize)) {
+        let (Some(active), Some(call)) = (&self.active, &self.call) else {
+            return;
+        };
+        let (frames, bytes) = self.ring.queued(call.port);
+        let full = frames >= share.0 as u64 || bytes >= share.1;
+        if call.last.is_none() && full && !self.ring.is_replaying(&active.cursor) {
+            let left = (share.0 - share.0.div_ceil(8), share.1 - share.1.div_ceil(8));
+            self.ring.forget_to(call.port, left.0 as u64, left.1);
+        }
+    }
+
+    /// Whether the ring no longer has all of the call.
+    pub(super) fn is_call_cut(&self) -> bool {
+        let cut = |call: &Call| self.ring.first(call.port) > call.first;
+        self.call.as_ref().is_some_and(cut)
     }
 
     /// Keeps an output of the call for the cache.
@@ -190,7 +237,9 @@ impl Failover {
             .push_back(super::Action::Close { stream: active.id });
         self.ledger.call_done(&mut self.events);
         let (port, last) = (call.port, call.last.unwrap_or(call.first));
-        if let (Some(tier), Some(answer), true) = (&self.setup.cache, call.answer, of_pool) {
+        // Two calls may be alike in what was not forgotten.
+        let kept = of_pool && self.ring.first(port) <= call.first;
+        if let (Some(tier), Some(answer), true) = (&self.setup.cache, call.answer, kept) {
             let frames = (call.first..=last).filter_map(|seq| self.ring.get(port, seq));
             let name = self.setup.ports.inputs.get(port);
             let name = name.map_or("", |(name, _)| name.as_str());
@@ -221,7 +270,7 @@ impl Failover {
         if call.until.is_none_or(|until| until > now) {
             return;
         }
-        call.until = None;
+        (call.until, call.late) = (None, true);
         let (phase, limit) = (Phase::Call, self.setup.timeouts.call.unwrap_or_default());
         self.episode.close_pools(&self.ways);
         let error = RemoteError::Timeout { phase, limit };

@@ -1,5 +1,6 @@
 //! What a ring forgets to keep its bounds.
 
+use super::lane::Entry;
 use super::ring::Ring;
 
 impl Ring {
@@ -25,13 +26,21 @@ impl Ring {
         }
     }
 
-    /// Forgets an eighth, oldest first, of what was sent.
-    pub(crate) fn forget_some(&mut self) {
-        let limits = self.limits;
-        self.limits.frames -= limits.frames.div_ceil(8);
-        self.limits.bytes -= limits.bytes / 8;
-        self.shrink(true);
-        self.limits = limits;
+    /// Forgets of what a port was sent, oldest first, until so much is left of it.
+    pub(crate) fn forget_to(&mut self, port: usize, frames: u64, bytes: usize) {
+        let (mut left, mut size) = self.queued(port);
+        while left > frames || size > bytes {
+            let Some(lane) = self.lanes.get(port) else {
+                return;
+            };
+            let sent = |entry: &&Entry| entry.frame.meta.seq <= lane.sent;
+            let Some(entry) = lane.entries.front().filter(sent) else {
+                return;
+            };
+            left -= 1;
+            size -= entry.size();
+            self.pop(port);
+        }
     }
 
     /// Makes room by forgetting what was acknowledged and only a replay would want: what it waits for to be released may be in what

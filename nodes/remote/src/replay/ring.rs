@@ -280,6 +280,11 @@ impl Ring {
         self.lanes.iter().all(|lane| lane.answered >= lane.newest)
     }
 
+    /// Number of the oldest frame kept, or of the next one.
+    pub(crate) fn first(&self, port: usize) -> u64 {
+        self.lanes.get(port).map_or(1, Lane::first)
+    }
+
     pub(crate) fn newest(&self, port: usize) -> u64 {
         self.lanes.get(port).map_or(0, |lane| lane.newest)
     }

@@ -149,13 +149,17 @@ impl Plan {
             every: flavour.every(random),
         };
         let mut utterance = 1;
+        // Longer than what may wait for a transport.
+        let long = flavour == Flavour::Unary && of_utterances && random.random_bool(0.3);
         let frames = match flavour {
             Flavour::Recovers | Flavour::Tokens => 90,
+            _ if long => random.random_range(200..500),
             _ => random.random_range(5..40),
         };
+        let ends = if long { 0.01 } else { 0.3 };
         let mut inputs: Vec<_> = (0..frames)
             .map(|_| {
-                let is_final = of_utterances && random.random_bool(0.3);
+                let is_final = of_utterances && random.random_bool(ends);
                 let number = utterance;
                 utterance += u64::from(is_final);
                 Fed {
