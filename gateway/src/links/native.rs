@@ -372,28 +372,24 @@ impl Wishes for Native {
 }
 
 fn check_format(frame: &Frame, input: &Input) -> Result<(), Error> {
-    let fits = match (&frame.payload, input.format) {
-        (Payload::Audio(audio), StreamFormat::Audio { format, .. }) => audio.format == format,
-        (Payload::Video(video), StreamFormat::Video(format)) => video.format == format,
-        (payload, format) => payload.kind() == format.kind(),
-    };
-    if fits {
-        return Ok(());
-    }
-    let (name, kind) = (input.name.as_str(), frame.payload.kind());
-    if kind != input.format.kind() {
-        let takes = input.format.kind();
+    let (name, agreed) = (input.name.as_str(), input.format);
+    let (kind, takes) = (frame.payload.kind(), agreed.kind());
+    if kind != takes {
         let text =
             format!("frame for input '{name}' carries {kind}, and it takes {takes}: send {takes}");
         return Err(Error::new(Code::Incompatible, text));
     }
-    let got = match &frame.payload {
-        Payload::Audio(audio) => audio.format.to_string(),
-        other => other.kind().to_string(),
+    let got = match (&frame.payload, agreed) {
+        (Payload::Audio(audio), StreamFormat::Audio { format, .. }) if audio.format != format => {
+            audio.format.to_string()
+        }
+        (Payload::Video(video), StreamFormat::Video(format)) if video.format != format => {
+            kind.to_string()
+        }
+        _ => return Ok(()),
     };
     let text = format!(
-        "frame for input '{name}' carries {got} where {} was agreed: name its format in open.inputs",
-        input.format
+        "frame for input '{name}' carries {got} where {agreed} was agreed: name its format in open.inputs"
     );
     Err(Error::new(Code::UnsupportedMedia, text))
 }
