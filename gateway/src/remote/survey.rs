@@ -9,12 +9,12 @@
 //!
 //! Kept true: at most [`ENTRIES`] answers, [`ASKING`] questions at a time, and none without a limit of time.
 
+mod patience;
+
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tidegate_media::Timestamp;
 use tidegate_nodes::{Code, Error};
@@ -23,6 +23,7 @@ use tidegate_remote::{
 };
 use tokio::sync::Semaphore;
 
+use self::patience::{gather, limit};
 use super::targets::{PoolTarget, sha256};
 use crate::clock::Clock;
 use crate::tasks::Tasks;
@@ -31,17 +32,10 @@ use crate::tasks::Tasks;
 const FRESH: Duration = Duration::from_secs(10);
 /// An answer is of use no longer.
 const STALE: Duration = Duration::from_secs(120);
-/// What the others get after the first endpoint has answered.
-const GRACE: Duration = Duration::from_millis(250);
 /// Answers that are kept.
 const ENTRIES: usize = 4_096;
-/// What may be somebody else's HTTP server is not waited for longer.
-const FOREIGN: Duration = Duration::from_secs(3);
 /// Questions at a time.
 const ASKING: usize = 64;
-/// What a question of a gateway that was asked itself may take; a step less with each further one, so that the outermost hears of it.
-const NESTED: Duration = Duration::from_secs(3);
-const STEP: Duration = Duration::from_millis(250);
 
 /// Asks workers and keeps what they say. Clones share it.
 #[derive(Clone)]
@@ -322,32 +316,6 @@ impl Surveyor {
     }
 }
 
-/// Takes answers as they come; after the first that says something, others get a little longer. A circle ends it all.
-async fn gather(
-    mut asked: FuturesUnordered<impl Future<Output = (usize, Answer)>>,
-    answers: &mut [Option<Answer>],
-    any: bool,
-    path: &[Step],
-) {
-    let mut patience = any.then(|| Box::pin(tokio::time::sleep(grace(path))));
-    loop {
-        let next = tokio::select! {
-            biased;
-            next = asked.next() => next,
-            () = wait(patience.as_mut()) => None,
-        };
-        let Some((index, answer)) = next else { break };
-        if patience.is_none() && answer.is_ok() {
-            patience = Some(Box::pin(tokio::time::sleep(grace(path))));
-        }
-        let circle = matches!(&answer, Err(error) if error.code == Code::ManifestCycle);
-        answers[index] = Some(answer);
-        if circle {
-            break;
-        }
-    }
-}
-
 /// Whether an error says nothing of what runs there.
 pub(crate) fn is_passing(error: &Error) -> bool {
     matches!(
@@ -377,30 +345,6 @@ fn busy(endpoint: &str) -> Error {
         "the endpoint did not say in time what it runs",
     )
     .at_endpoint(endpoint)
-}
-
-fn limit(pool: &PoolTarget, path: &[Step]) -> Duration {
-    match path.len() {
-        0 | 1 if pool.is_foreign() => pool.connect.min(FOREIGN),
-        0 | 1 => pool.connect,
-        nested => {
-            let steps = u32::try_from(nested - 2).unwrap_or(u32::MAX);
-            let less = STEP.saturating_mul(steps);
-            NESTED.saturating_sub(less).max(STEP).min(pool.connect)
-        }
-    }
-}
-
-fn grace(path: &[Step]) -> Duration {
-    GRACE / u32::try_from(path.len().max(1)).unwrap_or(u32::MAX)
-}
-
-/// Waits for the timer, if there is one, else for ever.
-async fn wait(timer: Option<&mut std::pin::Pin<Box<tokio::time::Sleep>>>) {
-    match timer {
-        Some(timer) => timer.await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]
