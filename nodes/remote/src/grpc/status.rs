@@ -7,6 +7,9 @@ use tonic_types::StatusExt as _;
 use crate::error::RemoteError;
 use crate::trouble;
 
+/// How the library begins what it says of a message beyond the limit on messages.
+const TOO_LARGE: &str = "Error, decoded message length too large";
+
 /// Why a stream could not be opened, or a question got no answer. `encrypted`: TLS was asked for.
 pub(super) fn before_answer(status: &Status, encrypted: bool) -> RemoteError {
     match std::error::Error::source(status) {
@@ -39,7 +42,7 @@ pub(super) fn error(status: &Status) -> RemoteError {
             "the worker does not serve tidegate.v1.Gateway: point 'endpoints' at one that does ({said})"
         )),
         // Made here by the limit on messages, before the message was read.
-        Code::OutOfRange => RemoteError::TooLarge(said.to_owned()),
+        Code::OutOfRange if said.starts_with(TOO_LARGE) => RemoteError::TooLarge(said.to_owned()),
         code => RemoteError::Worker(Box::new(foreign(code, said))),
     }
 }
@@ -75,6 +78,8 @@ fn foreign(code: Code, said: &str) -> WireError {
         Code::NotFound => ("unknown_pipeline", "client", false),
         Code::ResourceExhausted => ("overloaded", "worker", true),
         Code::DeadlineExceeded => ("timeout", "worker", true),
+        // An exception in one worker: another one may be well. So it is with HTTP's 500 and WebSocket's 1011.
+        Code::Unknown | Code::Internal | Code::DataLoss => ("remote_execution", "worker", true),
         _ => ("remote_execution", "worker", false),
     };
     WireError {
@@ -130,5 +135,28 @@ mod tests {
             let error = Error::from(error(&status));
             assert_eq!((error.code, error.fault), (code, fault), "{status}");
         }
+    }
+
+    #[test]
+    fn an_exception_in_one_worker_is_none_in_another() {
+        for code in [Code::Unknown, Code::Internal, Code::DataLoss] {
+            let error = error(&Status::new(code, "Exception calling application"));
+            assert!(Error::from(error).retryable, "{code:?}");
+        }
+        let wrong = error(&Status::invalid_argument("no such voice"));
+        assert!(!Error::from(wrong).retryable);
+    }
+
+    #[test]
+    fn only_the_limit_on_messages_makes_a_message_too_large() {
+        let limit = Status::out_of_range(
+            "Error, decoded message length too large: found 9 bytes, the limit is: 8 bytes",
+        );
+        assert!(matches!(error(&limit), RemoteError::TooLarge(_)));
+        let said = Error::from(error(&Status::out_of_range("speed must be below 4")));
+        assert_eq!(
+            (said.code, said.fault),
+            (Ours::RemoteExecution, Fault::Worker)
+        );
     }
 }
