@@ -6,6 +6,7 @@
 
 mod caller;
 mod client;
+mod lines;
 
 pub(crate) use caller::failed;
 

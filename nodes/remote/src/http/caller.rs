@@ -16,6 +16,7 @@ use tidegate_proto::message::Execute;
 use tidegate_proto::{PortFormats, ServerMessage, json};
 
 use super::client::Client;
+use super::lines::Lines;
 use crate::calls::{Answer, Caller};
 use crate::connector::USER_AGENT as AGENT;
 use crate::error::{RemoteError, chain};
@@ -57,7 +58,7 @@ enum Form {
     /// All outputs in one object.
     Whole,
     /// A message a line.
-    Lines,
+    Lines(Lines),
     /// No success.
     Refusal(StatusCode, HeaderMap),
 }
@@ -93,7 +94,7 @@ impl HttpCaller {
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default();
         let form = match kind.split(';').next().unwrap_or_default().trim() {
-            "application/x-ndjson" => Form::Lines,
+            "application/x-ndjson" => Form::Lines(Lines::default()),
             "application/json" | "" => Form::Whole,
             other => {
                 return Err(RemoteError::Protocol(format!(
@@ -125,8 +126,8 @@ impl HttpCaller {
             read.extend_from_slice(&data);
         }
         match form {
-            Form::Lines => {
-                let found = line(read, ended, now)?;
+            Form::Lines(lines) => {
+                let found = line(lines, read, ended, now)?;
                 if found.is_none() && ended {
                     self.state = State::Idle;
                     return Ok(Some(Answer::Done));
@@ -174,8 +175,8 @@ impl Caller for HttpCaller {
                 }
                 State::Reading { form, body, read } => {
                     // Lines that came together are given one by one.
-                    if matches!(form, Form::Lines)
-                        && let Some(answer) = line(read, false, now)?
+                    if let Form::Lines(lines) = form
+                        && let Some(answer) = line(lines, read, false, now)?
                     {
                         return Poll::Ready(Ok(answer));
                     }
@@ -212,13 +213,15 @@ fn whole(text: &[u8], now: Timestamp) -> Result<VecDeque<Answer>, RemoteError> {
 }
 
 /// The next line that means something. With `ended`, what is left without a line break is one too.
-fn line(read: &mut BytesMut, ended: bool, now: Timestamp) -> Result<Option<Answer>, RemoteError> {
+fn line(
+    lines: &mut Lines,
+    read: &mut BytesMut,
+    ended: bool,
+    now: Timestamp,
+) -> Result<Option<Answer>, RemoteError> {
     loop {
-        let end = read.iter().position(|byte| *byte == b'\n');
-        let line = match end {
-            Some(end) => read.split_to(end + 1),
-            None if ended && !read.is_empty() => read.split(),
-            None => return Ok(None),
+        let Some(line) = lines.next(read, ended) else {
+            return Ok(None);
         };
         let text = utf8(&line)?.trim();
         if text.is_empty() {
