@@ -156,9 +156,11 @@ impl Connector {
         known.used = clock;
         // The cache itself holds one count.
         let live = |entry: &(Channel, Arc<()>)| Arc::strong_count(&entry.1) - 1;
-        let emptiest = known.open.iter().min_by_key(|entry| live(entry));
-        if let Some(entry) = emptiest.filter(|entry| live(entry) < STREAMS_PER_CONNECTION) {
-            let (channel, _live) = entry.clone();
+        let has_room = |entry: &&(Channel, Arc<()>)| live(entry) < STREAMS_PER_CONNECTION;
+        // The fullest, so that the others of a peak become idle and go.
+        let fullest = known.open.iter().filter(has_room);
+        if let Some((channel, _live)) = fullest.max_by_key(|entry| live(entry)).cloned() {
+            known.open.retain(|entry| live(entry) > 0);
             return Ok(Lease { channel, _live });
         }
         let channel = self.endpoint(&peer.member, tls)?.connect_lazy();
@@ -266,7 +268,32 @@ mod tests {
         assert_eq!(count(), 2);
         leases.clear();
         leases.extend((0..STREAMS_PER_CONNECTION).map(|_| lease()));
-        assert_eq!(count(), 2);
+        assert_eq!(count(), 1);
+    }
+
+    #[tokio::test]
+    async fn connections_of_a_peak_go_when_it_is_over() {
+        let connector = Connector::new(ConnectorConfig::default());
+        let lease = || {
+            connector
+                .lease("http://127.0.0.1:1", &Arc::default())
+                .expect("an address")
+        };
+        let count = || {
+            connector.endpoints.lock().expect("not poisoned")[&peer(1)]
+                .open
+                .len()
+        };
+        let peak = 4 * STREAMS_PER_CONNECTION;
+        let mut leases: Vec<_> = (0..peak).map(|_| lease()).collect();
+        assert_eq!(count(), 4);
+        // Some of each stay; as many come as go.
+        let mut left: Vec<_> = leases.drain(..).step_by(16).collect();
+        for _ in 0..left.len() {
+            left.push(lease());
+            left.remove(0);
+        }
+        assert_eq!(count(), 1);
     }
 
     #[tokio::test]
