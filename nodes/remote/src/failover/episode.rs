@@ -50,6 +50,8 @@ pub(super) struct Episode {
     repeats: u32,
     attempts: u32,
     failures: Vec<Attempt>,
+    /// It is about a stream that stood and worked.
+    stood: bool,
     /// Somebody may do better at the second time.
     may_repeat: bool,
     last: Option<RemoteError>,
@@ -87,6 +89,7 @@ impl Episode {
             repeats: 0,
             attempts: 0,
             failures: Vec::new(),
+            stood: false,
             may_repeat: false,
             last: None,
             last_endpoint: None,
@@ -98,7 +101,7 @@ impl Episode {
     pub(super) fn after(now: Timestamp, tiers: usize, broken: &Place, limit: u32) -> Self {
         let mut this = Self::new(now, tiers);
         // It did well once.
-        this.may_repeat = true;
+        (this.stood, this.may_repeat) = (true, true);
         if let (Some(permit), Some(tier)) = (&broken.permit, this.tiers.get_mut(broken.tier)) {
             tier.tried = Tried::elsewhere(permit);
             // Who wants no retries wants no second stream either.
@@ -133,7 +136,8 @@ impl Episode {
     }
 
     /// Who is asked next. An endpoint that was not tried yet, of whichever tier, is asked at once, and in a stream a local node after
-    /// them; a repeat waits. What is left of the chain comes when no repeat is left, or none would find anybody.
+    /// them; a repeat waits. What the retry budget refuses is given up at once, but not a session whose stream has stood: it waits for
+    /// its turn. What is left of the chain comes when no repeat is left, or none would find anybody.
     pub(super) fn next(&mut self, now: Timestamp, ways: &[Way], limit: u32, unary: bool) -> Step {
         if self
             .last
@@ -143,7 +147,7 @@ impl Episode {
             return Step::GiveUp(None);
         }
         let limit = limit.max(1);
-        let (mut repeatable, mut retry_at) = (None, None::<Timestamp>);
+        let (mut repeatable, mut retry_at, mut refused) = (None, None::<Timestamp>, false);
         for (tier, way) in ways.iter().enumerate() {
             let Some(state) = self.tiers.get_mut(tier) else {
                 continue;
@@ -157,18 +161,25 @@ impl Episode {
                 Way::Local | Way::Cache | Way::Error(_) => continue,
             };
             let mut locked = super::lock(pool);
-            match locked.pick(now, &mut state.tried) {
-                Pick::Endpoint(permit) => {
-                    if self.attempts == 0 || locked.may_retry(now) {
-                        drop(locked);
-                        return Step::Try(self.take(tier, Some(permit)));
-                    }
-                    // The budget is spent: what is asked for is counted, or waiting would have no end.
+            if self.attempts > 0
+                && locked.has_untried(now, &mut state.tried)
+                && !locked.may_retry(now)
+            {
+                drop(locked);
+                self.last.get_or_insert(RemoteError::Network(SPENT.into()));
+                refused = true;
+                if self.stood && !unary {
+                    // What is asked for is counted, or waiting would have no end.
                     state.attempts += 1;
                     state.spared = true;
-                    state.tried.spare();
-                    self.last.get_or_insert(RemoteError::Network(SPENT.into()));
                     repeatable.get_or_insert(pool);
+                }
+                continue;
+            }
+            match locked.pick(now, &mut state.tried) {
+                Pick::Endpoint(permit) => {
+                    drop(locked);
+                    return Step::Try(self.take(tier, Some(permit)));
                 }
                 Pick::AllTried => {
                     repeatable.get_or_insert(pool);
@@ -177,6 +188,9 @@ impl Episode {
                     retry_at = retry_at.into_iter().chain(at).min();
                 }
             }
+        }
+        if refused && repeatable.is_none() {
+            return self.last_resort(ways).unwrap_or(Step::GiveUp(None));
         }
         if let (Some(pool), true) = (repeatable, self.may_repeat) {
             let wait = super::lock(pool).backoff(self.repeats);
@@ -253,7 +267,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::pool::{Outcome, Pool, PoolConfig, RetryConfig};
+    use crate::pool::{Pool, PoolConfig, RetryConfig};
 
     const ATTEMPTS: u32 = 4;
 
@@ -305,6 +319,7 @@ mod tests {
         // Half a retry a second: the first can be paid for after a second.
         let ways = ways(0.5);
         let mut episode = Episode::new(at(0), 1);
+        episode.stood = true;
         let first = tries(episode.next(at(0), &ways, ATTEMPTS, false));
         assert_eq!(&*first.endpoint, "http://a:1");
         refused(&mut episode, &ways, at(0), first);
@@ -319,6 +334,7 @@ mod tests {
     fn attempts_that_the_budget_refuses_count_so_that_waiting_has_an_end() {
         let ways = ways(0.0);
         let mut episode = Episode::new(at(0), 1);
+        episode.stood = true;
         let first = tries(episode.next(at(0), &ways, ATTEMPTS, false));
         refused(&mut episode, &ways, at(0), first);
         let mut now = at(0);
@@ -333,27 +349,45 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_counts_an_endpoint_that_was_spared_as_untried() {
+    fn beyond_the_budget_a_request_fails_at_once_with_what_the_first_attempt_met() {
         let ways = ways(0.0);
+        for unary in [false, true] {
+            let mut episode = Episode::new(at(0), 1);
+            let first = tries(episode.next(at(0), &ways, ATTEMPTS, unary));
+            refused(&mut episode, &ways, at(0), first);
+            let step = episode.next(at(0), &ways, ATTEMPTS, unary);
+            assert!(matches!(step, Step::GiveUp(None)), "{step:?}");
+            let (error, _) = episode.error(at(0));
+            assert!(error.message.contains("refused"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_the_budget_refuses_takes_no_endpoints_turn() {
+        let ways = ways(0.0);
+        let mut turns = Vec::new();
+        for _ in 0..4 {
+            let mut episode = Episode::new(at(0), 1);
+            let first = tries(episode.next(at(0), &ways, ATTEMPTS, false));
+            turns.push(first.endpoint.to_string());
+            refused(&mut episode, &ways, at(0), first);
+            let step = episode.next(at(0), &ways, ATTEMPTS, false);
+            assert!(matches!(step, Step::GiveUp(None)), "{step:?}");
+        }
+        // Neither of them is passed over.
+        assert_eq!(
+            turns,
+            ["http://a:1", "http://b:1", "http://a:1", "http://b:1"]
+        );
         let Way::Pool(pool) = &ways[0] else {
             unreachable!("it has a pool")
         };
-        let mut pool = super::super::lock(pool);
-        let mut tried = Tried::new();
-        let mut pick = |tried: &mut Tried| match pool.pick(at(0), tried) {
-            Pick::Endpoint(permit) => {
-                let endpoint = permit.endpoint().to_owned();
-                pool.finished(at(0), permit, Outcome::Cancelled);
-                Some(endpoint)
-            }
-            _ => None,
-        };
-        let first = pick(&mut tried);
-        let second = pick(&mut tried);
-        assert!(first.is_some() && second.is_some() && first != second);
-        assert_eq!((pick(&mut tried), tried.attempts()), (None, 2));
-        tried.spare();
-        assert_eq!(tried.attempts(), 1);
-        assert_eq!(pick(&mut tried), second);
+        let pool = super::super::lock(pool);
+        let counted: Vec<_> = pool.snapshot(at(0)).iter().map(|end| end.totals).collect();
+        let each = |total: &crate::pool::Totals| (total.attempts, total.cancelled);
+        assert_eq!(
+            counted.iter().map(each).collect::<Vec<_>>(),
+            [(2, 0), (2, 0)]
+        );
     }
 }

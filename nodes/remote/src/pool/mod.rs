@@ -234,7 +234,7 @@ impl Pool {
         }
     }
 
-    /// Whether the retry budget admits one more repeat; takes it if so. Asked once before each attempt after the first of a request.
+    /// Whether the retry budget admits one more repeat; takes it if so. Asked once, where [`Pool::has_untried`], before each attempt after the first of a request.
     pub fn may_retry(&mut self, now: Timestamp) -> bool {
         let granted = self.budget.withdraw(now);
         let count = if granted {

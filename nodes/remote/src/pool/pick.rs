@@ -39,12 +39,6 @@ impl Tried {
         self.attempts
     }
 
-    /// The last pick was not used: its endpoint was not tried after all.
-    pub fn spare(&mut self) {
-        self.members.pop();
-        self.attempts = self.attempts.saturating_sub(1);
-    }
-
     /// Lets all endpoints be tried again: a backoff is over.
     pub fn clear(&mut self) {
         self.members.clear();
@@ -94,10 +88,7 @@ impl Pool {
     /// A half-open endpoint is preferred for a request's first attempt, so that recovery does not wait for the balance to come
     /// round to it and a failed probe still has the others; later attempts go there last.
     pub fn pick(&mut self, now: Timestamp, tried: &mut Tried) -> Pick {
-        if !tried.counted {
-            tried.counted = true;
-            self.budget.request();
-        }
+        self.count(tried);
         self.reap();
         let (mut usable, retry_at) = self.usable(now, true);
         if usable.is_empty() {
@@ -125,6 +116,22 @@ impl Pool {
         tried.members.push(permit.id());
         tried.attempts = tried.attempts.saturating_add(1);
         Pick::Endpoint(permit)
+    }
+
+    /// Whether [`Pool::pick`] would give an endpoint. Takes nobody's turn.
+    pub fn has_untried(&mut self, now: Timestamp, tried: &mut Tried) -> bool {
+        self.count(tried);
+        self.reap();
+        let (usable, _) = self.usable(now, true);
+        let mut usable = usable.open.iter().chain(&usable.due);
+        usable.any(|&index| !tried.members.contains(&self.slots[index].id))
+    }
+
+    /// A request counts once.
+    fn count(&mut self, tried: &mut Tried) {
+        if !std::mem::replace(&mut tried.counted, true) {
+            self.budget.request();
+        }
     }
 
     /// When a request could be sent without disbelieving the checks: `now` if at once, `None` if nothing is known. For whoever
