@@ -18,7 +18,7 @@ use crate::credit::{ReceiveWindow, Room, SendWindow};
 use crate::error::RemoteError;
 use crate::link::{Counts, FramePlace};
 use crate::numbering::Numbering;
-use crate::watch::{SentFrame, Watch};
+use crate::watch::{Due, SentFrame, Watch};
 
 mod receive;
 #[cfg(test)]
@@ -247,6 +247,16 @@ impl Exchange {
         meta.seq = input.numbering.send(meta.seq);
         let message = ClientMessage::Frame { port: name, frame };
         Some((message, FramePlace { port, bytes }))
+    }
+
+    /// The utterances that the worker has not done, for the stream that takes over from this one.
+    pub(crate) fn calls(&mut self) -> VecDeque<Due> {
+        self.watch.calls()
+    }
+
+    /// What the stream before this one had not done.
+    pub(crate) fn inherit(&mut self, calls: VecDeque<Due>) {
+        self.watch.inherit(calls);
     }
 
     /// What it is sent is a call that is not complete: nothing is awaited yet but, where it is `held` up, that more of it is taken.

@@ -42,8 +42,13 @@ pub(crate) struct Watch {
     /// Nothing may be sent, though all that was sent is void: credit is awaited.
     starving: bool,
     /// Last inputs of utterances, and when they were sent.
-    calls: VecDeque<(usize, u64, Timestamp)>,
+    calls: VecDeque<Due>,
+    /// Those of the streams before, until they are sent here too.
+    inherited: VecDeque<Due>,
 }
+
+/// The last input of an utterance, by its port and number, and when a worker was first sent it.
+pub(crate) type Due = (usize, u64, Timestamp);
 
 /// A frame that went to the worker.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +73,21 @@ impl Watch {
             gathering: false,
             starving: false,
             calls: VecDeque::new(),
+            inherited: VecDeque::new(),
         }
+    }
+
+    /// The utterances that are not done, for the stream that takes over.
+    pub(crate) fn calls(&mut self) -> VecDeque<Due> {
+        let mut calls = std::mem::take(&mut self.calls);
+        calls.append(&mut self.inherited);
+        calls.truncate(CALLS_MAX);
+        calls
+    }
+
+    /// What the stream before had not done: its time runs on.
+    pub(crate) fn inherit(&mut self, calls: VecDeque<Due>) {
+        self.inherited = calls;
     }
 
     /// A frame went to the worker.
@@ -87,7 +106,11 @@ impl Watch {
             self.since.get_or_insert(now);
         }
         if frame.is_final && frame.utterance > 0 && self.calls.len() < CALLS_MAX {
-            self.calls.push_back((frame.port, frame.seq, now));
+            let same = |&(port, seq, _): &Due| (port, seq) == (frame.port, frame.seq);
+            let before = self.inherited.iter().position(same);
+            let before = before.and_then(|index| self.inherited.remove(index));
+            let since = before.map_or(now, |(.., since)| since);
+            self.calls.push_back((frame.port, frame.seq, since));
         }
     }
 
@@ -153,6 +176,7 @@ impl Watch {
             self.since = None;
         }
         self.calls.clear();
+        self.inherited.clear();
     }
 
     /// The worker takes more.
@@ -165,7 +189,10 @@ impl Watch {
     /// Nothing more is awaited but the end.
     pub(crate) fn ended(&mut self) {
         self.ending = false;
+        let calls = self.calls();
         self.interrupted(Timestamp::ZERO, false);
+        // Not awaited here, but still of whoever takes over.
+        self.inherited = calls;
     }
 
     /// When [`Watch::expired`] has something to say.

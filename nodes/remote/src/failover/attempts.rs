@@ -222,6 +222,7 @@ impl Failover {
             self.note(HopNote::Gap(gap));
         }
         stream.cursor = self.ring.start();
+        stream.exchange.inherit(std::mem::take(&mut self.due));
         let from = std::mem::replace(&mut self.endpoint, Arc::clone(&stream.place.endpoint));
         let again = self.ring.sent() > 0 || !self.setup.unary;
         if std::mem::replace(&mut self.begun, true) && again {
@@ -256,6 +257,24 @@ impl Failover {
             let attempts = self.setup.attempts;
             self.episode = Episode::after(now, self.ways.len(), &stream.place, attempts);
             self.close_late_pools();
+        }
+        let late = matches!(
+            error,
+            RemoteError::Timeout {
+                phase: Phase::Call,
+                ..
+            }
+        );
+        if !self.setup.unary {
+            self.due = stream.exchange.calls();
+            if late {
+                // No other worker could be in time; what is not one has its own.
+                self.due.clear();
+                self.episode.close_pools(&self.ways);
+                let coming = self.coming.take().and_then(|coming| coming.stream());
+                self.actions
+                    .extend(coming.map(|stream| Action::Close { stream }));
+            }
         }
         tracing::warn!(hop = %self.setup.ports.hop, endpoint = %stream.place.endpoint, %error, fault = ?fault(&error), "stream of a remote hop broke");
         self.finished(now, &mut stream.place, before);

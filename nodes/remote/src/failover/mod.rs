@@ -29,6 +29,7 @@ use crate::error::RemoteError;
 use crate::link::Counts;
 use crate::replay::{Hold, Ledger, Ring};
 use crate::tiers::Partial;
+use crate::watch::Due;
 
 mod attempts;
 mod episode;
@@ -76,6 +77,8 @@ pub(crate) struct Failover {
     /// What the graph was last told that the hop holds.
     holds: tidegate_nodes::Hold,
     ended: Vec<bool>,
+    /// Utterances that the stream before had not done.
+    due: VecDeque<Due>,
     /// Since when the ring is full though its worker asks for more.
     full_since: Option<Timestamp>,
     /// The ring forgets rather than stop the graph, until it is empty again.
@@ -117,6 +120,7 @@ impl Failover {
             tier: None,
             holds: tidegate_nodes::Hold::default(),
             ended: vec![false; setup.ports.outputs.len()],
+            due: VecDeque::new(),
             full_since: None,
             gives_way: false,
             endpoint: Arc::from(""),
@@ -183,6 +187,7 @@ impl Failover {
 
     fn interrupt(&mut self, now: Timestamp) {
         self.ledger.interrupted(&self.ring, &mut self.events);
+        self.due.clear();
         if self.call.take().is_some() {
             self.give_call_up(now);
         }

@@ -205,6 +205,7 @@ impl Failover {
         };
         if let Some(mut old) = self.active.take() {
             self.actions.push_back(Action::Close { stream: old.id });
+            self.due = old.exchange.calls();
             self.finished(now, &mut old.place, Outcome::Ok);
         }
         self.activate(now, next);

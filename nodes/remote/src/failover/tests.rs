@@ -397,3 +397,25 @@ fn a_worker_that_takes_no_more_of_a_call_is_left() {
     hop.pass(Duration::from_millis(1));
     assert_eq!(hop.closed, [stream]);
 }
+
+#[test]
+fn an_utterance_has_one_time_limit_whoever_is_asked() {
+    let mut hop = Hop::with(|setup| setup.timeouts.call = Some(Duration::from_secs(30)));
+    hop.may_fail = true;
+    let (first, _) = hop.answer(true);
+    hop.utter(true);
+    hop.pass(Duration::from_secs(20));
+    let broke = RemoteError::Network("it broke".into());
+    hop.failover.broken(hop.now, first, Some(broke));
+    hop.act();
+    let (second, _) = hop.answer(true);
+    assert_eq!(hop.numbers(second), [1]);
+    hop.pass(Duration::from_millis(9_999));
+    assert!(hop.failed.is_none());
+    // Also the first endpoint, which is looked at again, could not be in time.
+    let asked = hop.opening.len();
+    hop.pass(Duration::from_millis(1));
+    let error = hop.failed.expect("a failure");
+    assert!(error.message.contains("timeout.call"), "{error}");
+    assert_eq!(hop.opening.len(), asked, "nobody is asked any more");
+}
