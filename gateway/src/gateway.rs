@@ -6,6 +6,7 @@ use tidegate_nodes::Registry;
 use tidegate_signaling::turn::IceServer;
 use tidegate_signaling::{Certificate, PeerConfig};
 
+use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -20,6 +21,7 @@ pub(crate) struct Gateway {
     /// Identity of this process, told to other gateways.
     pub(crate) id: String,
     pub(crate) config: Config,
+    pub(crate) auth: Auth,
     pub(crate) clock: Clock,
     pub(crate) tasks: Tasks,
     pub(crate) metrics: Arc<Metrics>,
@@ -44,6 +46,8 @@ pub(crate) struct WebrtcParts {
 pub(crate) enum StartError {
     #[error(transparent)]
     Pipelines(#[from] crate::pipelines::LoadError),
+    #[error(transparent)]
+    Token(#[from] crate::auth::TokenError),
     #[error(
         "media address {address} cannot be bound{}",
         crate::serve::taken(source, "--media")
@@ -82,12 +86,13 @@ impl Gateway {
     /// A gateway with these pipelines, whatever folder is configured.
     ///
     /// # Errors
-    /// The media address cannot be bound or advertised.
+    /// A token's file cannot be read, or the media address cannot be bound or advertised.
     pub(crate) fn with(
         config: Config,
         pipelines: Pipelines,
         webrtc: bool,
     ) -> Result<Arc<Self>, StartError> {
+        let auth = Auth::new(&config.auth)?;
         let metrics = Arc::new(Metrics::new()?);
         let clock = Clock::start();
         let webrtc = if webrtc {
@@ -99,6 +104,7 @@ impl Gateway {
         let remotes = crate::remote::Remotes::new(&config, clock, &tasks);
         Ok(Arc::new(Self {
             id: crate::session::table::new_id(),
+            auth,
             clock,
             tasks,
             sessions: Table::new(config.limits.sessions, Arc::clone(&metrics)),

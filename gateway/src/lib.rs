@@ -2,6 +2,7 @@
 //!
 //! It carries what `tidegate-nodes` decides and `tidegate-signaling` negotiates. There is no signal processing and no SDP here.
 
+mod auth;
 pub mod cli;
 mod clock;
 mod config;

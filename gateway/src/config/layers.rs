@@ -101,7 +101,7 @@ impl ConfigError {
 }
 
 /// Names of settings whose values are not shown.
-const SECRETS: [&str; 3] = ["token", "credential", "shared_secret"];
+const SECRETS: [&str; 4] = ["token", "token_sha256", "credential", "shared_secret"];
 /// What the variables of settings begin with.
 const PREFIX: &str = "TIDEGATE_";
 /// Variables of ours that are not settings: where the file is, and where the browser tests find the program.
@@ -187,7 +187,10 @@ impl Layered {
         for (path, origin) in &self.origins {
             let name = path.rsplit('.').next().unwrap_or(path);
             let value = at(&self.merged, path).unwrap_or(&Value::Null);
-            let message = problem(defaults.clone(), path, value, SECRETS.contains(&name));
+            // A list of settings may have secrets inside, and what was written for one may be one.
+            let listed = name == "tokens" || hide(value) != *value;
+            let secret = listed || SECRETS.contains(&name);
+            let message = problem(defaults.clone(), path, value, secret);
             wrong.extend(message.map(|message| ConfigError::Value {
                 path: path.clone(),
                 origin: origin.clone(),

@@ -82,8 +82,40 @@ pub(crate) struct Tls {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Auth {
-    /// The bearer token that every request must carry; empty: none is asked for.
+    /// The bearer token that grants everything; empty, with no `tokens`: none is asked for.
     pub(crate) token: String,
+    /// Further tokens, each with a name and what it grants.
+    pub(crate) tokens: Vec<TokenConfig>,
+}
+
+/// A bearer token that grants some things. One of `token`, `token_file` and `token_sha256` is set.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TokenConfig {
+    /// Tells callers apart.
+    pub(crate) name: String,
+    /// The token itself.
+    pub(crate) token: String,
+    /// The file that it lies in.
+    pub(crate) token_file: PathBuf,
+    /// Its SHA-256 in hexadecimal digits.
+    pub(crate) token_sha256: String,
+    /// Pipelines that it may use: names, or beginnings with a `*` behind.
+    pub(crate) pipelines: Vec<String>,
+    /// Whether it may run manifests of its own, where `inline` is on.
+    pub(crate) inline: bool,
+    /// Whether it may list, inspect and end all sessions.
+    pub(crate) sessions: bool,
+    /// Whether it may read `/metrics`.
+    pub(crate) metrics: bool,
+}
+
+impl std::fmt::Debug for TokenConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenConfig")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 /// WebRTC.
@@ -218,13 +250,15 @@ impl Default for Log {
 #[non_exhaustive]
 pub(crate) enum UnsafeConfig {
     #[error(
-        "listen address {0} can be reached from other machines: set tls.certificate, tls.key and auth.token, or say --insecure"
+        "listen address {0} can be reached from other machines: set tls.certificate, tls.key and auth.token or auth.tokens, or say --insecure"
     )]
     Exposed(SocketAddr),
     #[error("tls.certificate and tls.key go together: set both or neither")]
     HalfTls,
     #[error("limits.{0} must be above zero")]
     Zero(&'static str),
+    #[error("{0}")]
+    Token(String),
 }
 
 impl Config {
@@ -239,10 +273,16 @@ impl Config {
         if self.has_tls() == self.tls.key.as_os_str().is_empty() {
             problems.push(UnsafeConfig::HalfTls);
         }
-        let guarded = self.has_tls() && !self.auth.token.is_empty();
+        let guarded =
+            self.has_tls() && (!self.auth.token.is_empty() || !self.auth.tokens.is_empty());
         if !self.listen.ip().is_loopback() && !guarded && !self.insecure {
             problems.push(UnsafeConfig::Exposed(self.listen));
         }
+        problems.extend(
+            crate::auth::wrong(&self.auth)
+                .into_iter()
+                .map(UnsafeConfig::Token),
+        );
         let limits = &self.limits;
         let positive = [
             ("sessions", limits.sessions > 0),

@@ -39,6 +39,10 @@ pub(super) fn problem(
         let mut texts = texts.iter().filter_map(Value::as_str);
         return texts.find_map(|text| address(text).err()).or(Some(error));
     }
+    if error.starts_with("unknown field") {
+        // Names, and no value.
+        return Some(error);
+    }
     let Some((_, expected)) = error.split_once(", expected ") else {
         return Some(error);
     };

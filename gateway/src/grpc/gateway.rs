@@ -7,6 +7,7 @@ use tidegate_proto::{protobuf, v1};
 use tidegate_remote::{Reference, Referent, Step};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::auth::{self, Caller};
 use crate::errors::status;
 use crate::gateway::Gateway;
 use crate::http::execute::{Job, collect};
@@ -66,13 +67,14 @@ impl v1::gateway_server::Gateway for Service {
         request: Request<v1::ExecuteRequest>,
     ) -> Result<Response<v1::ExecuteResponse>, Status> {
         let gateway = &self.gateway;
+        let caller = caller(&request)?;
         let now = gateway.clock.now();
         let timeout = super::timeout(request.metadata().as_ref());
         let mut execute = protobuf::decode_execute(request.into_inner(), now)
             .map_err(|error| status(&malformed(&error)))?;
         execute.deadline = super::sooner(timeout, execute.deadline);
         let run = async {
-            let events = Job::new(execute).start(gateway).await?;
+            let events = Job::new(caller, execute).start(gateway).await?;
             collect(events, gateway.config.limits.body.0).await
         };
         let outputs = run.await.map_err(|error| status(&error))?;
@@ -84,11 +86,13 @@ impl v1::gateway_server::Gateway for Service {
 
     async fn list_pipelines(
         &self,
-        _request: Request<v1::ListPipelinesRequest>,
+        request: Request<v1::ListPipelinesRequest>,
     ) -> Result<Response<v1::ListPipelinesResponse>, Status> {
+        let caller = caller(&request)?;
         let all = self.gateway.pipelines.all();
         let pipelines = all
             .values()
+            .filter(|pipeline| caller.grants.covers(pipeline.name()))
             .map(|pipeline| Self::summary(pipeline))
             .collect();
         Ok(Response::new(v1::ListPipelinesResponse { pipelines }))
@@ -98,11 +102,14 @@ impl v1::gateway_server::Gateway for Service {
         &self,
         request: Request<v1::DescribePipelineRequest>,
     ) -> Result<Response<v1::DescribePipelineResponse>, Status> {
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let source = targets::source(request.pipeline, request.manifest);
         let path = request.path.into_iter().take(PATH).map(step).collect();
-        let described = self.gateway.describe(&source, path, request.endpoint).await;
-        let described = described.map_err(|error| status(&error))?;
+        let described = self
+            .gateway
+            .describe(&caller, &source, path, request.endpoint);
+        let described = described.await.map_err(|error| status(&error))?;
         let whole = crate::http::api::described(&self.gateway, &described);
         let types = self.gateway.pipelines.registry().iter();
         Ok(Response::new(v1::DescribePipelineResponse {
@@ -117,6 +124,15 @@ impl v1::gateway_server::Gateway for Service {
             gateway: env!("CARGO_PKG_VERSION").to_owned(),
         }))
     }
+}
+
+/// Who calls.
+#[expect(
+    clippy::result_large_err,
+    reason = "the library's own type of what a method answers"
+)]
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    auth::caller(request.extensions()).map_err(|error| status(&error))
 }
 
 /// Steps of a path that are read: one more than hops may nest, so that too deep is seen to be so.

@@ -15,6 +15,7 @@ use tidegate_proto::protobuf;
 
 use super::reader::{Reader, Unreadable};
 use super::response;
+use crate::auth;
 use crate::errors::status;
 use crate::gateway::Gateway;
 use crate::links::grpc::{GrpcLink, ROOM};
@@ -30,12 +31,15 @@ pub(super) async fn stream(State(gateway): State<Arc<Gateway>>, request: Request
         // As gRPC over HTTP2 asks: a caller that does not speak gRPC gets an HTTP status.
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
+    let caller = auth::caller(request.extensions());
     let timeout = super::timeout(request.headers());
     let mut incoming = Reader::new(request.into_body(), gateway.config.limits.message.0);
     let begun = async {
+        let caller = caller?;
         let open = opening(&gateway, &mut incoming).await?;
         let (outgoing, delivery) = outbox(ROOM);
         let request = open::Request {
+            caller,
             source: open.source.clone(),
             parameters: open.parameters.clone(),
             key: open.session.clone(),

@@ -14,6 +14,7 @@ use tidegate_nodes::registry::NodeType;
 use tidegate_proto::message::Source;
 
 use super::Shared;
+use crate::auth::Caller;
 use crate::errors::HttpError;
 use crate::gateway::Gateway;
 use crate::remote::{Described, state};
@@ -80,11 +81,12 @@ fn describe_type(node: &dyn NodeType) -> Value {
     })
 }
 
-/// `GET /v1/pipelines`.
-pub(crate) async fn pipelines(State(gateway): Shared) -> Json<Value> {
+/// `GET /v1/pipelines`: those that the caller may use.
+pub(crate) async fn pipelines(caller: Caller, State(gateway): Shared) -> Json<Value> {
     let all = gateway.pipelines.all();
     let list: Vec<_> = all
         .values()
+        .filter(|pipeline| caller.grants.covers(pipeline.name()))
         .map(|pipeline| summary(&pipeline.describe()))
         .collect();
     Json(json!({ "pipelines": list }))
@@ -116,11 +118,14 @@ fn summary(description: &tidegate_nodes::compile::Description) -> Value {
 
 /// `GET /v1/pipelines/{name}`.
 pub(crate) async fn pipeline(
+    caller: Caller,
     State(gateway): Shared,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, HttpError> {
     let source = Source::Pipeline(name);
-    let pipeline = gateway.describe(&source, Vec::new(), String::new()).await?;
+    let pipeline = gateway
+        .describe(&caller, &source, Vec::new(), String::new())
+        .await?;
     Ok(Json(described(&gateway, &pipeline)))
 }
 
@@ -190,7 +195,11 @@ fn tenths(duration: Duration) -> f64 {
 }
 
 /// `GET /v1/sessions`.
-pub(crate) async fn sessions(State(gateway): Shared) -> Json<Value> {
+pub(crate) async fn sessions(
+    caller: Caller,
+    State(gateway): Shared,
+) -> Result<Json<Value>, HttpError> {
+    caller.grants.may_administer()?;
     let mut all = gateway.sessions.all();
     let more = all.len().saturating_sub(LISTED);
     all.truncate(LISTED);
@@ -198,7 +207,9 @@ pub(crate) async fn sessions(State(gateway): Shared) -> Json<Value> {
     let rows = join_all(all.iter().map(|handle| row(handle, now))).await;
     let rows: Vec<_> = rows.into_iter().flatten().collect();
     let (active, limit) = gateway.sessions.occupancy();
-    Json(json!({ "active": active, "limit": limit, "more": more, "sessions": rows }))
+    Ok(Json(
+        json!({ "active": active, "limit": limit, "more": more, "sessions": rows }),
+    ))
 }
 
 /// A session's line in the listing; `None` if it ended meanwhile.
@@ -214,9 +225,11 @@ async fn row(handle: &Handle, now: Timestamp) -> Option<SessionRow> {
 
 /// `GET /v1/sessions/{id}`.
 pub(crate) async fn session(
+    caller: Caller,
     State(gateway): Shared,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, HttpError> {
+    caller.grants.may_administer()?;
     let handle = gateway.sessions.get(&id)?;
     if handle.is_opening() {
         return Ok(Json(unopened(&handle, gateway.clock.now())));
@@ -277,9 +290,11 @@ fn unopened(handle: &Handle, now: Timestamp) -> Value {
 
 /// `DELETE /v1/sessions/{id}`.
 pub(crate) async fn end_session(
+    caller: Caller,
     State(gateway): Shared,
     Path(id): Path<String>,
 ) -> Result<StatusCode, HttpError> {
+    caller.grants.may_administer()?;
     gateway.sessions.get(&id)?.end(End::Deleted).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -22,6 +22,7 @@ use tidegate_proto::message::{Execute, ServerMessage, Source as Wanted, StreamSp
 use tidegate_proto::{PortName, json};
 
 use super::{Shared, sound};
+use crate::auth::Caller;
 use crate::errors::HttpError;
 use crate::gateway::Gateway;
 use crate::links::file::{Feed, Feeds};
@@ -47,27 +48,29 @@ pub(crate) struct ExecuteQuery {
 
 /// Runs the path's pipeline.
 pub(crate) async fn execute(
+    caller: Caller,
     State(gateway): Shared,
     Path(name): Path<String>,
     Query(query): Query<ExecuteQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, HttpError> {
-    run(&gateway, Some(name), &query, &headers, body).await
+    run((caller, &gateway), Some(name), &query, &headers, body).await
 }
 
 /// Runs what the body names or holds.
 pub(crate) async fn execute_any(
+    caller: Caller,
     State(gateway): Shared,
     Query(query): Query<ExecuteQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, HttpError> {
-    run(&gateway, None, &query, &headers, body).await
+    run((caller, &gateway), None, &query, &headers, body).await
 }
 
 async fn run(
-    gateway: &Arc<Gateway>,
+    (caller, gateway): (Caller, &Arc<Gateway>),
     name: Option<String>,
     query: &ExecuteQuery,
     headers: &HeaderMap,
@@ -75,7 +78,7 @@ async fn run(
 ) -> Result<Response, HttpError> {
     if let Some(name) = &name {
         // Before the body: what it is matters to nobody where there is nothing to run.
-        gateway.pipelines.get(name)?;
+        gateway.named(&caller, name)?;
     }
     let body = gateway.bodies.gather(headers, body).await?;
     let text = |name| {
@@ -98,7 +101,7 @@ async fn run(
             return Err(Error::new(Code::BadRequest, text).into());
         }
         let execute = json::decode_execute(text, name.as_deref(), gateway.clock.now());
-        Job::new(execute.map_err(|e| malformed(&e))?)
+        Job::new(caller, execute.map_err(|e| malformed(&e))?)
     } else if kind.starts_with("audio/") || kind.starts_with("video/") || kind == "application/ogg"
     {
         let Some(name) = name else {
@@ -106,7 +109,7 @@ async fn run(
                 "a media file says nothing of pipelines: send it to /v1/pipelines/<name>/execute";
             return Err(Error::new(Code::BadRequest, text).into());
         };
-        Job::of_file(gateway, name, body.bytes.clone())?
+        Job::of_file((caller, gateway), name, body.bytes.clone())?
     } else {
         let text =
             format!("content type '{kind}': send application/json or a media file as audio/*");
@@ -118,7 +121,7 @@ async fn run(
 
 async fn answer(gateway: &Arc<Gateway>, job: Job, accept: &str) -> Result<Response, HttpError> {
     let sound = if accept.contains(sound::WAV) {
-        let (pipeline, _) = gateway.pipeline(&job.source)?;
+        let (pipeline, _) = gateway.pipeline(&job.caller, &job.source)?;
         let output = sound::output(pipeline.outline());
         Some(output.map_err(|error| HttpError::with_status(error, StatusCode::NOT_ACCEPTABLE))?)
     } else {
@@ -139,6 +142,7 @@ async fn answer(gateway: &Arc<Gateway>, job: Job, accept: &str) -> Result<Respon
 
 /// One run: what goes in, and how what comes out is wanted.
 pub(crate) struct Job {
+    caller: Caller,
     source: Wanted,
     parameters: Map<String, Value>,
     frames: Box<dyn Source>,
@@ -152,7 +156,7 @@ pub(crate) struct Job {
 
 impl Job {
     /// A run of frames that are all there.
-    pub(crate) fn new(execute: Execute) -> Self {
+    pub(crate) fn new(caller: Caller, execute: Execute) -> Self {
         let named = execute.inputs.iter();
         let named = named.map(|(name, _)| name.as_str().to_owned()).collect();
         let mut formats = BTreeMap::new();
@@ -178,6 +182,7 @@ impl Job {
             }
         }
         Self {
+            caller,
             source: execute.source,
             parameters: execute.parameters,
             frames: Box::new(frames.into_iter()),
@@ -193,8 +198,12 @@ impl Job {
     ///
     /// # Errors
     /// There is no such pipeline, it has another number of audio inputs, or the file is none.
-    fn of_file(gateway: &Gateway, name: String, body: Bytes) -> Result<Self, Error> {
-        let pipeline = gateway.pipelines.get(&name)?;
+    fn of_file(
+        (caller, gateway): (Caller, &Gateway),
+        name: String,
+        body: Bytes,
+    ) -> Result<Self, Error> {
+        let pipeline = gateway.named(&caller, &name)?;
         let inputs = &pipeline.outline().inputs;
         let mut audio = inputs.iter().filter(|input| input.kind == Kind::Audio);
         let (Some(input), None) = (audio.next(), audio.next()) else {
@@ -205,6 +214,7 @@ impl Job {
         };
         let feed = Feed::media(&input.name, Cursor::new(body), None)?;
         Ok(Self {
+            caller,
             source: Wanted::Pipeline(name),
             parameters: Map::new(),
             named: vec![input.name.clone()],
@@ -257,6 +267,7 @@ impl Job {
         let link = MemoryLink::new(Transport::Http, self.frames, feeds, listens, events)
             .feeding(self.named);
         let request = Request {
+            caller: self.caller,
             source: self.source,
             parameters: self.parameters,
             key: None,

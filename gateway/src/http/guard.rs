@@ -10,7 +10,6 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, header};
-use subtle::ConstantTimeEq as _;
 use tidegate_nodes::{Code, Error};
 
 use crate::config::Config;
@@ -82,26 +81,25 @@ pub(crate) async fn refuse_foreign(
 /// Where orchestrators ask whether the gateway lives. Their probes carry no token, as on `/healthz`.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
-/// Asks for the bearer token, if one is configured.
+/// Asks whom the bearer token belongs to, and tells what comes after: who a request's [`Caller`](crate::auth::Caller) is.
 pub(crate) async fn authenticate(
     State(gateway): State<Arc<Gateway>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let expected = &gateway.config.auth.token;
-    if expected.is_empty() || request.uri().path().starts_with(HEALTH) {
+    if request.uri().path().starts_with(HEALTH) {
         return next.run(request).await;
     }
     let grpc = text(request.headers(), header::CONTENT_TYPE)
         .is_some_and(|kind| kind.starts_with("application/grpc"));
-    let problem = match token(request.headers()) {
-        Some(token) if bool::from(token.as_bytes().ct_eq(expected.as_bytes())) => {
+    let now = gateway.clock.now();
+    let error = match gateway.auth.identify(token(request.headers()), now) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
             return next.run(request).await;
         }
-        Some(_) => "the bearer token is wrong",
-        None => "no bearer token: send 'Authorization: Bearer <token>'",
+        Err(error) => error,
     };
-    let error = Error::new(Code::Unauthenticated, problem);
     if grpc {
         return crate::errors::status(&error).into_http();
     }

@@ -26,6 +26,7 @@ use http::{StatusCode, header};
 use tidegate_nodes::{Code, Error};
 use tidegate_signaling::Role;
 
+use crate::auth::Caller;
 use crate::errors::HttpError;
 use crate::gateway::Gateway;
 
@@ -59,11 +60,13 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
         .route("/v1/whip", post(whip::whip_any))
         .route(
             "/v1/pipelines/{name}/whip",
-            post(|g, n, q, h, b| whip::named(Role::Whip, g, n, q, h, b)).options(whip::options),
+            post(|c, g, n, q, h, b| whip::named(Role::Whip, (c, g), n, q, h, b))
+                .options(whip::options),
         )
         .route(
             "/v1/pipelines/{name}/whep",
-            post(|g, n, q, h, b| whip::named(Role::Whep, g, n, q, h, b)).options(whip::options),
+            post(|c, g, n, q, h, b| whip::named(Role::Whep, (c, g), n, q, h, b))
+                .options(whip::options),
         )
         .route(
             "/v1/pipelines/{name}/whip/{resource}",
@@ -104,7 +107,8 @@ async fn ready(State(gateway): Shared) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
-async fn metrics(State(gateway): Shared) -> Response {
+async fn metrics(caller: Caller, State(gateway): Shared) -> Result<Response, HttpError> {
+    caller.grants.may_scrape()?;
     #[expect(
         clippy::cast_precision_loss,
         reason = "a count of tasks is far below 2^52"
@@ -118,14 +122,8 @@ async fn metrics(State(gateway): Shared) -> Response {
     let text = gateway
         .metrics
         .render_with(|page| crate::remote::state::publish(pools, now, page));
-    (
-        [(
-            header::CONTENT_TYPE,
-            "text/plain; version=0.0.4; charset=utf-8",
-        )],
-        text,
-    )
-        .into_response()
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
 
 async fn not_found() -> HttpError {

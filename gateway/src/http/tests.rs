@@ -268,6 +268,7 @@ async fn a_shared_session_that_everybody_left_is_vacant() {
         events,
     );
     let request = open::Request {
+        caller: crate::auth::Caller::anyone(),
         source: Source::Pipeline("pass".to_owned()),
         parameters: serde_json::Map::new(),
         key: Some("room".to_owned()),

@@ -11,6 +11,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tidegate_media::Kind;
+use tidegate_nodes::compile::Pipeline;
 use tidegate_nodes::{Code, Error};
 use tidegate_proto::message::{Open, Source};
 use tidegate_signaling::whip::{FRAGMENT_TYPE, Fragment, PatchRefusal, etag};
@@ -19,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
 use super::ws::JoinQuery;
+use crate::auth::Caller;
 use crate::errors::HttpError;
 use crate::gateway::{Gateway, WebrtcParts};
 use crate::links::webrtc::{PeerCommand, WebrtcLink};
@@ -35,51 +37,80 @@ const COMMANDS: usize = 16;
 /// The resources that `Location` names, by their unguessable names.
 #[derive(Default)]
 pub(crate) struct Resources {
-    peers: Mutex<HashMap<String, mpsc::Sender<PeerCommand>>>,
+    peers: Mutex<HashMap<String, Resource>>,
+}
+
+/// A peer, and whose it is.
+struct Resource {
+    owner: Arc<str>,
+    commands: mpsc::Sender<PeerCommand>,
 }
 
 impl Resources {
-    fn insert(&self, name: String, commands: mpsc::Sender<PeerCommand>) {
+    fn insert(&self, name: String, resource: Resource) {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         // Peers that ended took their receivers along; their number is bounded by that of the sessions between two openings.
-        peers.retain(|_, commands| !commands.is_closed());
-        peers.insert(name, commands);
+        peers.retain(|_, resource| !resource.commands.is_closed());
+        peers.insert(name, resource);
     }
 
-    fn get(&self, name: &str) -> Result<mpsc::Sender<PeerCommand>, Error> {
+    /// The peer, for the caller that opened it and for who administers sessions.
+    fn get(&self, caller: &Caller, name: &str) -> Result<mpsc::Sender<PeerCommand>, Error> {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let found = peers
             .get(name)
-            .filter(|commands| !commands.is_closed())
-            .cloned();
-        found.ok_or_else(|| Error::new(Code::UnknownSession, "no such resource; it may have ended"))
+            .filter(|resource| !resource.commands.is_closed());
+        let found = found.ok_or_else(|| {
+            Error::new(Code::UnknownSession, "no such resource; it may have ended")
+        })?;
+        if found.owner != caller.name {
+            caller.grants.may_administer()?;
+        }
+        Ok(found.commands.clone())
     }
 }
 
 /// `POST …/whip` and `POST …/whep`, by the role of whom they answer.
 pub(crate) async fn named(
     role: Role,
-    State(gateway): Shared,
+    (caller, State(gateway)): (Caller, Shared),
     Path(name): Path<String>,
     Query(query): Query<JoinQuery>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, HttpError> {
-    open(&gateway, Some(name), &query, &headers, &body, role).await
+    open(
+        (caller, &gateway),
+        Some(name),
+        &query,
+        &headers,
+        &body,
+        role,
+    )
+    .await
 }
 
 /// `POST /v1/whip?manifest=`.
 pub(crate) async fn whip_any(
+    caller: Caller,
     State(gateway): Shared,
     Query(query): Query<JoinQuery>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, HttpError> {
-    open(&gateway, None, &query, &headers, &body, Role::Whip).await
+    open(
+        (caller, &gateway),
+        None,
+        &query,
+        &headers,
+        &body,
+        Role::Whip,
+    )
+    .await
 }
 
 async fn open(
-    gateway: &Arc<Gateway>,
+    (caller, gateway): (Caller, &Arc<Gateway>),
     name: Option<String>,
     query: &JoinQuery,
     headers: &HeaderMap,
@@ -91,7 +122,8 @@ async fn open(
     let offer = std::str::from_utf8(body)
         .map_err(|_| Error::new(Code::BadRequest, "the offer is not UTF-8 text"))?;
     let source = source(&name, query)?;
-    let capabilities = capabilities(gateway, &source, role)?;
+    let (pipeline, _) = gateway.pipeline(&caller, &source)?;
+    let capabilities = capabilities(&pipeline, role);
     let at = gateway.clock.instant(gateway.clock.now());
     let (peer, answer) =
         Peer::accept(&webrtc.peers, offer, role, &capabilities, at).map_err(signaling)?;
@@ -114,7 +146,9 @@ async fn open(
         deadline: query.deadline(),
         ..Open::default()
     };
+    let owner = Arc::clone(&caller.name);
     let request = Request {
+        caller,
         source: open.source.clone(),
         parameters: open.parameters.clone(),
         key: open.session.clone(),
@@ -133,7 +167,9 @@ async fn open(
     // The resource's name says all; what stands before it is for people.
     let name = name.as_deref().unwrap_or("inline");
     let location = format!("/v1/pipelines/{name}/{kind}/{resource}");
-    webrtc.resources.insert(resource, commands);
+    webrtc
+        .resources
+        .insert(resource, Resource { owner, commands });
     let mut response = (StatusCode::CREATED, answer).into_response();
     let out = response.headers_mut();
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
@@ -169,19 +205,18 @@ fn source(name: &Option<String>, query: &JoinQuery) -> Result<Source, Error> {
 }
 
 /// What the pipeline can take from this client and give it.
-fn capabilities(gateway: &Gateway, source: &Source, role: Role) -> Result<Capabilities, Error> {
-    let (pipeline, _) = gateway.pipeline(source)?;
+fn capabilities(pipeline: &Pipeline, role: Role) -> Capabilities {
     let plan = pipeline.outline();
     let takes = |kind: Kind| plan.inputs.iter().any(|input| input.kind == kind);
     let gives = |kind: Kind| plan.outputs.iter().any(|output| output.kind == kind);
     let whip = role == Role::Whip;
-    Ok(Capabilities {
+    Capabilities {
         receive_audio: whip && takes(Kind::Audio),
         send_audio: gives(Kind::Audio),
         receive_video: whip && takes(Kind::Video),
         send_video: gives(Kind::Video),
         ..Capabilities::everything()
-    })
+    }
 }
 
 /// `OPTIONS` tells what may be posted, and carries the ICE servers before there is a session (RFC 9725 §4.6).
@@ -197,22 +232,24 @@ pub(crate) async fn options(State(gateway): Shared) -> Result<Response, HttpErro
 
 /// `GET` on the resource: it is there, and that is all there is to say.
 pub(crate) async fn resource_get(
+    caller: Caller,
     State(gateway): Shared,
     Path((_, resource)): Path<(String, String)>,
 ) -> Result<StatusCode, HttpError> {
-    parts(&gateway)?.resources.get(&resource)?;
+    parts(&gateway)?.resources.get(&caller, &resource)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// `PATCH` on the resource: candidates, or an ICE restart.
 pub(crate) async fn resource_patch(
+    caller: Caller,
     State(gateway): Shared,
     Path((_, resource)): Path<(String, String)>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, HttpError> {
     let webrtc = parts(&gateway)?;
-    let commands = webrtc.resources.get(&resource)?;
+    let commands = webrtc.resources.get(&caller, &resource)?;
     require_type(&headers, FRAGMENT_TYPE)?;
     let text = std::str::from_utf8(&body)
         .map_err(|_| Error::new(Code::BadRequest, "the fragment is not UTF-8 text"))?;
@@ -247,10 +284,11 @@ pub(crate) async fn resource_patch(
 
 /// `DELETE` on the resource: exactly 200 (RFC 9725 §4.2).
 pub(crate) async fn resource_delete(
+    caller: Caller,
     State(gateway): Shared,
     Path((_, resource)): Path<(String, String)>,
 ) -> Result<StatusCode, HttpError> {
-    let commands = parts(&gateway)?.resources.get(&resource)?;
+    let commands = parts(&gateway)?.resources.get(&caller, &resource)?;
     commands
         .send(PeerCommand::Close)
         .await

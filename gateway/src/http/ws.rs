@@ -16,6 +16,7 @@ use tidegate_proto::limits;
 use tidegate_proto::message::{ClientMessage, Mode, Open, PortFormats, ServerMessage, Source};
 
 use super::Shared;
+use crate::auth::Caller;
 use crate::connections::Place;
 use crate::errors::{HttpError, mapping};
 use crate::gateway::Gateway;
@@ -126,28 +127,30 @@ pub(super) fn parameters(
 
 /// Upgrades and hands the socket to a task that opens the session of the path's pipeline.
 pub(crate) async fn upgrade(
+    caller: Caller,
     State(gateway): Shared,
     Path(name): Path<String>,
     Query(query): Query<JoinQuery>,
     place: Option<Extension<Place>>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, HttpError> {
-    gateway.pipelines.get(&name)?;
-    serve(gateway, Some(name), query, place, upgrade)
+    gateway.named(&caller, &name)?;
+    serve((caller, gateway), Some(name), query, place, upgrade)
 }
 
 /// The same where `open` says what to run: a pipeline by name, or a manifest.
 pub(crate) async fn upgrade_any(
+    caller: Caller,
     State(gateway): Shared,
     Query(query): Query<JoinQuery>,
     place: Option<Extension<Place>>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, HttpError> {
-    serve(gateway, None, query, place, upgrade)
+    serve((caller, gateway), None, query, place, upgrade)
 }
 
 fn serve(
-    gateway: Arc<Gateway>,
+    (caller, gateway): (Caller, Arc<Gateway>),
     name: Option<String>,
     query: JoinQuery,
     place: Option<Extension<Place>>,
@@ -173,7 +176,7 @@ fn serve(
         match read_open(&gateway, name, &query, &mut socket, subprotocol).await {
             Ok(open) => {
                 let place = place.map(|Extension(place)| place);
-                start(&gateway, open, socket, subprotocol, place).await;
+                start((caller, &gateway), open, socket, subprotocol, place).await;
             }
             Err(error) => refuse(&gateway, socket, subprotocol, error).await,
         }
@@ -207,7 +210,7 @@ async fn read_open(
 
 /// Opens the session. The socket moves into the link; where opening fails the link says why before it is dropped.
 async fn start(
-    gateway: &Arc<Gateway>,
+    (caller, gateway): (Caller, &Arc<Gateway>),
     open: Open,
     socket: WebSocket,
     subprotocol: Subprotocol,
@@ -215,6 +218,7 @@ async fn start(
 ) {
     let (refused, returned) = tokio::sync::oneshot::channel();
     let request = Request {
+        caller,
         source: open.source.clone(),
         parameters: open.parameters.clone(),
         key: open.session.clone(),

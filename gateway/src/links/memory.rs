@@ -313,6 +313,7 @@ mod tests {
             events,
         );
         let request = Request {
+            caller: crate::auth::Caller::anyone(),
             source: Wanted::Pipeline("pass".to_owned()),
             parameters: serde_json::Map::new(),
             key: None,

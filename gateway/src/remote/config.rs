@@ -26,6 +26,8 @@ pub(super) struct Place<'a> {
     pub(super) hop: &'a PlanHop,
     /// Digest of what runs at the hop's own endpoints, if one of them said.
     pub(super) digest: &'a str,
+    /// Name of who opens the session: answers are kept for this caller and no other.
+    pub(super) caller: Arc<str>,
 }
 
 /// What sessions of a hop share.
@@ -182,8 +184,7 @@ impl Making<'_> {
         CacheTier {
             answers: self.shared.answers.get(self.now, self.key(number), limits),
             digest: sha256(whole.as_bytes()).into(),
-            // Whoever holds the gateway's token is one caller: it knows no others apart.
-            caller: Arc::from(""),
+            caller: Arc::clone(&self.place.caller),
         }
     }
 
@@ -384,6 +385,7 @@ mod tests {
                 pipeline: "p".to_owned(),
                 hop,
                 digest: "",
+                caller: Arc::from(""),
             };
             let target = Target::Pipeline("p".to_owned());
             let config = hop_config(&shared, at(0), &place, &params, &target).expect("two pools");

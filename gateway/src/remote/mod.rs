@@ -31,6 +31,7 @@ use self::config::{Answers, Place, Shared};
 use self::fetch::Fetcher;
 use self::survey::{PoolSurvey, Surveyor};
 use self::targets::{params, remote_hops};
+use crate::auth::Caller;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::gateway::Gateway;
@@ -191,11 +192,12 @@ impl Gateway {
     /// The pipeline is unknown or has errors, or another gateway asks and there is a circle.
     pub(crate) async fn describe(
         &self,
+        caller: &Caller,
         source: &Source,
         mut path: Vec<Step>,
         endpoint: String,
     ) -> Result<Described, Error> {
-        let (pipeline, inline) = self.pipeline(source)?;
+        let (pipeline, inline) = self.pipeline(caller, source)?;
         let name = targets::step_name(&pipeline, inline);
         let nested = !path.is_empty();
         path.push(Step {
@@ -288,6 +290,7 @@ impl Gateway {
                 pipeline: targets::step_name(&prepared.pipeline, prepared.inline),
                 hop,
                 digest: &there.digest,
+                caller: Arc::clone(&prepared.caller),
             };
             let shared = Shared {
                 pools: &self.remotes.pools,

@@ -22,11 +22,13 @@ use super::hops::{Hop, OffloadHop};
 use super::link::{Link, Transport};
 use super::ports::SessionPorts;
 use super::table::{Handle, SharedKey, Slot};
+use crate::auth::Caller;
 use crate::gateway::Gateway;
 use crate::metrics::label;
 
 /// What a client asks for.
 pub(crate) struct Request {
+    pub(crate) caller: Caller,
     pub(crate) source: Source,
     pub(crate) parameters: Map<String, Value>,
     /// Key of a shared session.
@@ -59,7 +61,7 @@ impl Gateway {
             );
             return Err(Error::new(Code::ManifestCycle, text));
         }
-        let (pipeline, inline) = self.pipeline(&request.source)?;
+        let (pipeline, inline) = self.pipeline(&request.caller, &request.source)?;
         let shared = request.key.map(|key| shared_key(key, &pipeline, inline));
         let shared = shared.transpose()?;
         if let Some(shared) = &shared
@@ -72,6 +74,7 @@ impl Gateway {
         // From here on, so that what opening takes is not given to those behind.
         let deadline = request.deadline.map(|limit| self.clock.now() + limit);
         let Request {
+            caller,
             parameters,
             hop_count,
             link,
@@ -85,6 +88,7 @@ impl Gateway {
             whole: link.transport() == Transport::Local,
             hop_count,
             deadline,
+            caller: Arc::clone(&caller.name),
         };
         // Before others can find the session: who cannot come in makes none for them.
         let binding = binding(&prepared, parameters, link.as_ref(), is_shared)?;
@@ -111,23 +115,37 @@ impl Gateway {
     /// The pipeline that a request means, and whether its manifest was sent.
     ///
     /// # Errors
-    /// It is unknown, has errors, or manifests are not served here.
-    pub(crate) fn pipeline(&self, source: &Source) -> Result<(Arc<Pipeline>, bool), Error> {
+    /// It is not granted, unknown, has errors, or manifests are not served here.
+    pub(crate) fn pipeline(
+        &self,
+        caller: &Caller,
+        source: &Source,
+    ) -> Result<(Arc<Pipeline>, bool), Error> {
         match source {
             Source::Pipeline(name) if name.is_empty() => Err(Error::new(
                 Code::BadRequest,
                 "open.pipeline is missing: name a pipeline, or send a manifest's text as manifest",
             )),
-            Source::Pipeline(name) => Ok((self.pipelines.get(name)?, false)),
+            Source::Pipeline(name) => Ok((self.named(caller, name)?, false)),
             Source::Manifest(_) if !self.config.inline => Err(Error::new(
                 Code::PermissionDenied,
                 "manifests of clients are not served here: set inline to true, or name a pipeline",
             )),
-            Source::Manifest(text) => Ok((
-                self.pipelines.inline(text, &self.config.inline_endpoints)?,
-                true,
-            )),
+            Source::Manifest(text) => {
+                caller.grants.may_send_manifests()?;
+                let endpoints = &self.config.inline_endpoints;
+                Ok((self.pipelines.inline(text, endpoints)?, true))
+            }
         }
+    }
+
+    /// The pipeline with a name, for somebody who may use it.
+    ///
+    /// # Errors
+    /// It is not granted, or there is none.
+    pub(crate) fn named(&self, caller: &Caller, name: &str) -> Result<Arc<Pipeline>, Error> {
+        caller.grants.may_use(name)?;
+        self.pipelines.get(name)
     }
 
     async fn prepare(
@@ -216,6 +234,8 @@ pub(crate) struct Prepared {
     pub(crate) hop_count: u32,
     /// When the session ends at the latest.
     pub(crate) deadline: Option<Timestamp>,
+    /// Name of who opens it. Others who join share what was opened for this one.
+    pub(crate) caller: Arc<str>,
 }
 
 impl Prepared {

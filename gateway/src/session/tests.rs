@@ -48,6 +48,7 @@ async fn join(
         events,
     );
     let request = Request {
+        caller: crate::auth::Caller::anyone(),
         source,
         parameters: serde_json::Map::new(),
         key: key.map(str::to_owned),

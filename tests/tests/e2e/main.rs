@@ -12,6 +12,7 @@ mod clients;
 mod cycles;
 mod environment;
 mod examples;
+mod grants;
 mod grpc;
 mod hops;
 mod hops_transports;

@@ -108,6 +108,7 @@ impl Run {
             let begun = gateway.clock.now();
             let link = connect(&about, feeds.feeds, &outputs, &bar);
             let request = Request {
+                caller: crate::auth::Caller::anyone(),
                 source: Source::Pipeline(name),
                 parameters,
                 key: None,

@@ -85,6 +85,7 @@ fn gateway(kind: Kind, act: impl Fn(&Payload) + Send + Sync + 'static) -> Arc<Ga
 
 fn request(link: impl Link + 'static) -> Request {
     Request {
+        caller: crate::auth::Caller::anyone(),
         source: Source::Pipeline("acting".to_owned()),
         parameters: serde_json::Map::new(),
         key: None,

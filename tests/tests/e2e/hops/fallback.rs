@@ -91,6 +91,41 @@ async fn fr_008_an_earlier_answer_is_not_given_to_who_asked_with_other_parameter
 }
 
 #[tokio::test]
+async fn fr_008_an_earlier_answer_is_not_given_to_another_caller() {
+    let worker = Calls::start("fresh").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("tidegate.yaml");
+    let token =
+        |name: &str| json!({"name": name, "token": format!("of-{name}"), "pipelines": ["*"]});
+    let settings = json!({"auth": {"tokens": [token("ann"), token("bob")]}});
+    std::fs::write(&config, settings.to_string()).expect("written");
+    let manifest = hop(
+        "hop",
+        json!({
+            "transport": "http", "mode": "unary", "endpoints": [worker.url()], "health": "off", "retry": {"attempts": 1},
+            "fallback": [{"cache": {}}],
+        }),
+    );
+    let config = config.to_string_lossy();
+    let front = Server::with(&[manifest], &[("TIDEGATE_CONFIG", &*config)]).await;
+    let ask = async |name: &str| {
+        let token = format!("Bearer of-{name}");
+        let headers = [
+            ("authorization", &*token),
+            ("content-type", "application/json"),
+        ];
+        let body = json!({"inputs": {"in": [utterance(1, "one")]}}).to_string();
+        let path = "/v1/pipelines/hop/execute";
+        let answer = front.gateway.request("POST", path, &headers, body).await;
+        answer.status
+    };
+    assert_eq!(ask("ann").await, 200);
+    worker.fail(1);
+    assert_eq!(ask("ann").await, 200, "{}", front.gateway.logs.text());
+    assert_eq!(ask("bob").await, 502, "those are another's answers");
+}
+
+#[tokio::test]
 async fn fr_008_the_primary_takes_back_when_it_is_well_again() {
     let (mut first, second) = (
         Server::saying("first").await,

@@ -63,13 +63,20 @@ function answered(): void {
   if (wasDown) store.problem.value = null;
 }
 
+/** A token need not grant sessions: then there is nothing to show of them, and all else goes on. */
+function unlessGranted(error: unknown): null {
+  if (error instanceof TidegateError && error.code === "permission_denied") return null;
+  throw error;
+}
+
 async function lookAtLists(): Promise<void> {
-  const [pipelines, sessions] = await Promise.all([store.client.value.pipelines(), store.client.value.sessions()]);
+  const client = store.client.value;
+  const [pipelines, sessions] = await Promise.all([client.pipelines(), client.sessions().catch(unlessGranted)]);
   answered();
   store.pipelines.value = pipelines;
   store.sessions.value = sessions;
   const left = store.leftId.value;
-  if (left !== null && !sessions.sessions.some((row) => row.id === left)) store.sessionEnded(left);
+  if (left !== null && sessions !== null && !sessions.sessions.some((row) => row.id === left)) store.sessionEnded(left);
   const name = store.pipelineName.value;
   if (name === null || !pipelines.some((row) => row.name === name)) {
     store.pipelineName.value = (pipelines.find((row) => row.name === "echo") ?? pipelines[0])?.name ?? null;
@@ -86,8 +93,8 @@ async function lookAtSession(): Promise<void> {
   // Others may have ended it since, and then to ask would be an error that nobody made.
   if (id === store.leftId.value && !store.sessions.value?.sessions.some((row) => row.id === id && row.state === "running")) return;
   try {
-    const detail = await store.client.value.session(id);
-    if (store.watchedId.value !== id || hasEnded(id)) return;
+    const detail = await store.client.value.session(id).catch(unlessGranted);
+    if (detail === null || store.watchedId.value !== id || hasEnded(id)) return;
     answered();
     for (const line of poolEvents(store.detail.value, detail)) store.note(line);
     store.detail.value = detail;
