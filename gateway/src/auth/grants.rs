@@ -51,6 +51,13 @@ impl Grants {
     }
 
     /// # Errors
+    /// There is nothing at all that could be opened.
+    pub(crate) fn may_open(&self) -> Result<(), Error> {
+        let text = "this token grants no pipeline";
+        granted(self.inline || !self.pipelines.is_empty(), text)
+    }
+
+    /// # Errors
     /// Manifests of their own are not granted.
     pub(crate) fn may_send_manifests(&self) -> Result<(), Error> {
         granted(self.inline, "this token does not grant inline manifests")
@@ -115,6 +122,7 @@ mod tests {
         let none = Grants::default();
         let refusals = [
             (none.may_use("echo"), "'echo'"),
+            (none.may_open(), "no pipeline"),
             (none.may_send_manifests(), "inline"),
             (none.may_administer(), "'sessions'"),
             (none.may_scrape(), "'metrics'"),

@@ -5,6 +5,7 @@
 pub(crate) mod api;
 pub(crate) mod body;
 pub(crate) mod execute;
+pub(crate) mod formats;
 pub(crate) mod guard;
 pub(crate) mod openapi;
 pub(crate) mod page;

@@ -220,7 +220,9 @@ fn capabilities(pipeline: &Pipeline, role: Role) -> Capabilities {
 }
 
 /// `OPTIONS` tells what may be posted, and carries the ICE servers before there is a session (RFC 9725 §4.6).
-pub(crate) async fn options(State(gateway): Shared) -> Result<Response, HttpError> {
+pub(crate) async fn options(caller: Caller, State(gateway): Shared) -> Result<Response, HttpError> {
+    // Credentials of a relay are for who may open something.
+    caller.grants.may_open()?;
     let webrtc = parts(&gateway)?;
     let mut response = StatusCode::NO_CONTENT.into_response();
     let out = response.headers_mut();

@@ -11,7 +11,7 @@ use tidegate_proto::message::{ClientMessage, PortFormats};
 use tidegate_proto::{PortName, json};
 
 use crate::cli::Failure;
-use crate::http::execute::format_of;
+use crate::http::formats::format_of;
 use crate::links::file::Feed;
 
 /// What is read from a pipe before its first frame, and largest file of native messages: half an hour of CD sound.

@@ -23,7 +23,7 @@ use self::output::Outputs;
 use super::{Failure, source};
 use crate::config::{Config, Span};
 use crate::gateway::Gateway;
-use crate::http::execute::untouched;
+use crate::http::formats::untouched;
 use crate::links::file::{Feed, Feeds};
 use crate::links::memory::{CHANNEL, MemoryEvent, MemoryLink};
 use crate::links::outbox::{Delivery, outbox};
