@@ -63,11 +63,6 @@ impl Grants {
         granted(self.inline, "this token does not grant inline manifests")
     }
 
-    /// Whether all sessions may be listed, inspected and ended.
-    pub(crate) const fn has_sessions(&self) -> bool {
-        self.sessions
-    }
-
     /// # Errors
     /// The administration of sessions is not granted.
     pub(crate) fn may_administer(&self) -> Result<(), Error> {

@@ -127,10 +127,6 @@ impl v1::gateway_server::Gateway for Service {
 }
 
 /// Who calls.
-#[expect(
-    clippy::result_large_err,
-    reason = "the library's own type of what a method answers"
-)]
 fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     auth::caller(request.extensions()).map_err(|error| status(&error))
 }
