@@ -170,6 +170,7 @@ async fn in_the_room(key: Option<&str>, ports: &[&str]) -> (Vec<String>, Option<
         events,
     );
     let request = Request {
+        caller: crate::auth::Caller::anyone(),
         source: Source::Pipeline("room".to_owned()),
         parameters: serde_json::Map::new(),
         key: key.map(str::to_owned),
