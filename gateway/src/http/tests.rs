@@ -14,6 +14,7 @@ use tidegate_proto::v1;
 use tidegate_proto::v1::gateway_server::Gateway as _;
 use tower::ServiceExt as _;
 
+use crate::auth::Caller;
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::links::memory::{CHANNEL, MemoryLink};
@@ -150,9 +151,17 @@ async fn execute_by_grpc_refuses_frames_for_ports_that_there_are_not() {
         inputs: [(port.to_owned(), frames.clone())].into(),
         ..v1::ExecuteRequest::default()
     };
-    let answer = service.execute(tonic::Request::new(ask("in"))).await;
+    let unguarded = service.execute(tonic::Request::new(ask("in"))).await;
+    let status = unguarded.expect_err("nobody has asked who this is");
+    assert_eq!(status.code(), tonic::Code::Unauthenticated);
+    let ask = |port: &str| {
+        let mut request = tonic::Request::new(ask(port));
+        request.extensions_mut().insert(Caller::anyone());
+        request
+    };
+    let answer = service.execute(ask("in")).await;
     assert_eq!(answer.expect("it runs").into_inner().outputs.len(), 1);
-    let answer = service.execute(tonic::Request::new(ask("into"))).await;
+    let answer = service.execute(ask("into")).await;
     let status = answer.expect_err("there is no such input");
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
     assert!(status.message().contains("[in]"), "{status}");
@@ -268,7 +277,7 @@ async fn a_shared_session_that_everybody_left_is_vacant() {
         events,
     );
     let request = open::Request {
-        caller: crate::auth::Caller::anyone(),
+        caller: Caller::anyone(),
         source: Source::Pipeline("pass".to_owned()),
         parameters: serde_json::Map::new(),
         key: Some("room".to_owned()),
