@@ -186,7 +186,8 @@ async fn a_silent_session_and_one_that_is_too_old_expire() {
         opened["limits"]["idle"], 1_000_000,
         "a client can know it: {opened}"
     );
-    let ending = silent.ending().await;
+    let soon = Deadline::secs(15);
+    let ending = soon.wait(silent.ending()).await.expect("told at once");
     assert_eq!(
         (ending.code(), ending.close),
         ("session_expired", 4410),

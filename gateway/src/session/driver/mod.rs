@@ -170,15 +170,21 @@ impl Driver {
             // Who looks at a session keeps it from being idle no more than who does not.
             let asked = self.poll_control(cx, now);
             let mut progress = self.end.is_none() && self.carry(cx, now);
-            progress |= self.flush_links(cx, now);
             if progress {
                 self.last_activity = now;
             }
-            progress |= asked;
+            // Before links are flushed: nothing else wakes the session for what is said to clients here.
+            self.check_limits(now);
+            let open = self.end.is_none();
+            if self.flush_links(cx, now) {
+                self.last_activity = now;
+                progress = true;
+            }
+            // A client that was left may have ended it, which the others were told.
+            progress |= asked || open && self.end.is_some();
             if progress {
                 self.flush_at.get_or_insert(now + FLUSH);
             }
-            self.check_limits(now);
             if let Some(end) = self.over(now) {
                 return Poll::Ready(end);
             }

@@ -199,6 +199,17 @@ impl Client {
         state.wake();
     }
 
+    /// What its network would take is not held back by a driver that sleeps.
+    pub(super) fn nothing_waits(&self) {
+        let state = lock(&self.state);
+        let served = Arc::strong_count(&self.state) > 1;
+        assert!(
+            !served || state.room == 0 || state.unflushed.is_empty(),
+            "{} messages wait for nothing",
+            state.unflushed.len()
+        );
+    }
+
     /// It sends no more.
     pub(super) fn finish(&mut self) {
         let mut state = lock(&self.state);

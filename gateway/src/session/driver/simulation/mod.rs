@@ -199,6 +199,7 @@ impl World {
         for _ in 0..10_000 {
             let due = self.driver.sleep_at > self.polled_at && self.driver.sleep_at <= self.now;
             if self.end.is_some() || !(self.flag.0.swap(false, Ordering::Relaxed) || due) {
+                self.clients.iter().for_each(Client::nothing_waits);
                 return;
             }
             self.polled_at = self.now;
