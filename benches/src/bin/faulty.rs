@@ -30,6 +30,9 @@ struct Inner {
     changed: Instant,
 }
 
+/// The output that answers come on, as the manifests of the runs name it.
+const OUTPUT: &str = "speaker";
+
 /// What it does and did.
 #[derive(Clone, Debug)]
 struct Worker(Arc<Mutex<Inner>>);
@@ -99,7 +102,7 @@ impl Gateway for Worker {
             tokio::time::sleep(time).await;
         }
         let frames = request.into_inner().inputs.into_values();
-        let outputs = frames.map(|frames| ("out".to_owned(), frames)).collect();
+        let outputs = frames.map(|frames| (OUTPUT.to_owned(), frames)).collect();
         Ok(Response::new(ExecuteResponse { outputs }))
     }
 
