@@ -22,6 +22,9 @@ use tokio_stream::Empty;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
+/// The output that answers come on, as the manifests of the runs name it.
+const OUTPUT: &str = "speaker";
+
 #[derive(Debug)]
 struct Inner {
     control: Control,
@@ -29,9 +32,6 @@ struct Inner {
     busy: u32,
     changed: Instant,
 }
-
-/// The output that answers come on, as the manifests of the runs name it.
-const OUTPUT: &str = "speaker";
 
 /// What it does and did.
 #[derive(Clone, Debug)]

@@ -234,6 +234,19 @@ mod tests {
         }
     }
 
+    /// A place on a connection to one endpoint.
+    fn lease(connector: &Connector) -> Lease {
+        let lease = connector.lease("http://127.0.0.1:1", &Arc::default());
+        lease.expect("an address")
+    }
+
+    /// Connections to it.
+    fn open(connector: &Connector) -> usize {
+        connector.endpoints.lock().expect("not poisoned")[&peer(1)]
+            .open
+            .len()
+    }
+
     #[tokio::test]
     async fn hops_that_show_another_certificate_share_no_connection() {
         let connector = Connector::new(ConnectorConfig::default());
@@ -252,16 +265,7 @@ mod tests {
     #[tokio::test]
     async fn streams_share_connections_up_to_what_servers_admit() {
         let connector = Connector::new(ConnectorConfig::default());
-        let lease = || {
-            connector
-                .lease("http://127.0.0.1:1", &Arc::default())
-                .expect("an address")
-        };
-        let count = || {
-            connector.endpoints.lock().expect("not poisoned")[&peer(1)]
-                .open
-                .len()
-        };
+        let (lease, count) = (|| lease(&connector), || open(&connector));
         let mut leases: Vec<_> = (0..STREAMS_PER_CONNECTION).map(|_| lease()).collect();
         assert_eq!(count(), 1);
         leases.push(lease());
@@ -274,16 +278,7 @@ mod tests {
     #[tokio::test]
     async fn connections_of_a_peak_go_when_it_is_over() {
         let connector = Connector::new(ConnectorConfig::default());
-        let lease = || {
-            connector
-                .lease("http://127.0.0.1:1", &Arc::default())
-                .expect("an address")
-        };
-        let count = || {
-            connector.endpoints.lock().expect("not poisoned")[&peer(1)]
-                .open
-                .len()
-        };
+        let (lease, count) = (|| lease(&connector), || open(&connector));
         let peak = 4 * STREAMS_PER_CONNECTION;
         let mut leases: Vec<_> = (0..peak).map(|_| lease()).collect();
         assert_eq!(count(), 4);
