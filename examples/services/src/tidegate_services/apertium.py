@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import re
 import shlex
 
 from tidegate_sdk import HopError, Refused
+
+from .programs import end as end_program
 
 log = logging.getLogger(__name__)
 
@@ -166,11 +167,7 @@ class _Chain:
         return re.sub(r"\\(.)", r"\1", plain.removesuffix("[]"))
 
     async def stop(self) -> None:
-        for program in self._programs:
-            with contextlib.suppress(ProcessLookupError):
-                program.kill()
-        for program in self._programs:
-            await program.wait()
+        await asyncio.gather(*(end_program(program) for program in self._programs))
         stdin = self._programs[0].stdin if self._programs else None
         if stdin is not None:
             stdin.close()

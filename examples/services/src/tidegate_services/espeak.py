@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 from collections.abc import AsyncGenerator
 
 import numpy as np
 from tidegate_sdk import HopError, Refused, Samples
+
+from .programs import end
 
 _WAV_HEADER = 44
 _PIECE = 2205 * 2
@@ -54,9 +55,7 @@ class Espeak:
             raise HopError("espeak-ng did not speak", retryable=True) from error
         finally:
             # Somebody who interrupts wants no more of it.
-            with contextlib.suppress(ProcessLookupError):
-                program.kill()
-            await asyncio.shield(program.wait())
+            await asyncio.shield(end(program))
 
 
 async def _read(source: asyncio.StreamReader) -> bytes:

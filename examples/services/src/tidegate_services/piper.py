@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib.util
 import logging
 import os
@@ -18,6 +17,7 @@ from collections.abc import AsyncGenerator
 import numpy as np
 from tidegate_sdk import HopError, Refused, Samples
 
+from .programs import end
 from .weights import PIPER
 
 log = logging.getLogger(__name__)
@@ -126,9 +126,7 @@ class Piper:
     async def _drop(self) -> None:
         program, self._program = self._program, None
         if program is not None:
-            with contextlib.suppress(ProcessLookupError):
-                program.kill()
-            await program.wait()
+            await end(program)
 
 
 def _remove_what_the_killed_left() -> None:
