@@ -22,7 +22,7 @@ use crate::errors::{HttpError, mapping};
 use crate::gateway::Gateway;
 use crate::links::native::Native;
 use crate::links::websocket::{
-    GOODBYE, GOODBYE_BYTES, Subprotocol, WebSocketLink, over_limit, size,
+    GOODBYE, GOODBYE_BYTES, NativeCodec, Subprotocol, WebSocketLink, over_limit, size,
 };
 use crate::links::wire::wire_error;
 use crate::session::open::Request;
@@ -226,8 +226,7 @@ async fn start(
         deadline: open.deadline,
         link: Box::new(WebSocketLink::new(
             socket,
-            subprotocol,
-            Native::new(open),
+            NativeCodec::new(subprotocol, Native::new(open)),
             gateway.clock.now(),
             refused,
             place,

@@ -1,9 +1,13 @@
-//! The native WebSocket as a link, in both subprotocols. The socket is read and written in the session's own task.
+//! A WebSocket as a link, whatever is said on it: a [`Codec`] knows that. [`NativeCodec`] is the native stream in both subprotocols.
+//! The socket is read and written in the session's own task.
 //!
 //! Text and binary messages are bounded by the socket's own limits, set where it is upgraded. Reading stops when the session has no
 //! room, which TCP carries to the client; its silence counts for nothing then. After the last word what it still sends is read and
 //! thrown away for a little while: a socket that is dropped with unread input takes that last word back.
 
+mod native;
+
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,12 +16,11 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::Sink;
-use tidegate_media::{Audio, Frame, MediaTime, Payload, Timestamp};
+use tidegate_media::Timestamp;
 use tidegate_nodes::{Code, Error};
-use tidegate_proto::message::PortFormats;
 use tokio_tungstenite::tungstenite;
 
-use super::native::Native;
+pub(crate) use self::native::NativeCodec;
 pub(crate) use super::subprotocol::Subprotocol;
 use crate::connections::Place;
 use crate::session::link::{Link, LinkEvent, LinkMessage, Transport, Wishes};
@@ -57,19 +60,60 @@ impl<S> Socket for S where
 {
 }
 
+/// What is said on a socket: a state machine that knows messages and events, and neither sockets nor clocks.
+pub(crate) trait Codec: Send {
+    /// What the client asks for.
+    fn wishes(&self) -> &dyn Wishes;
+
+    /// Takes a text or binary message of the client's. What it means is asked for by [`Codec::event`], what it is answered goes
+    /// into `out`.
+    ///
+    /// # Errors
+    /// The message breaks a rule of the protocol; the client is told, and leaves.
+    fn decode(&mut self, message: Message, now: Timestamp, out: &mut Outgoing)
+    -> Result<(), Error>;
+
+    /// The next thing that the messages so far mean; they hold few.
+    fn event(&mut self) -> Option<LinkEvent>;
+
+    /// Writes the session's words down.
+    fn encode(&mut self, message: LinkMessage, now: Timestamp, out: &mut Outgoing);
+
+    /// When [`Codec::passed`] has something to do.
+    fn timeout(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// The time that [`Codec::timeout`] named has come, or something else has happened since.
+    fn passed(&mut self, now: Timestamp, out: &mut Outgoing) {
+        let _ = (now, out);
+    }
+}
+
+/// Messages that wait for the socket.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing(VecDeque<(bool, Message)>);
+
+impl Outgoing {
+    /// Adds a message that carries a frame, or a part of one.
+    pub(crate) fn frame(&mut self, message: Message) {
+        self.0.push_back((true, message));
+    }
+
+    /// Adds another message.
+    pub(crate) fn word(&mut self, message: Message) {
+        self.0.push_back((false, message));
+    }
+}
+
 /// A WebSocket client.
-pub(crate) struct WebSocketLink<S: Socket = WebSocket> {
+pub(crate) struct WebSocketLink<C: Codec, S: Socket = WebSocket> {
     /// There until the link is dropped.
     socket: Option<S>,
-    subprotocol: Subprotocol,
-    native: Native,
-    formats: PortFormats,
-    /// What waits, and whether it is a frame.
-    outgoing: std::collections::VecDeque<(bool, Message)>,
+    codec: C,
+    outgoing: Outgoing,
     /// Messages that the socket has taken.
     written: u64,
-    /// Media time of the next raw message, in samples of the raw input.
-    raw_samples: u64,
     unflushed: bool,
     gone: bool,
     /// When it was last heard, or was last not listened to.
@@ -93,7 +137,7 @@ struct Goodbye {
     bytes: usize,
 }
 
-impl<S: Socket> Drop for WebSocketLink<S> {
+impl<C: Codec, S: Socket> Drop for WebSocketLink<C, S> {
     fn drop(&mut self) {
         if let (Some(refused), Some(socket)) = (self.refused.take(), self.socket.take()) {
             // Nobody waits for it: then the client is gone or the gateway is.
@@ -102,12 +146,11 @@ impl<S: Socket> Drop for WebSocketLink<S> {
     }
 }
 
-impl<S: Socket> WebSocketLink<S> {
-    /// A client whose `open` has been read at `now`.
+impl<C: Codec, S: Socket> WebSocketLink<C, S> {
+    /// A client that has said at `now` what it wants.
     pub(crate) fn new(
         socket: S,
-        subprotocol: Subprotocol,
-        native: Native,
+        codec: C,
         now: Timestamp,
         refused: tokio::sync::oneshot::Sender<S>,
         place: Option<Place>,
@@ -116,12 +159,9 @@ impl<S: Socket> WebSocketLink<S> {
             place,
             socket: Some(socket),
             refused: Some(refused),
-            subprotocol,
-            formats: native.formats(),
-            native,
-            outgoing: std::collections::VecDeque::new(),
+            codec,
+            outgoing: Outgoing::default(),
             written: 0,
-            raw_samples: 0,
             unflushed: false,
             gone: false,
             heard: now,
@@ -132,41 +172,16 @@ impl<S: Socket> WebSocketLink<S> {
     }
 
     fn message(&mut self, now: Timestamp, message: Message) -> Option<LinkEvent> {
-        let result = match message {
+        match message {
             Message::Close(_) => return Some(LinkEvent::Closed),
             Message::Ping(_) | Message::Pong(_) => return None,
-            Message::Binary(bytes) if self.subprotocol == Subprotocol::Json => self.raw(bytes),
-            message => self
-                .subprotocol
-                .decode(message, now, &self.formats)
-                .and_then(|message| self.native.decode(message)),
-        };
-        Some(result.unwrap_or_else(LinkEvent::Failed))
-    }
-
-    /// A raw binary message: a frame of the one input that `open` named.
-    fn raw(&mut self, bytes: Bytes) -> Result<LinkEvent, Error> {
-        let (Some(port), _) = self.native.raw() else {
-            let text = "binary message without raw audio: name its input in open.raw";
-            return Err(Error::new(Code::BadRequest, text));
-        };
-        let port = port.as_str().to_owned();
-        let format = self.formats.audio(&port);
-        if let Some(sample) = format.codec.sample_bytes() {
-            let whole = sample * usize::from(format.channels.max(1));
-            if !bytes.len().is_multiple_of(whole) {
-                let text = format!(
-                    "raw message of {} bytes is not whole samples of {format}: a sample of all channels has {whole} bytes",
-                    bytes.len()
-                );
-                return Err(Error::new(Code::BadRequest, text));
+            message => {
+                if let Err(error) = self.codec.decode(message, now, &mut self.outgoing) {
+                    return Some(LinkEvent::Failed(error));
+                }
             }
         }
-        let audio = Audio::encoded(format, bytes);
-        let media_time = MediaTime::from_samples(self.raw_samples, format.sample_rate);
-        self.raw_samples += u64::from(audio.samples);
-        self.native
-            .frame(&port, Frame::new(media_time, Payload::Audio(audio)))
+        self.codec.event()
     }
 
     fn fail(&mut self, error: &axum::Error) -> LinkEvent {
@@ -227,12 +242,12 @@ impl<S: Socket> WebSocketLink<S> {
             return Poll::Ready(());
         };
         let mut socket = Pin::new(socket);
-        while !self.outgoing.is_empty() && !self.gone {
+        while !self.outgoing.0.is_empty() && !self.gone {
             match socket.as_mut().poll_ready(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(_)) => self.gone = true,
                 Poll::Ready(Ok(())) => {
-                    if let Some((_, message)) = self.outgoing.pop_front() {
+                    if let Some((_, message)) = self.outgoing.0.pop_front() {
                         self.written += 1;
                         self.gone = socket.as_mut().start_send(message).is_err();
                         self.unflushed = true;
@@ -241,7 +256,7 @@ impl<S: Socket> WebSocketLink<S> {
             }
         }
         if self.gone {
-            self.outgoing.clear();
+            self.outgoing.0.clear();
             return Poll::Ready(());
         }
         if self.unflushed {
@@ -266,13 +281,13 @@ pub(crate) fn size(message: &Message) -> usize {
     }
 }
 
-impl<S: Socket> Link for WebSocketLink<S> {
+impl<C: Codec, S: Socket> Link for WebSocketLink<C, S> {
     fn transport(&self) -> Transport {
         Transport::Websocket
     }
 
     fn wishes(&self) -> &dyn Wishes {
-        &self.native
+        self.codec.wishes()
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp, read: bool) -> Poll<LinkEvent> {
@@ -284,6 +299,10 @@ impl<S: Socket> Link for WebSocketLink<S> {
             self.heard = now;
             self.pinged = false;
             return Poll::Pending;
+        }
+        // What a message before meant beside what was told already.
+        if let Some(event) = self.codec.event() {
+            return Poll::Ready(event);
         }
         loop {
             let Some(socket) = &mut self.socket else {
@@ -305,6 +324,7 @@ impl<S: Socket> Link for WebSocketLink<S> {
                 }
             }
         }
+        self.codec.passed(now, &mut self.outgoing);
         let silence = now.saturating_since(self.heard);
         if silence >= 2 * PING && self.pinged {
             self.gone = true;
@@ -312,14 +332,12 @@ impl<S: Socket> Link for WebSocketLink<S> {
         }
         if silence >= PING && !self.pinged {
             self.pinged = true;
-            self.outgoing
-                .push_back((false, Message::Ping(Bytes::new())));
+            self.outgoing.word(Message::Ping(Bytes::new()));
         }
         Poll::Pending
     }
 
     fn send(&mut self, now: Timestamp, message: LinkMessage) {
-        let is_frame = matches!(message, LinkMessage::Frame { .. });
         if matches!(message, LinkMessage::Opened(_)) {
             self.refused = None;
         }
@@ -330,26 +348,9 @@ impl<S: Socket> Link for WebSocketLink<S> {
             }),
             _ => None,
         };
-        let message = match message {
-            LinkMessage::Frame { output, frame }
-                if self.subprotocol == Subprotocol::Json && self.native.is_raw_output(output) =>
-            {
-                match frame.payload {
-                    Payload::Audio(audio) => Some(Message::Binary(audio.data)),
-                    // `open` with another kind of output there is refused.
-                    _ => None,
-                }
-            }
-            message => {
-                let message = self.native.encode(message);
-                message.map(|message| self.subprotocol.encode(message, now))
-            }
-        };
-        let message = message.map(|message| (is_frame, message));
-        self.outgoing.extend(message);
+        self.codec.encode(message, now, &mut self.outgoing);
         if let Some(close) = ended {
-            self.outgoing
-                .push_back((false, Message::Close(Some(close))));
+            self.outgoing.word(Message::Close(Some(close)));
             self.goodbye = Some(Goodbye {
                 until: None,
                 bytes: GOODBYE_BYTES,
@@ -358,7 +359,7 @@ impl<S: Socket> Link for WebSocketLink<S> {
     }
 
     fn window(&self) -> u32 {
-        WINDOW.saturating_sub(u32::try_from(self.outgoing.len()).unwrap_or(u32::MAX))
+        WINDOW.saturating_sub(u32::try_from(self.outgoing.0.len()).unwrap_or(u32::MAX))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<()> {
@@ -379,7 +380,7 @@ impl<S: Socket> Link for WebSocketLink<S> {
     }
 
     fn unsent(&self) -> u64 {
-        self.outgoing.iter().filter(|(frame, _)| *frame).count() as u64
+        self.outgoing.0.iter().filter(|(frame, _)| *frame).count() as u64
     }
 
     fn timeout(&self) -> Option<Timestamp> {
@@ -387,7 +388,8 @@ impl<S: Socket> Link for WebSocketLink<S> {
             return goodbye.until;
         }
         let patience = if self.pinged { 2 * PING } else { PING };
-        (!self.gone).then(|| self.heard + patience)
+        let silent = self.heard + patience;
+        (!self.gone).then(|| self.codec.timeout().map_or(silent, |at| at.min(silent)))
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 
 use tidegate_proto::json;
-use tidegate_proto::message::ClientMessage;
+use tidegate_proto::message::{ClientMessage, PortFormats};
 
 use super::*;
+use crate::links::native::Native;
 
 /// A client as the socket shows it: what it has sent, and what it was told.
 #[derive(Default)]
@@ -49,7 +50,7 @@ impl Sink<Message> for Client {
     }
 }
 
-fn link(client: Client) -> WebSocketLink<Client> {
+fn link(client: Client) -> WebSocketLink<NativeCodec, Client> {
     let open = r#"{"open":{"pipeline":"echo"}}"#;
     let decoded = json::decode_client(open, Timestamp::ZERO, &PortFormats::default());
     let Ok(ClientMessage::Open(open)) = decoded else {
@@ -57,14 +58,8 @@ fn link(client: Client) -> WebSocketLink<Client> {
     };
     let (refused, _) = tokio::sync::oneshot::channel();
     let native = Native::new(*open);
-    WebSocketLink::new(
-        client,
-        Subprotocol::Json,
-        native,
-        Timestamp::ZERO,
-        refused,
-        None,
-    )
+    let codec = NativeCodec::new(Subprotocol::Json, native);
+    WebSocketLink::new(client, codec, Timestamp::ZERO, refused, None)
 }
 
 #[test]
@@ -107,7 +102,11 @@ fn cx() -> Context<'static> {
 }
 
 /// Polls as the driver does: at once, and whenever the link asks for it, until `seconds`.
-fn run(link: &mut WebSocketLink<Client>, seconds: u64, read: bool) -> Option<LinkEvent> {
+fn run(
+    link: &mut WebSocketLink<NativeCodec, Client>,
+    seconds: u64,
+    read: bool,
+) -> Option<LinkEvent> {
     let mut now = link.heard;
     while now <= at(seconds) {
         if let Poll::Ready(event) = link.poll_event(&mut cx(), now, read) {
@@ -146,7 +145,7 @@ fn a_client_that_answers_no_ping_is_gone() {
     assert!(matches!(event, Some(LinkEvent::Closed)), "{event:?}");
 }
 
-fn end(link: &mut WebSocketLink<Client>) {
+fn end(link: &mut WebSocketLink<NativeCodec, Client>) {
     let error = Error::new(Code::BadRequest, "no");
     link.send(at(1), LinkMessage::Error(error));
     let reason = Code::BadRequest.as_str();
