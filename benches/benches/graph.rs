@@ -146,6 +146,7 @@ fn plan(length: usize) -> Plan {
             format: FORMAT,
             seat: None,
             paced: false,
+            role: None,
             queue: Queue::default(),
         }],
         hops: hops.collect(),

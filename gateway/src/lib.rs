@@ -15,6 +15,7 @@ mod links;
 mod metrics;
 mod pipelines;
 mod remote;
+mod roles;
 mod serve;
 mod session;
 mod tasks;

@@ -87,8 +87,48 @@ pub struct PlanOutput {
     pub seat: Option<usize>,
     /// Released by media time (a listener plays it) rather than as fast as it comes.
     pub paced: bool,
+    /// What it is to clients that know outputs by their part in a conversation.
+    pub role: Option<OutputRole>,
     /// Bounds of each listener's egress queue.
     pub queue: Queue,
+}
+
+/// The part that an output has in a conversation, for interfaces whose clients do not know the names of ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputRole {
+    /// Text: what was understood of what the client said.
+    InputTranscript,
+    /// Text: what is answered, in words.
+    OutputTranscript,
+    /// JSON: when speech starts and stops, as `audio.vad` says it.
+    SpeechEvents,
+}
+
+impl OutputRole {
+    /// All, by their names in manifests.
+    pub(crate) const NAMES: [(&str, Self); 3] = [
+        ("input_transcript", Self::InputTranscript),
+        ("output_transcript", Self::OutputTranscript),
+        ("speech_events", Self::SpeechEvents),
+    ];
+
+    /// Its name in manifests.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InputTranscript => "input_transcript",
+            Self::OutputTranscript => "output_transcript",
+            Self::SpeechEvents => "speech_events",
+        }
+    }
+
+    /// What an output with this role gives.
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::InputTranscript | Self::OutputTranscript => Kind::Text,
+            Self::SpeechEvents => Kind::Json,
+        }
+    }
 }
 
 /// A hop: a node in its place.

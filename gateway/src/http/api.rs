@@ -102,6 +102,9 @@ fn summary(description: &tidegate_nodes::compile::Description) -> Value {
                 if let Some(seat) = &port.seat {
                     value["for"] = json!(seat);
                 }
+                if let Some(role) = port.role {
+                    value["role"] = json!(role);
+                }
                 value
             })
             .collect()

@@ -146,6 +146,7 @@ fn outputs(
             format: flow.output(index),
             seat: seats.get(index).copied().flatten(),
             paced: live && decl.paced.unwrap_or(decl.kind == Kind::Audio),
+            role: decl.role.as_ref().map(|role| role.value),
             queue: queues.get(index).copied().flatten().unwrap_or_default(),
         })
         .collect()

@@ -11,7 +11,9 @@ use super::conversions::{Conversion, conversions};
 use super::formats::usual;
 use super::joins::conversion_hop;
 use crate::manifest::Manifest;
-use crate::plan::{Placement, Plan, PlanEdge, PlanHop, PlanPort, Source, Target, WhenFull};
+use crate::plan::{
+    OutputRole, Placement, Plan, PlanEdge, PlanHop, PlanPort, Source, Target, WhenFull,
+};
 use crate::registry::Registry;
 use crate::stream::{Accepts, StreamFormat};
 
@@ -71,6 +73,9 @@ pub struct PortDescription {
     /// Of an output: the input whose client is meant to hear it.
     #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
     pub seat: Option<String>,
+    /// Of an output: its part in a conversation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<OutputRole>,
 }
 
 /// A hop as it is listed.
@@ -160,6 +165,7 @@ pub(super) fn describe(manifest: &Manifest, registry: &Registry, plan: &Plan) ->
             .iter()
             .map(|output| PortDescription {
                 seat: output.seat.map(|seat| plan.inputs[seat].name.clone()),
+                role: output.role,
                 ..port(&output.name, Some(output.format))
             })
             .collect(),
@@ -206,6 +212,7 @@ fn port(name: &str, format: Option<StreamFormat>) -> PortDescription {
         kind: format.map(|format| format.kind()),
         format: format.map(|format| format.to_string()),
         seat: None,
+        role: None,
     }
 }
 

@@ -251,6 +251,20 @@ struct OutputForm {
     r#for: Option<Id>,
     /// Released by media time rather than as fast as it comes; audio is unless this says otherwise.
     paced: Option<bool>,
+    /// Its part in a conversation, for clients that do not know the names of ports.
+    role: Option<RoleName>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum RoleName {
+    /// Text: what was understood of what the client said.
+    InputTranscript,
+    /// Text: what is answered, in words.
+    OutputTranscript,
+    /// JSON: when speech starts and stops, as `audio.vad` says it.
+    SpeechEvents,
 }
 
 /// A node; its alternatives by type replace this.

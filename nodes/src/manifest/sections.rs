@@ -9,6 +9,7 @@ use super::edges::{self, EdgeDecl, EndDecl};
 use super::read::{Fields, Located, brief, read_bool, read_choice, read_id, read_list, read_text};
 use super::tree::{Data, Tree};
 use super::{Manifest, VERSION, formats};
+use crate::plan::OutputRole;
 use crate::stream::StreamFormat;
 
 /// Keys of the whole.
@@ -26,7 +27,7 @@ pub(super) const MANIFEST_KEYS: &[&str] = &[
 /// Keys of an input.
 pub(super) const INPUT_KEYS: &[&str] = &["name", "kind", "format"];
 /// Keys of an output.
-pub(super) const OUTPUT_KEYS: &[&str] = &["name", "kind", "format", "for", "paced"];
+pub(super) const OUTPUT_KEYS: &[&str] = &["name", "kind", "format", "for", "paced", "role"];
 /// Keys of a node.
 pub(super) const NODE_KEYS: &[&str] = &["id", "type", "params"];
 /// Keys of `interrupt`.
@@ -64,6 +65,7 @@ pub(crate) struct OutputDecl {
     pub(crate) format: Option<StreamFormat>,
     pub(crate) seat: Option<Located<String>>,
     pub(crate) paced: Option<bool>,
+    pub(crate) role: Option<Located<OutputRole>>,
 }
 
 /// An input or output that is declared, but not so that it can be used.
@@ -118,10 +120,11 @@ pub(super) fn manifest(source: Arc<str>, tree: &Tree, report: &mut Report) -> Op
         .iter()
         .filter_map(|tree| input(tree, &mut unusable, report))
         .collect();
-    let outputs = read_list(fields.get("outputs"), "'outputs'", PORTS_MAX, report)
+    let outputs: Vec<_> = read_list(fields.get("outputs"), "'outputs'", PORTS_MAX, report)
         .iter()
         .filter_map(|tree| output(tree, &mut unusable, report))
         .collect();
+    roles(&outputs, report);
     let nodes = read_list(fields.get("nodes"), "'nodes'", NODES_MAX, report)
         .iter()
         .filter_map(|tree| node(tree, report))
@@ -208,13 +211,41 @@ fn output(tree: &Tree, unusable: &mut Vec<Unusable>, report: &mut Report) -> Opt
     let paced = fields
         .get("paced")
         .and_then(|tree| read_bool(tree, "'paced'", report));
+    let role = fields.get("role").and_then(|tree| {
+        let value = read_choice(tree, "'role'", &OutputRole::NAMES, report)?;
+        Some(Located { value, at: tree.at })
+    });
     Some(OutputDecl {
         format: formats::read(fields.get("format"), kind, report),
         name: name?,
         kind: kind?,
         seat,
         paced,
+        role,
     })
+}
+
+/// Refuses roles that outputs cannot have.
+fn roles(outputs: &[OutputDecl], report: &mut Report) {
+    for (index, output) in outputs.iter().enumerate() {
+        let Some(role) = &output.role else { continue };
+        let (kind, name) = (role.value.kind(), role.value.as_str());
+        if output.kind != kind {
+            let message = format!("'role: {name}' of an output of {}", output.kind);
+            let mend = format!("leave it out: what has this role is {kind}");
+            report.error(role.at, "role", message, mend);
+        }
+        let seat = |output: &OutputDecl| output.seat.as_ref().map(|seat| seat.value.clone());
+        let same = |other: &&OutputDecl| {
+            other.role.as_ref().map(|role| role.value) == Some(role.value)
+                && seat(other) == seat(output)
+        };
+        if let Some(first) = outputs[..index].iter().find(same) {
+            let message = format!("'role: {name}' is that of '{}' too", first.name.value);
+            let mend = "give it to one of them";
+            report.error(role.at, "role", message, mend);
+        }
+    }
 }
 
 fn name_and_kind(

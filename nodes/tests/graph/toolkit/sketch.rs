@@ -49,6 +49,7 @@ impl Sketch {
             format,
             seat: None,
             paced: false,
+            role: None,
             queue: Queue::default(),
         });
         Target::Output(self.plan.outputs.len() - 1)

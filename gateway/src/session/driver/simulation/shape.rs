@@ -71,6 +71,7 @@ impl Shape {
                     format: StreamFormat::Binary,
                     seat: None,
                     paced: false,
+                    role: None,
                     queue: queue(rng),
                 });
                 shape.join(rng, end, Target::Output(output));
