@@ -21,6 +21,9 @@ pub(crate) enum RemoteError {
     /// The worker sent what the protocol does not allow.
     #[error("worker sent what the protocol does not allow: {0}")]
     Protocol(String),
+    /// A call was answered where nobody listens, and nowhere else.
+    #[error("{0}")]
+    Unheard(String),
     /// What runs at the worker does not fit the pipeline here.
     #[error("{0}")]
     Incompatible(String),
@@ -107,7 +110,7 @@ impl RemoteError {
         match self {
             Self::Network(_) | Self::Empty => Code::Network,
             Self::Timeout { .. } => Code::Timeout,
-            Self::Protocol(_) | Self::TooLarge(_) => Code::InvalidRemoteData,
+            Self::Protocol(_) | Self::Unheard(_) | Self::TooLarge(_) => Code::InvalidRemoteData,
             Self::Incompatible(_) => Code::Incompatible,
             Self::Config(_) => Code::ManifestInvalid,
             Self::Circle(_) => Code::ManifestCycle,

@@ -19,6 +19,10 @@ const FRAMES_MAX: usize = 180_000;
 pub(crate) struct Gather {
     inputs: Vec<Input>,
     outputs: Vec<Output>,
+    /// Outputs that the manifest declares and joins to nothing: what is answered there is no loss.
+    unjoined: Vec<String>,
+    /// What the call under way was answered.
+    answered: Answered,
     /// One call is made of all that comes until the inputs end.
     whole: bool,
     bytes_max: usize,
@@ -55,6 +59,15 @@ struct Output {
     /// The manifest does not name it: whatever the worker calls its only output.
     unnamed: bool,
     sent: u64,
+}
+
+/// Where a call was answered.
+#[derive(Debug, Default)]
+struct Answered {
+    /// On an output that the hop declares.
+    declared: bool,
+    /// The first output on which it was answered and that the hop does not declare.
+    elsewhere: Option<PortName>,
 }
 
 /// Whose frames make a call.
@@ -109,7 +122,10 @@ impl Gather {
         let inputs = joined(&ports.inputs).into_iter().map(input);
         let outputs = joined(&ports.outputs).into_iter().map(output);
         let inputs: Vec<_> = inputs.collect::<Result<_, _>>()?;
+        let unjoined = ports.outputs.iter().filter(|(_, format)| format.is_none());
         Ok(Self {
+            unjoined: unjoined.map(|(name, _)| name.clone()).collect(),
+            answered: Answered::default(),
             whole: mode == HopMode::Unary && inputs.len() > 1,
             inputs,
             outputs: outputs.collect::<Result<_, _>>()?,
@@ -206,6 +222,7 @@ impl Gather {
 
     /// What was gathered, as the inputs of a call, numbered from 1.
     pub(super) fn take(&mut self, due: Due) -> Vec<(PortName, Vec<Frame>)> {
+        self.answered = Answered::default();
         let mut inputs = Vec::new();
         for (index, input) in self.inputs.iter_mut().enumerate() {
             let meant = due == Due::All || due == Due::Input(index);
@@ -246,23 +263,50 @@ impl Gather {
     }
 
     /// What the end of the call under way means: all that went into it is consumed.
-    pub(super) fn done(&mut self) -> Vec<ServerMessage> {
-        self.acknowledge(|input| {
+    ///
+    /// # Errors
+    /// It had answers, and none of them on an output that the hop declares. A worker that has more outputs than the hop declares is
+    /// no mistake, but nobody can have wanted this.
+    pub(super) fn done(&mut self) -> Result<Vec<ServerMessage>, RemoteError> {
+        let answered = std::mem::take(&mut self.answered);
+        if let (false, Some(on)) = (answered.declared, answered.elsewhere) {
+            return Err(self.unheard(&on));
+        }
+        Ok(self.acknowledge(|input| {
             let call = input.call.take();
             call.map_or(0, |call| call.before + call.count)
-        })
+        }))
     }
 
-    /// What an answer means on the stream; `None` where the manifest joins nothing to the output.
+    fn unheard(&self, on: &PortName) -> RemoteError {
+        let joined = self.outputs.iter().map(|output| output.name.as_str());
+        let declared = joined.chain(self.unjoined.iter().map(String::as_str));
+        let declared: Vec<_> = declared.map(|name| format!("'{name}'")).collect();
+        RemoteError::Unheard(format!(
+            "worker answered on output '{on}' only, which the node does not declare: declare '{on}' in its 'outputs', or let the worker answer on {}",
+            declared.join(" or ")
+        ))
+    }
+
+    /// What an answer means on the stream; `None` where the manifest joins nothing to the output. That is no loss, unless it is all that
+    /// the call is answered ([`Self::done`]).
     pub(super) fn output(
         &mut self,
         port: &PortName,
         caused_port: Option<PortName>,
         mut frame: Frame,
     ) -> Option<ServerMessage> {
-        let alone = self.outputs.len() == 1;
+        let (alone, any) = (self.outputs.len() == 1, !self.outputs.is_empty());
         let mut outputs = self.outputs.iter_mut();
-        let output = outputs.find(|output| output.name == *port || (alone && output.unnamed))?;
+        let output = outputs.find(|output| output.name == *port || (alone && output.unnamed));
+        // Who joins nothing at all wants no answer.
+        let unjoined = || self.unjoined.iter().any(|name| name == port.as_str());
+        if output.is_some() || unjoined() {
+            self.answered.declared = true;
+        } else if any {
+            self.answered.elsewhere.get_or_insert_with(|| port.clone());
+        }
+        let output = output?;
         output.sent += 1;
         frame.meta.seq = output.sent;
         let mut called = self.inputs.iter().filter(|input| input.call.is_some());

@@ -115,7 +115,7 @@ impl<C: Caller> CallLink<C> {
                 match std::task::ready!(self.caller.poll(cx, now))? {
                     Answer::Done => {
                         self.calling = false;
-                        self.ready.extend(self.gather.done());
+                        self.ready.extend(self.gather.done()?);
                     }
                     Answer::Output {
                         port,

@@ -87,13 +87,13 @@ fn answer(caused_by: u64) -> Answer {
     }
 }
 
-fn ports(inputs: &[&str]) -> HopPorts {
-    let text = |name: &str| (name.to_owned(), Some(StreamFormat::Text));
-    HopPorts {
-        hop: "h".into(),
-        inputs: inputs.iter().map(|name| text(name)).collect(),
-        outputs: vec![text("")],
-    }
+/// A side's ports; those that begin with `-` are declared and joined to nothing.
+fn side(names: &[&str]) -> Vec<(String, Option<StreamFormat>)> {
+    let text = |name: &&str| match name.strip_prefix('-') {
+        Some(name) => (name.to_owned(), None),
+        None => ((*name).to_owned(), Some(StreamFormat::Text)),
+    };
+    names.iter().map(text).collect()
 }
 
 struct Bench {
@@ -103,9 +103,23 @@ struct Bench {
 
 impl Bench {
     fn new(inputs: &[&str], mode: HopMode, answers: Vec<Vec<Answer>>) -> Self {
+        Self::with_outputs(&[""], inputs, mode, answers)
+    }
+
+    fn with_outputs(
+        outputs: &[&str],
+        inputs: &[&str],
+        mode: HopMode,
+        answers: Vec<Vec<Answer>>,
+    ) -> Self {
+        let ports = HopPorts {
+            hop: "h".into(),
+            inputs: side(inputs),
+            outputs: side(outputs),
+        };
         let script = Script::default();
         script.0.lock().expect("not poisoned").answers = answers.into();
-        let gather = Gather::new(&ports(inputs), mode, 100).expect("names");
+        let gather = Gather::new(&ports, mode, 100).expect("names");
         let credential = Auth::default().read(&Files::default(), Timestamp::ZERO);
         let terms = Terms {
             source: Source::Pipeline("p".into()),
@@ -296,4 +310,47 @@ fn a_call_that_becomes_too_large_says_so() {
         came[0].starts_with("one call gathers more than 100 bytes"),
         "{came:?}"
     );
+}
+
+/// What a hop with these outputs hears of a call that is answered on `words`.
+fn answered_on_words(outputs: &[&str], more: Vec<Answer>) -> Vec<String> {
+    let answers = [vec![answer(1)], more, vec![Answer::Done]].concat();
+    let mut bench = Bench::with_outputs(outputs, &["in"], HopMode::Stream, vec![answers]);
+    bench.send("in", frame(1, 0, false));
+    bench.poll()
+}
+
+#[test]
+fn a_call_that_is_answered_only_where_nobody_listens_is_a_mistake_that_names_both() {
+    assert_eq!(
+        answered_on_words(&["text", "-score"], Vec::new()),
+        [
+            "worker answered on output 'words' only, which the node does not declare: declare 'words' in its 'outputs', or let the worker \
+             answer on 'text' or 'score'"
+        ]
+    );
+}
+
+#[test]
+fn a_worker_may_have_more_outputs_than_the_hop_declares_or_joins() {
+    let Answer::Output { frame, .. } = answer(1) else {
+        unreachable!("it is one")
+    };
+    let other = |port| Answer::Output {
+        port: name(port),
+        caused_port: None,
+        frame: frame.clone(),
+    };
+    let text = answered_on_words(&["text"], vec![other("text")]);
+    assert_eq!(text, ["1 of 1 in 0", "ack in 1"]);
+    // What is declared and joined to nothing was asked for by nobody, and is no mistake either.
+    let score = answered_on_words(&["text", "-score"], vec![other("score")]);
+    assert_eq!(score, ["ack in 1"]);
+    assert_eq!(
+        answered_on_words(&["text", "-words"], Vec::new()),
+        ["ack in 1"]
+    );
+    // Who joins nothing wants no answer.
+    assert_eq!(answered_on_words(&["-text"], Vec::new()), ["ack in 1"]);
+    assert_eq!(answered_on_words(&[], Vec::new()), ["ack in 1"]);
 }

@@ -24,7 +24,9 @@ pub(super) fn fault(error: &RemoteError) -> Fault {
         RemoteError::Network(_) | RemoteError::Timeout { .. } | RemoteError::Empty => {
             Fault::Transient
         }
-        RemoteError::Protocol(_) | RemoteError::TooLarge(_) => Fault::Endpoint,
+        RemoteError::Protocol(_) | RemoteError::Unheard(_) | RemoteError::TooLarge(_) => {
+            Fault::Endpoint
+        }
         RemoteError::Incompatible(_) | RemoteError::Config(_) => Fault::Request,
         RemoteError::Circle(_)
         | RemoteError::Internal(_)

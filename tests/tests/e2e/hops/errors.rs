@@ -3,14 +3,23 @@
 use serde_json::{Value, json};
 
 use super::Server;
+use super::calls::Calls;
 use super::fake::{Fake, Manner, nobody};
 
 /// The problem that a hop to this endpoint ends with, after one attempt.
 async fn problem(endpoint: &str, code: &str) -> Value {
-    let params = json!({
+    problem_by(endpoint, code, json!({})).await
+}
+
+/// The same, by a hop that has these parameters besides.
+async fn problem_by(endpoint: &str, code: &str, more: Value) -> Value {
+    let mut params = json!({
         "endpoints": [endpoint], "retry": {"attempts": 1}, "health": "off",
         "timeout": {"connect": "2s", "first_output": "300ms"},
     });
+    for (key, value) in more.as_object().expect("parameters") {
+        params[key] = value.clone();
+    }
     let front = Server::hop(params).await;
     let problem = front.call(&["one"]).await.expect_err("a problem");
     let shown = format!("{problem:#}\n{}", front.gateway.logs.text());
@@ -61,6 +70,36 @@ async fn fr_013_data_that_the_protocol_does_not_allow_says_so() {
         detail.contains("nowhere"),
         "it names what came: {problem:#}"
     );
+}
+
+#[tokio::test]
+async fn fr_013_an_answer_on_an_output_that_the_hop_does_not_declare_names_both() {
+    let (http, grpc) = (
+        Calls::start("far").await,
+        Fake::worker(Manner::Garbage).await,
+    );
+    let answer = json!([{"name": "answer", "kind": "text"}]);
+    let by_http = |mode: &str| json!({"transport": "http", "mode": mode, "outputs": answer});
+    let ways = [
+        (http.url(), by_http("unary"), "out"),
+        (http.url(), by_http("stream"), "out"),
+        (
+            grpc.url(),
+            json!({"mode": "unary", "outputs": answer}),
+            "nowhere",
+        ),
+    ];
+    for (endpoint, more, on) in ways {
+        let problem = problem_by(&endpoint, "invalid_remote_data", more).await;
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        for words in [
+            &*format!("answered on output '{on}'"),
+            "'answer'",
+            "in its 'outputs'",
+        ] {
+            assert!(detail.contains(words), "no {words}: {problem:#}");
+        }
+    }
 }
 
 #[tokio::test]

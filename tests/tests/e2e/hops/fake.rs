@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 
 use futures_util::StreamExt as _;
-use tidegate_media::{Kind, Payload, Text, Timestamp};
+use tidegate_media::{Frame, Kind, MediaTime, Payload, Text, Timestamp};
 use tidegate_proto::message::{Ack, Direction, Opened, Port, WireError};
 use tidegate_proto::v1::gateway_server::{Gateway, GatewayServer};
 use tidegate_proto::{ClientMessage, PortFormats, PortName, ServerMessage, protobuf, v1};
@@ -121,7 +121,15 @@ impl Gateway for Worker {
         &self,
         _: Request<v1::ExecuteRequest>,
     ) -> Result<Response<v1::ExecuteResponse>, Status> {
-        Err(Status::unimplemented("streams only"))
+        if self.manner != Manner::Garbage {
+            return Err(Status::unimplemented("streams only"));
+        }
+        let frame = Frame::new(MediaTime::ZERO, Payload::Text(Text::from("x".to_owned())));
+        let outputs = vec![(name("nowhere"), vec![frame])];
+        Ok(Response::new(protobuf::encode_outputs(
+            outputs,
+            Timestamp::ZERO,
+        )))
     }
 
     async fn list_pipelines(
