@@ -47,7 +47,7 @@ pub(crate) enum StartError {
     #[error(transparent)]
     Pipelines(#[from] crate::pipelines::LoadError),
     #[error(transparent)]
-    Token(#[from] crate::auth::TokenError),
+    Auth(#[from] crate::auth::AuthError),
     #[error(
         "media address {address} cannot be bound{}",
         crate::serve::taken(source, "--media")
@@ -86,7 +86,7 @@ impl Gateway {
     /// A gateway with these pipelines, whatever folder is configured.
     ///
     /// # Errors
-    /// A token's file cannot be read, or the media address cannot be bound or advertised.
+    /// A secret's file cannot be read, or the media address cannot be bound or advertised.
     pub(crate) fn with(
         config: Config,
         pipelines: Pipelines,

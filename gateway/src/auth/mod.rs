@@ -5,6 +5,7 @@
 //! way to an [`Identity`]. What has no caller is refused: a route that is not behind the guard can do nothing.
 
 mod grants;
+mod keys;
 mod tokens;
 
 use std::fmt;
@@ -13,12 +14,16 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use serde_json::{Map, Value};
 use tidegate_media::Timestamp;
 use tidegate_nodes::{Code, Error};
 
 pub(crate) use self::grants::Grants;
+use self::keys::{Claims, ClientKeys};
+pub(crate) use self::keys::{Minted, SECONDS, SECONDS_DEFAULT, SecretError};
+pub(crate) use self::tokens::TokenError;
 use self::tokens::Tokens;
-pub(crate) use self::tokens::{TokenError, wrong};
+use crate::clock::unix_seconds;
 use crate::config;
 use crate::errors::HttpError;
 
@@ -27,7 +32,22 @@ use crate::errors::HttpError;
 pub(crate) struct Identity {
     /// Tells callers apart, in memory and nowhere else; empty where nobody is asked who they are.
     pub(crate) name: Arc<str>,
+    /// Who answers for them: themselves, or whose token minted their key.
+    pub(crate) account: Arc<str>,
     pub(crate) grants: Grants,
+    /// When what they have shown expires, in seconds since 1970.
+    pub(crate) expires_at: Option<u64>,
+    /// Of a client key: what it was minted for.
+    pub(crate) key: Option<MintedFor>,
+}
+
+/// What a client key was minted for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MintedFor {
+    /// The one pipeline that it opens.
+    pub(crate) pipeline: String,
+    /// What its minter wants of the session, as given to `POST /v1/realtime/client_secrets`; empty where nothing is said.
+    pub(crate) session: Arc<Map<String, Value>>,
 }
 
 /// The identity behind a request.
@@ -41,8 +61,29 @@ impl Caller {
     }
 
     fn new(name: &str, grants: Grants) -> Self {
-        let name = Arc::from(name);
-        Self(Arc::new(Identity { name, grants }))
+        let name: Arc<str> = Arc::from(name);
+        Self(Arc::new(Identity {
+            account: Arc::clone(&name),
+            name,
+            grants,
+            expires_at: None,
+            key: None,
+        }))
+    }
+
+    /// Whoever holds a client key.
+    fn with_key(claims: Claims, grants: Grants) -> Self {
+        let name = format!("key:{}:{}", claims.account, claims.id);
+        Self(Arc::new(Identity {
+            name: Arc::from(name),
+            account: Arc::from(claims.account),
+            grants,
+            expires_at: Some(claims.expires_at),
+            key: Some(MintedFor {
+                pipeline: claims.pipeline,
+                session: claims.session,
+            }),
+        }))
     }
 }
 
@@ -62,6 +103,15 @@ pub(crate) struct Auth {
     /// What a request is without a token, where none is asked for.
     open: Option<Caller>,
     tokens: Tokens,
+    keys: ClientKeys,
+}
+
+/// Why nobody can be let in.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) enum AuthError {
+    Token(#[from] TokenError),
+    Secret(#[from] SecretError),
 }
 
 impl fmt::Debug for Auth {
@@ -74,31 +124,101 @@ impl Auth {
     /// As configured.
     ///
     /// # Errors
-    /// A token's file cannot be read.
-    pub(crate) fn new(config: &config::Auth) -> Result<Self, TokenError> {
+    /// A file with a secret cannot be read.
+    pub(crate) fn new(config: &config::Auth) -> Result<Self, AuthError> {
         let asked = !config.token.is_empty() || !config.tokens.is_empty();
         Ok(Self {
             open: (!asked).then(Caller::anyone),
             tokens: Tokens::load(config)?,
+            keys: ClientKeys::new(&config.client_keys)?,
         })
     }
 
     /// Whose token this is.
     ///
     /// # Errors
-    /// There is none, or it is nobody's.
-    pub(crate) fn identify(&self, token: Option<&str>, now: Timestamp) -> Result<Caller, Error> {
+    /// There is none, it is nobody's, or it has expired.
+    pub(crate) async fn identify(
+        &self,
+        token: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Caller, Error> {
+        if let Some(claims) = token.and_then(|token| self.keys.read(token)) {
+            return self.holder(claims, unix_seconds());
+        }
         if let Some(anyone) = &self.open {
             return Ok(anyone.clone());
         }
         let Some(token) = token else {
             let text = "no bearer token: send 'Authorization: Bearer <token>'";
-            return Err(Error::new(Code::Unauthenticated, text));
+            return Err(nobody(text));
         };
         self.tokens
             .find(token, now)
-            .ok_or_else(|| Error::new(Code::Unauthenticated, "the bearer token is wrong"))
+            .ok_or_else(|| nobody("the bearer token is wrong"))
     }
+
+    /// Who opened something with this key, whether or not it has expired since: somebody who is granted nothing, by the same name.
+    pub(crate) fn opener(&self, token: &str) -> Option<Caller> {
+        let claims = self.keys.read(token)?;
+        Some(Caller::with_key(claims, Grants::default()))
+    }
+
+    /// A key for a pipeline, by somebody who may use that. It lives for so long, and no longer than what the minter has shown.
+    ///
+    /// # Errors
+    /// The minter holds a client key, or what the key is to carry is too large.
+    pub(crate) fn mint(
+        &self,
+        minter: &Caller,
+        pipeline: &str,
+        session: Map<String, Value>,
+        seconds: u64,
+    ) -> Result<Minted, Error> {
+        minter.grants.may_use(pipeline)?;
+        if minter.key.is_some() {
+            let text = "a client key mints no keys: ask with the token of a server";
+            return Err(Error::new(Code::PermissionDenied, text));
+        }
+        let wanted = unix_seconds() + seconds;
+        let expires_at = minter.expires_at.map_or(wanted, |end| end.min(wanted));
+        self.keys
+            .mint((&minter.account, pipeline), session, expires_at)
+    }
+
+    /// Who holds a key that was signed here: nobody once it has expired, or once who minted it could not do so any more.
+    fn holder(&self, claims: Claims, now: u64) -> Result<Caller, Error> {
+        if claims.expires_at <= now {
+            let ago = now - claims.expires_at;
+            let text = format!("the client key expired {ago} s ago: have another minted");
+            return Err(nobody(text));
+        }
+        let grants = Grants::new(vec![claims.pipeline.clone()], false, false, false);
+        let minter = match &*claims.account {
+            "" => self.open.clone(),
+            name => self.tokens.named(name),
+        };
+        let still = minter.is_some_and(|minter| minter.grants.covers(&claims.pipeline));
+        if !still {
+            let text = format!(
+                "who minted the client key may not use pipeline '{}' here: have one minted by who may",
+                claims.pipeline
+            );
+            return Err(nobody(text));
+        }
+        Ok(Caller::with_key(claims, grants))
+    }
+}
+
+/// All that is wrong with who may come in, as it is configured, in words for the operator and without a secret in them.
+pub(crate) fn wrong(config: &config::Auth) -> Vec<String> {
+    let mut wrong = tokens::wrong(config);
+    wrong.extend(keys::wrong(&config.client_keys));
+    wrong
+}
+
+fn nobody(text: impl Into<String>) -> Error {
+    Error::new(Code::Unauthenticated, text)
 }
 
 /// The caller among the things that came with a request.

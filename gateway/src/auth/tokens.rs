@@ -96,6 +96,12 @@ impl Tokens {
         }
         found
     }
+
+    /// Who has this name.
+    pub(super) fn named(&self, name: &str) -> Option<Caller> {
+        let mut callers = self.0.iter().map(|entry| &entry.caller);
+        callers.find(|caller| &*caller.name == name).cloned()
+    }
 }
 
 /// A file with a token in it.
@@ -230,7 +236,7 @@ fn can_be_sent(token: &str) -> bool {
 }
 
 /// All that is wrong with the tokens as they are configured, in words for the operator and without a token in them.
-pub(crate) fn wrong(config: &Auth) -> Vec<String> {
+pub(super) fn wrong(config: &Auth) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut names = BTreeMap::new();
     let mut digests = BTreeMap::new();

@@ -101,7 +101,13 @@ impl ConfigError {
 }
 
 /// Names of settings whose values are not shown.
-const SECRETS: [&str; 4] = ["token", "token_sha256", "credential", "shared_secret"];
+const SECRETS: [&str; 5] = [
+    "token",
+    "token_sha256",
+    "credential",
+    "shared_secret",
+    "secret",
+];
 /// What the variables of settings begin with.
 const PREFIX: &str = "TIDEGATE_";
 /// Variables of ours that are not settings: where the file is, and where the browser tests find the program.

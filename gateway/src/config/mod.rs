@@ -86,6 +86,18 @@ pub(crate) struct Auth {
     pub(crate) token: String,
     /// Further tokens, each with a name and what it grants.
     pub(crate) tokens: Vec<TokenConfig>,
+    /// Short-lived keys that holders of tokens mint for their clients.
+    pub(crate) client_keys: ClientKeys,
+}
+
+/// What client keys are signed with. Neither: a secret of this process, so that keys end with it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ClientKeys {
+    /// The secret itself, which gateways behind one name have in common.
+    pub(crate) secret: String,
+    /// Or the file that it lies in.
+    pub(crate) secret_file: PathBuf,
 }
 
 /// A bearer token that grants some things. One of `token`, `token_file` and `token_sha256` is set.

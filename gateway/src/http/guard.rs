@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -16,8 +16,8 @@ use crate::config::Config;
 use crate::errors::HttpError;
 use crate::gateway::Gateway;
 
-/// Prefix of the WebSocket subprotocol that carries a browser's token.
-pub(crate) const BEARER_SUBPROTOCOL: &str = "tidegate.bearer.";
+/// Prefixes of the WebSocket subprotocols that carry a browser's token: ours, and what clients of OpenAI's Realtime API send.
+const BEARER_SUBPROTOCOLS: [&str; 2] = ["tidegate.bearer.", "openai-insecure-api-key."];
 
 /// Refuses foreign hosts and origins; answers CORS for configured origins.
 pub(crate) async fn refuse_foreign(
@@ -93,7 +93,14 @@ pub(crate) async fn authenticate(
     let grpc = text(request.headers(), header::CONTENT_TYPE)
         .is_some_and(|kind| kind.starts_with("application/grpc"));
     let now = gateway.clock.now();
-    let error = match gateway.auth.identify(token(request.headers()), now) {
+    let token = token(request.headers()).map(str::to_owned);
+    let mut found = gateway.auth.identify(token.as_deref(), now).await;
+    if found.is_err() && on_resource(&request) {
+        // Whoever opened it with a key that has expired since may still end it, and move it to another network.
+        let opener = token.and_then(|token| gateway.auth.opener(&token));
+        found = opener.map_or(found, Ok);
+    }
+    let error = match found {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             return next.run(request).await;
@@ -106,6 +113,12 @@ pub(crate) async fn authenticate(
     HttpError::from(error).into_response()
 }
 
+/// Whether it is for a resource of WHIP or WHEP.
+fn on_resource(request: &Request) -> bool {
+    let path = request.extensions().get::<MatchedPath>();
+    path.is_some_and(|path| path.as_str().ends_with("/{resource}"))
+}
+
 fn token(headers: &HeaderMap) -> Option<&str> {
     if let Some(value) = text(headers, header::AUTHORIZATION) {
         let (scheme, token) = value.split_once(' ')?;
@@ -113,9 +126,10 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     }
     // A browser cannot set headers on a WebSocket.
     let protocols = text(headers, header::SEC_WEBSOCKET_PROTOCOL)?;
-    protocols
-        .split(',')
-        .find_map(|name| name.trim().strip_prefix(BEARER_SUBPROTOCOL))
+    protocols.split(',').find_map(|name| {
+        let of = |prefix: &&str| name.trim().strip_prefix(prefix);
+        BEARER_SUBPROTOCOLS.iter().find_map(of)
+    })
 }
 
 fn is_unreadable(request: &Request, name: &header::HeaderName) -> bool {
@@ -213,12 +227,14 @@ mod tests {
 
     #[test]
     fn a_browser_may_put_its_token_into_a_subprotocol() {
-        let mut headers = HeaderMap::new();
-        let value = "tidegate.v1.json, tidegate.bearer.s3cret";
-        headers.insert(
-            header::SEC_WEBSOCKET_PROTOCOL,
-            HeaderValue::from_static(value),
-        );
-        assert_eq!(token(&headers), Some("s3cret"));
+        for value in [
+            "tidegate.v1.json, tidegate.bearer.s3cret",
+            "realtime, openai-insecure-api-key.s3cret, openai-beta.realtime-v1",
+        ] {
+            let mut headers = HeaderMap::new();
+            let protocols = HeaderValue::from_static(value);
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocols);
+            assert_eq!(token(&headers), Some("s3cret"), "{value}");
+        }
     }
 }

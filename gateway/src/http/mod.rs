@@ -7,6 +7,7 @@ pub(crate) mod body;
 pub(crate) mod execute;
 pub(crate) mod formats;
 pub(crate) mod guard;
+mod keys;
 pub(crate) mod openapi;
 pub(crate) mod page;
 mod rejections;
@@ -54,6 +55,8 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
             "/v1/sessions/{id}",
             get(api::session).delete(api::end_session),
         )
+        .route("/v1/realtime/client_secrets", post(keys::client_secret))
+        .route("/v1/keys", post(keys::key))
         .route("/v1/pipelines/{name}/execute", post(execute::execute))
         .route("/v1/execute", post(execute::execute_any))
         .route("/v1/pipelines/{name}/ws", get(ws::upgrade))

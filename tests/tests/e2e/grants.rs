@@ -13,9 +13,9 @@ use crate::clients::rpc;
 use crate::clients::webrtc::offer;
 use crate::clients::ws::{JSON, Ws};
 
-const APP: &str = "token-of-the-app";
-const OPS: &str = "token-of-ops";
-const SCRAPER: &str = "token-of-the-scraper";
+pub(crate) const APP: &str = "token-of-the-app";
+pub(crate) const OPS: &str = "token-of-ops";
+pub(crate) const SCRAPER: &str = "token-of-the-scraper";
 /// `printf %s token-of-ops | sha256sum`.
 const OPS_SHA256: &str = "f5b8221f952b0fd34964e3812afb5758afe04d8a8dc6d2b4ddec17fa40dd6200";
 
@@ -24,13 +24,18 @@ const INLINE: &str = "version: tidegate/v1\nname: mine\ninputs: [{name: in, kind
 
 /// A gateway where `app` may use `echo` and what begins with `live-`, `ops` administers sessions and runs manifests of its own, and
 /// `scraper` reads `/metrics`.
-struct Guarded {
-    gateway: Gateway,
+pub(crate) struct Guarded {
+    pub(crate) gateway: Gateway,
     folder: tempfile::TempDir,
 }
 
 impl Guarded {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With these settings too.
+    pub(crate) async fn start_with(variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("scraper");
         std::fs::write(&file, format!("{SCRAPER}\n")).expect("written");
@@ -42,12 +47,12 @@ impl Guarded {
         let config = folder.path().join("tidegate.yaml");
         std::fs::write(&config, settings.to_string()).expect("written");
         let config = config.to_string_lossy();
-        let gateway = Gateway::start(&["--config", &config]).await;
+        let gateway = Gateway::start_with(&["--config", &config], variables).await;
         Self { gateway, folder }
     }
 
     /// The status of a request, and the code in its problem or the whole of its JSON.
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         (method, path): (&str, &str),
         token: &str,
@@ -66,12 +71,12 @@ impl Guarded {
         (answer.status, value)
     }
 
-    async fn get(&self, path: &str, token: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str, token: &str) -> (u16, Value) {
         self.ask(("GET", path), token, ("text/plain", "")).await
     }
 
     /// Upgrades with the token as a browser sends it.
-    async fn ws(&self, pipeline: &str, token: &str) -> Result<(), u16> {
+    pub(crate) async fn ws(&self, pipeline: &str, token: &str) -> Result<(), u16> {
         let protocols = format!("{JSON}, tidegate.bearer.{token}");
         let upgraded = Ws::try_connect(self.gateway.address, pipeline, &protocols, &[]).await;
         match upgraded {
@@ -86,7 +91,7 @@ impl Guarded {
     }
 
     /// Calls a method of gRPC; gives the status and the reason in its details.
-    async fn grpc<T>(
+    pub(crate) async fn grpc<T>(
         &self,
         message: T,
         token: &str,

@@ -8,6 +8,7 @@ mod browser;
 mod chains;
 mod chaos;
 mod churn;
+mod client_keys;
 mod clients;
 mod cycles;
 mod environment;

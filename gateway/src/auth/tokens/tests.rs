@@ -15,6 +15,7 @@ fn auth(tokens: Vec<TokenConfig>) -> Auth {
     Auth {
         token: "the-first".to_owned(),
         tokens,
+        ..Auth::default()
     }
 }
 
