@@ -183,6 +183,7 @@ async fn remote_hop(address: SocketAddr) -> f64 {
         parameters: serde_json::Map::new(),
         timeouts: Timeouts::default(),
         auth: tidegate_remote::Auth::default(),
+        foreign: None,
     };
     let audio = Some(StreamFormat::audio(FORMAT));
     let ports = HopPorts {

@@ -14,8 +14,9 @@ use tidegate_remote::pool::{
     Balance, BreakerConfig, EmptyPolicy, EndpointConfig, HealthConfig, PoolConfig, RetryConfig,
 };
 use tidegate_remote::{
-    AnswerCache, Auth, CacheLimits, CacheTier, Checks, HopConfig, LocalNode, Partial, PoolKey,
-    PoolSpec, Pools, RemoteConfig, RemoteTier, ReplayLimits, Target, Tier, Timeouts,
+    AnswerCache, Auth, CacheLimits, CacheTier, Checks, Foreign, HopConfig, LocalNode, Memory,
+    Partial, PoolKey, PoolSpec, Pools, RemoteConfig, RemoteTier, ReplayLimits, Target, Tier,
+    Timeouts,
 };
 
 use super::targets::sha256;
@@ -57,6 +58,11 @@ pub(super) fn hop_config(
         place,
         params,
         target,
+        foreign: params.protocol.is_foreign().then(|| Foreign {
+            protocol: params.protocol,
+            options: params.options.clone(),
+            memory: Memory::default(),
+        }),
     };
     let tiers = std::iter::once(own(params)).chain(further);
     let tiers = tiers.map(|(number, tier)| making.tier(number, &tier));
@@ -82,7 +88,7 @@ pub(super) fn hop_config(
 fn own(params: &RemoteParams) -> (usize, remote::Tier<'_>) {
     let tier = remote::Tier::Pool {
         endpoints: &params.endpoints,
-        transport: params.transport,
+        transport: params.transport(),
         pipeline: None,
         auth: params.auth.as_ref(),
         balance: params.balance,
@@ -107,6 +113,8 @@ struct Making<'a> {
     place: &'a Place<'a>,
     params: &'a RemoteParams,
     target: &'a Target,
+    /// One for all tiers, which take over from each other in the midst of a conversation.
+    foreign: Option<Foreign>,
 }
 
 impl Making<'_> {
@@ -145,7 +153,7 @@ impl Making<'_> {
             } => (*endpoints, *transport, *pipeline, *auth, *balance),
             _ => (
                 &[][..],
-                self.params.transport,
+                self.params.transport(),
                 None,
                 None,
                 self.params.balance,
@@ -161,6 +169,7 @@ impl Making<'_> {
             parameters: self.params.parameters.clone(),
             timeouts: timeouts(self.params),
             auth: auth.clone(),
+            foreign: self.foreign.clone(),
         };
         let spec = PoolSpec {
             pool: self.pool(endpoints, balance),
@@ -246,6 +255,7 @@ impl Making<'_> {
         Checks {
             transport,
             path: path.filter(|_| transport != Transport::Grpc),
+            usual: self.params.protocol.health_path(),
             auth,
         }
     }

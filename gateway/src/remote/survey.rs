@@ -150,7 +150,8 @@ impl Surveyor {
     /// What the endpoints of a pool say. `path` ends with the pipeline that asks; a gateway that was asked itself, whose path is
     /// longer, waits for less. Cancel safe.
     pub(crate) async fn pool(&self, asker: &str, pool: PoolTarget, path: &[Step]) -> PoolSurvey {
-        if pool.target == Target::Endpoint || pool.is_foreign() && pool.has_paths() {
+        let silent = pool.foreign || pool.target == Target::Endpoint;
+        if silent || pool.is_foreign() && pool.has_paths() {
             return PoolSurvey {
                 reference: pool.reference,
                 answers: Vec::new(),

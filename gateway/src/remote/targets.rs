@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use tidegate_nodes::compile::remote::{Endpoint, Tier};
+use tidegate_nodes::compile::remote::{Endpoint, Protocol, Tier};
 use tidegate_nodes::compile::{Pipeline, RemoteParams};
 use tidegate_nodes::plan::PlanHop;
 use tidegate_nodes::{Code, Error, Manifest, Placement, Plan};
@@ -25,6 +25,8 @@ pub(crate) struct PoolTarget {
     pub(crate) connect: Duration,
     /// As it is shown; nothing is found yet.
     pub(crate) reference: Reference,
+    /// It speaks a protocol of somebody else's, which is not asked what it runs.
+    pub(crate) foreign: bool,
 }
 
 impl PoolTarget {
@@ -89,7 +91,7 @@ pub(crate) async fn target(
 pub(crate) fn pools(hop: &PlanHop, params: &RemoteParams, target: &Target) -> Vec<PoolTarget> {
     let own = Tier::Pool {
         endpoints: &params.endpoints,
-        transport: params.transport,
+        transport: params.transport(),
         pipeline: None,
         auth: params.auth.as_ref(),
         balance: params.balance,
@@ -117,7 +119,11 @@ pub(crate) fn pools(hop: &PlanHop, params: &RemoteParams, target: &Target) -> Ve
         let reference = Reference {
             hop: hop.id.clone(),
             tier: number,
-            transport: transport.as_str().to_owned(),
+            transport: match params.protocol {
+                Protocol::Tidegate => transport.as_str(),
+                foreign => foreign.as_str(),
+            }
+            .to_owned(),
             endpoints: urls.clone().map(|url| shown(url)).collect(),
             manifest_url: fetched.map(shown).unwrap_or_default(),
             ..named_by(&target)
@@ -128,6 +134,7 @@ pub(crate) fn pools(hop: &PlanHop, params: &RemoteParams, target: &Target) -> Ve
             target,
             connect: params.waits().connect,
             reference,
+            foreign: params.protocol.is_foreign(),
         })
     })
     .collect()

@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tidegate_media::Timestamp;
 use tidegate_nodes::StreamFormat;
-use tidegate_nodes::compile::remote::HopMode;
+use tidegate_nodes::compile::remote::{HopMode, Protocol};
 use tidegate_nodes::plan::PlanHop;
 use tidegate_proto::message::Mode;
 
 use crate::auth::Auth;
+use crate::memory::Memory;
 use crate::transport::Transport;
 
 /// How deep remote hops may nest: a session passes through at most so many gateways beside its own. A pipeline that needs more
@@ -34,6 +35,20 @@ pub struct RemoteConfig {
     pub timeouts: Timeouts,
     /// How the hop proves who asks.
     pub auth: Auth,
+    /// What is spoken there, if it is not Tidegate's own protocol.
+    pub foreign: Option<Foreign>,
+}
+
+/// A protocol of servers that know nothing of Tidegate, as one session speaks it. The model is the [`Target`], its parameters are
+/// [`RemoteConfig::parameters`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Foreign {
+    /// Which.
+    pub protocol: Protocol,
+    /// How it is spoken.
+    pub options: Map<String, Value>,
+    /// What was said so far, for those that are told of it with each call. Clones share it: it outlives a stream that breaks.
+    pub memory: Memory,
 }
 
 /// What runs at the worker.

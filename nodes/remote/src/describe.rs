@@ -62,7 +62,7 @@ pub struct Reference {
     pub hop: String,
     /// 0 for the hop's own endpoints, 1 for its first fallback, and so on.
     pub tier: u32,
-    /// `grpc`, `websocket`, `http` or `webrtc`.
+    /// `grpc`, `websocket`, `http` or `webrtc`; of somebody else's server, the protocol, such as `openai.chat`.
     pub transport: String,
     /// Addresses as configured.
     pub endpoints: Vec<String>,

@@ -113,6 +113,23 @@ impl Place {
 }
 
 impl Place {
+    /// The address of a path below an interface's base: the endpoint's own path, or what is usual.
+    pub(crate) fn below(&self, usual: &str, path: &str) -> Result<Uri, RemoteError> {
+        let base = if self.base.is_empty() {
+            usual
+        } else {
+            &self.base
+        };
+        Uri::builder()
+            .scheme(if self.encrypted { "https" } else { "http" })
+            .authority(self.authority.as_str())
+            .path_and_query(format!("{base}{path}"))
+            .build()
+            .map_err(|error| {
+                RemoteError::Config(format!("the server cannot be asked for {path}: {error}"))
+            })
+    }
+
     /// An address of the place.
     pub(crate) async fn resolve(&self) -> Result<SocketAddr, RemoteError> {
         if let Some(address) = self.address {

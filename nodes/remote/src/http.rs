@@ -8,7 +8,8 @@ mod caller;
 mod client;
 mod lines;
 
-pub(crate) use caller::failed;
+pub(crate) use caller::{broken, failed};
+pub(crate) use lines::Lines;
 
 use tidegate_nodes::compile::remote::HopMode;
 use tidegate_proto::message::Opened;

@@ -45,7 +45,37 @@ pub(crate) fn error(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Rem
             ..WireError::default()
         }));
     }
-    foreign(status, body, retry_after)
+    match said_by_openai(body) {
+        Some(said) => foreign(status, said.message.as_bytes(), retry_after),
+        None => foreign(status, body, retry_after),
+    }
+}
+
+/// What OpenAI's interfaces say of what went wrong.
+#[derive(Deserialize)]
+struct Said {
+    #[serde(default)]
+    message: String,
+}
+
+fn said_by_openai(body: &[u8]) -> Option<Said> {
+    #[derive(Deserialize)]
+    struct Holds {
+        error: Said,
+    }
+    serde_json::from_slice::<Holds>(body)
+        .ok()
+        .map(|holds| holds.error)
+}
+
+/// An error that came in an answer which had begun as a success.
+pub(crate) fn openai(body: &[u8]) -> Option<RemoteError> {
+    let said = said_by_openai(body)?;
+    Some(foreign(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        said.message.as_bytes(),
+        None,
+    ))
 }
 
 fn foreign(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> RemoteError {

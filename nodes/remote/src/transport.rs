@@ -11,6 +11,7 @@ use tidegate_proto::message::Opened;
 use crate::config::{HOP_COUNT_MAX, HopPorts, OpenContext, RemoteConfig};
 use crate::connector::Connector;
 use crate::error::RemoteError;
+use crate::foreign;
 use crate::grpc;
 use crate::http;
 use crate::link::Link;
@@ -35,6 +36,9 @@ pub(crate) async fn open(
     let member = member.into();
     let limit = config.timeouts.connect;
     let opening = async {
+        if let Some(foreign) = &config.foreign {
+            return foreign::open(connector, &member, (config, foreign), ports, context).await;
+        }
         match config.transport {
             Transport::Http => http::open(connector, &member, config, ports, context),
             Transport::Grpc if config.mode == HopMode::Unary => {

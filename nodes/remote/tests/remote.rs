@@ -10,6 +10,7 @@ mod remote {
     mod failover;
     mod failures;
     mod http;
+    mod openai;
     mod opening;
     mod pools;
     mod streaming;

@@ -227,6 +227,7 @@ fn remote(
         }
     };
     allow_listed(decl, &params, grants, report);
+    let params = params.with_ports_of_protocol();
     local_tiers(decl, &params, (registry, grants), report);
     let mut body = Remote {
         infer_inputs: params.inputs.is_none() && learnt.is_none(),

@@ -25,6 +25,8 @@ pub(crate) struct Gather {
     answered: Answered,
     /// One call is made of all that comes until the inputs end.
     whole: bool,
+    /// Frames of no utterance belong together, as long as they come.
+    loose: bool,
     bytes_max: usize,
 }
 
@@ -129,8 +131,20 @@ impl Gather {
             whole: mode == HopMode::Unary && inputs.len() > 1,
             inputs,
             outputs: outputs.collect::<Result<_, _>>()?,
+            loose: false,
             bytes_max,
         })
+    }
+
+    /// Frames of no utterance are not each a call: all of them are one, until an utterance begins or the input ends.
+    pub(crate) fn with_loose_frames_together(mut self) -> Self {
+        self.loose = true;
+        self
+    }
+
+    /// The first output.
+    pub(crate) fn output_name(&self) -> Option<PortName> {
+        self.outputs.first().map(|output| output.name.clone())
     }
 
     /// The ports as a worker would list them.
@@ -174,7 +188,7 @@ impl Gather {
     /// # Errors
     /// The call becomes larger than it may be.
     pub(super) fn push(&mut self, port: &PortName, frame: Frame) -> Result<(), RemoteError> {
-        let whole = self.whole;
+        let (whole, loose) = (self.whole, self.loose);
         let Some(input) = self.input(port) else {
             return Err(RemoteError::Internal(
                 "a frame for a port that is not joined",
@@ -182,7 +196,7 @@ impl Gather {
         };
         input.bytes += frame.payload.size();
         input.newest = frame.meta.seq;
-        input.complete = !whole && (frame.meta.utterance == 0 || frame.meta.is_final);
+        input.complete = !whole && (frame.meta.utterance == 0 && !loose || frame.meta.is_final);
         input.gathered.push(frame);
         let bytes: usize = self.inputs.iter().map(|input| input.bytes).sum();
         let frames: usize = self.inputs.iter().map(|input| input.gathered.len()).sum();

@@ -267,7 +267,7 @@ pub(crate) fn failed(error: &ClientError) -> RemoteError {
 }
 
 /// Why an answer cannot be read to its end.
-fn broken(error: &hyper::Error) -> RemoteError {
+pub(crate) fn broken(error: &hyper::Error) -> RemoteError {
     if error.is_parse() || error.is_parse_too_large() {
         return RemoteError::Protocol(format!(
             "what answers is no HTTP: {}: write https:// if it speaks TLS",

@@ -4,13 +4,13 @@ use bytes::BytesMut;
 
 /// What was read, and how far it was searched for the end of its first line: a line of many megabytes comes in thousands of parts.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     searched: usize,
 }
 
 impl Lines {
     /// Splits the first line off, with its end. With `ended`, what is left without one is a line too.
-    pub(super) fn next(&mut self, read: &mut BytesMut, ended: bool) -> Option<BytesMut> {
+    pub(crate) fn next(&mut self, read: &mut BytesMut, ended: bool) -> Option<BytesMut> {
         let unsearched = read.get(self.searched..).unwrap_or_default();
         let end = unsearched.iter().position(|byte| *byte == b'\n');
         let Some(end) = end else {

@@ -63,6 +63,8 @@ pub struct Checks {
     /// The path that answers with success while the endpoint is well; `None`: `/readyz`, and an endpoint that has no such page is well.
     /// Without effect on `grpc`, where `grpc.health.v1` is asked.
     pub path: Option<String>,
+    /// The page that is asked where none is configured, of servers that have another one than Tidegate.
+    pub usual: Option<&'static str>,
     /// Whom to trust and what to show.
     pub auth: Auth,
 }

@@ -24,13 +24,13 @@ const PATH: &str = "/readyz";
 pub(super) async fn check(
     connector: &Connector,
     member: &Member,
-    path: Option<&str>,
+    (path, usual): (Option<&str>, Option<&str>),
     credential: &Credential,
     clock: &(impl Fn() -> Timestamp + Sync),
 ) -> Result<Duration, Code> {
     let config = |error: &dyn std::fmt::Display| unmade(member, &error.to_string());
     let place = Place::of(member).map_err(|error| config(&error))?;
-    let mut request = Request::get(path.unwrap_or(PATH))
+    let mut request = Request::get(path.or(usual).unwrap_or(PATH))
         .header(header::HOST, &place.authority)
         .header(header::USER_AGENT, USER_AGENT)
         .header(header::CONNECTION, "close")

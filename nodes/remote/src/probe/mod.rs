@@ -39,7 +39,7 @@ pub(crate) async fn check(
             http::check(
                 connector,
                 member,
-                checks.path.as_deref(),
+                (checks.path.as_deref(), checks.usual),
                 &credential,
                 clock,
             )

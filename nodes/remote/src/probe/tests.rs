@@ -31,6 +31,7 @@ fn by(transport: Transport, path: Option<&str>) -> Checks {
     Checks {
         transport,
         path: path.map(ToOwned::to_owned),
+        usual: None,
         auth: Auth::bearer("sesame"),
     }
 }

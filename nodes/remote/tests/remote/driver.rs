@@ -30,6 +30,7 @@ pub(crate) fn config(endpoints: &[String]) -> RemoteConfig {
             ..Timeouts::default()
         },
         auth: Auth::bearer("token"),
+        foreign: None,
     }
 }
 

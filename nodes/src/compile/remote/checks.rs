@@ -2,7 +2,7 @@
 
 use super::address;
 use super::policy::{Health, HopMode, Waits};
-use super::{Balance, Endpoint, RemoteParams, Transport, fallback, ports};
+use super::{Balance, Endpoint, RemoteParams, Transport, fallback, ports, protocol};
 use crate::manifest::diagnostic::shown;
 use crate::manifest::units::{Span, show_duration};
 use crate::registry::ParamError;
@@ -44,11 +44,12 @@ pub(super) fn problems(node: &RemoteParams) -> Vec<ParamError> {
     check_pool(
         "",
         &node.endpoints,
-        node.transport,
+        node.transport(),
         node.balance,
         &mut problems,
     );
-    check_transport("mode", node.transport, node.mode(), &mut problems);
+    check_transport("mode", node.transport(), node.mode(), &mut problems);
+    protocol::check(node, &mut problems);
     check_target(node, &mut problems);
     ports::check("inputs", node.inputs.as_deref(), &mut problems);
     ports::check("outputs", node.outputs.as_deref(), &mut problems);
@@ -143,9 +144,11 @@ fn check_target(node: &RemoteParams, problems: &mut Problems) {
     let bare = || node.endpoints.iter().all(|e| !address::has_path(&e.url));
     match named.into_iter().filter(|named| *named).count() {
         1 => {}
+        // Whether a model is to be named, its protocol knows.
+        0 if node.protocol.is_foreign() => {}
         // An HTTP service may be one thing only; and a path may say what runs there.
-        0 if node.transport == Transport::Http => {}
-        0 if node.transport != Transport::Grpc && !bare() => {}
+        0 if node.transport() == Transport::Http => {}
+        0 if node.transport() != Transport::Grpc && !bare() => {}
         0 => {
             let what = "it is not said what to run there";
             problems.add("", what, "add 'pipeline', 'manifest' or 'manifest_url'");
@@ -299,7 +302,7 @@ fn check_health(node: &RemoteParams, problems: &mut Problems) {
     let Some(path) = &checks.path else { return };
     let mut transports = node.fallback.iter().map(|tier| tier.transport);
     let elsewhere = transports.any(|other| other.is_some_and(|other| other != Transport::Grpc));
-    if node.transport == Transport::Grpc && !elsewhere {
+    if node.transport() == Transport::Grpc && !elsewhere {
         let what = "gRPC is checked by grpc.health.v1, which has no path";
         problems.add("health.path", what, "remove it");
     } else if !path.starts_with('/') {

@@ -23,7 +23,7 @@ pub struct Fallback {
     /// Another pool.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Endpoint>,
-    /// The protocol of that pool. Default: the node's.
+    /// What carries the protocol to that pool. Default: the node's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<Transport>,
     /// The pipeline to open in that pool. Default: what the node opens.
@@ -121,7 +121,7 @@ impl Fallback {
     }
 
     fn transport(&self, node: &RemoteParams) -> Transport {
-        self.transport.unwrap_or(node.transport)
+        self.transport.unwrap_or_else(|| node.transport())
     }
 
     fn balance(&self, node: &RemoteParams) -> Balance {
@@ -212,7 +212,9 @@ fn check_tier(node: &RemoteParams, tier: &Fallback, path: &str, problems: &mut P
             }
             let pipeline = tier.pipeline.as_ref().or(node.pipeline.as_ref());
             super::checks::check_transport(path, transport, node.mode(), problems);
-            if transport == Transport::Grpc && pipeline.is_none() && !node.has_manifest() {
+            let native = !node.protocol.is_foreign();
+            if native && transport == Transport::Grpc && pipeline.is_none() && !node.has_manifest()
+            {
                 let what = "it is not said what to run there";
                 problems.add(path, what, "add 'pipeline'");
             }

@@ -9,6 +9,8 @@
 //! | `auth` | credentials |
 //! | `fallback` | what comes after the endpoints |
 //! | `policy` | waits, retries, breakers, health checks, replay |
+//! | `protocol` | what workers speak, and what follows from it |
+//! | `options` | how a foreign protocol is spoken |
 //! | `ports` | declared ports |
 //! | `checks` | what goes together, and what does not |
 //!
@@ -18,8 +20,10 @@ mod address;
 mod auth;
 mod checks;
 mod fallback;
+mod options;
 mod policy;
 mod ports;
+mod protocol;
 
 use std::time::Duration;
 
@@ -30,11 +34,13 @@ use serde_json::{Map, Value};
 pub use self::address::Endpoint;
 pub use self::auth::{Auth, AuthHeader, AuthTls};
 pub use self::fallback::{Cache, Fallback, Tier};
+pub use self::options::{ChatOptions, NoOptions, TranscriptionOptions};
 pub use self::policy::{
     Balance, Breaker, Empty, Health, HealthChecks, HopMode, Partial, Replay, Retry, Timeout,
     Timeouts, Waits,
 };
 pub use self::ports::RemotePort;
+pub use self::protocol::Protocol;
 use crate::manifest::units::Span;
 use crate::registry::ParamError;
 
@@ -42,17 +48,23 @@ use crate::registry::ParamError;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RemoteParams {
-    /// The protocol that the workers speak.
-    #[serde(default)]
-    pub transport: Transport,
+    /// What the workers speak: Tidegate's own protocol, or that of a server which knows nothing of it.
+    #[serde(default, skip_serializing_if = "is_native")]
+    pub protocol: Protocol,
+    /// How a foreign protocol is spoken.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub options: Map<String, Value>,
+    /// What carries the protocol. Default: `grpc`; a foreign protocol has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
     /// `stream`: one open stream for the whole session. `unary`: a call of its own for each utterance. Default: `stream`; with
-    /// `transport: http`, which has no open streams, `unary`.
+    /// `transport: http` of Tidegate's own protocol, which has no open streams, `unary`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<HopMode>,
     /// Where the workers are: `http://host:port` or `https://host:port`, or `{url, weight}`. A name with several addresses counts
     /// as several endpoints.
     pub endpoints: Vec<Endpoint>,
-    /// The pipeline to open there, by its name.
+    /// The pipeline to open there, by its name; of a foreign server, the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<String>,
     /// The pipeline to open there, given in full.
@@ -64,7 +76,7 @@ pub struct RemoteParams {
     /// SHA-256 of what `manifest_url` must give, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_sha256: Option<String>,
-    /// Parameters for the pipeline there.
+    /// Parameters for the pipeline, or the model, there.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub parameters: Map<String, Value>,
     /// Input ports, if they are not to be asked of the worker or inferred from the edges.
@@ -109,7 +121,7 @@ pub struct RemoteParams {
     pub replay: Option<Replay>,
 }
 
-/// The protocol that a worker speaks.
+/// What carries the exchange with a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
@@ -122,6 +134,11 @@ pub enum Transport {
     Websocket,
     /// WebRTC: audio and encoded video as media, all other kinds on a data channel.
     Webrtc,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_native(protocol: &Protocol) -> bool {
+    !protocol.is_foreign()
 }
 
 impl Transport {
@@ -159,10 +176,24 @@ impl RemoteParams {
     /// One stream for the session, or a call for each utterance.
     #[must_use]
     pub fn mode(&self) -> HopMode {
-        self.mode.unwrap_or(match self.transport {
-            Transport::Http => HopMode::Unary,
-            _ => HopMode::Stream,
-        })
+        let usual = || self.protocol.mode(self.transport());
+        self.mode.unwrap_or_else(usual)
+    }
+
+    /// What carries the protocol.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.transport.unwrap_or_else(|| self.protocol.transport())
+    }
+
+    /// With the ports that its protocol has, where none are declared.
+    #[must_use]
+    pub fn with_ports_of_protocol(mut self) -> Self {
+        if let Some([input, output]) = self.protocol.ports() {
+            self.inputs.get_or_insert_with(|| vec![input]);
+            self.outputs.get_or_insert_with(|| vec![output]);
+        }
+        self
     }
 
     /// The waits with their defaults; one time for all is the time of each.
@@ -188,7 +219,7 @@ impl RemoteParams {
     #[must_use]
     pub fn may_use(&self, transport: Transport) -> bool {
         let mut tiers = self.fallback.iter();
-        self.transport == transport || tiers.any(|tier| tier.transport == Some(transport))
+        self.transport() == transport || tiers.any(|tier| tier.transport == Some(transport))
     }
 
     /// Parameters whose value is a file of the gateway's: path of each.

@@ -1,0 +1,63 @@
+//! How a foreign protocol is spoken: `options` of a remote node, typed by its protocol.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::checks::Problems;
+
+/// Most exchanges that a conversation may remember.
+const TURNS_MAX: u32 = 1_000;
+
+/// Options of `openai.transcriptions`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TranscriptionOptions {
+    /// Whether the answer is asked for as it comes: what is understood so far goes on as partial results. A server that cannot
+    /// answers whole.
+    pub stream: bool,
+}
+
+impl Default for TranscriptionOptions {
+    fn default() -> Self {
+        Self { stream: true }
+    }
+}
+
+/// A protocol that has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoOptions {}
+
+/// Options of `openai.chat`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChatOptions {
+    /// What the model is told before the conversation, as the `system` message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// Exchanges of this session, each what was said and what was answered, that go along with the next one; 0: none.
+    pub turns: u32,
+    /// Most bytes of text of these exchanges; the oldest go first.
+    pub turns_bytes: u32,
+}
+
+impl Default for ChatOptions {
+    fn default() -> Self {
+        Self {
+            system: None,
+            turns: 16,
+            // Some 4,000 words: what a small model can still be asked with.
+            turns_bytes: 24_000,
+        }
+    }
+}
+
+impl ChatOptions {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        if self.turns > TURNS_MAX {
+            let what = format!("{} exchanges are more than a model reads", self.turns);
+            let mend = format!("write 0 to {TURNS_MAX}; the default is 16");
+            problems.add("options.turns", what, mend);
+        }
+    }
+}

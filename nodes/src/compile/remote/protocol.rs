@@ -1,0 +1,201 @@
+//! Protocols that workers speak: Tidegate's own, and those of servers that know nothing of it.
+//!
+//! A protocol implies the transport that carries it, the mode in which it is called and, where it is one thing only, the ports of its
+//! hop. In it `pipeline` names the model, `parameters` are the model's, and `options` say how the protocol is spoken.
+//!
+//! A new protocol begins here: a variant, its name, and a line in each of the functions.
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tidegate_media::Kind;
+
+use super::checks::Problems;
+use super::options::{ChatOptions, NoOptions, TranscriptionOptions};
+use super::{HopMode, RemoteParams, RemotePort, Transport};
+
+/// What a worker is: a Tidegate, a service written with its SDK, or a server of somebody else's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Protocol {
+    /// Tidegate's own, by any transport.
+    #[default]
+    #[serde(rename = "tidegate")]
+    Tidegate,
+    /// `POST /v1/audio/transcriptions` for each utterance: audio in, text out.
+    #[serde(rename = "openai.transcriptions")]
+    OpenaiTranscriptions,
+    /// `POST /v1/audio/speech` for each utterance: text in, audio out as it comes.
+    #[serde(rename = "openai.speech")]
+    OpenaiSpeech,
+    /// `POST /v1/chat/completions` for each utterance: text in, text out word by word.
+    #[serde(rename = "openai.chat")]
+    OpenaiChat,
+}
+
+impl Protocol {
+    /// The name that manifests use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tidegate => "tidegate",
+            Self::OpenaiTranscriptions => "openai.transcriptions",
+            Self::OpenaiSpeech => "openai.speech",
+            Self::OpenaiChat => "openai.chat",
+        }
+    }
+
+    /// Whether its servers know nothing of Tidegate.
+    #[must_use]
+    pub const fn is_foreign(self) -> bool {
+        !matches!(self, Self::Tidegate)
+    }
+
+    /// What carries it; for Tidegate's own, what does unless the manifest names another.
+    #[must_use]
+    pub const fn transport(self) -> Transport {
+        match self {
+            Self::Tidegate => Transport::Grpc,
+            Self::OpenaiTranscriptions | Self::OpenaiSpeech | Self::OpenaiChat => Transport::Http,
+        }
+    }
+
+    /// The path that tells whether a server is there, if the manifest names none.
+    #[must_use]
+    pub const fn health_path(self) -> Option<&'static str> {
+        match self {
+            Self::Tidegate => None,
+            Self::OpenaiTranscriptions | Self::OpenaiSpeech | Self::OpenaiChat => {
+                Some("/v1/models")
+            }
+        }
+    }
+
+    /// How it is called unless the manifest says otherwise. A foreign call whose answer comes in parts gives them on as they come.
+    pub(super) const fn mode(self, transport: Transport) -> HopMode {
+        match (self, transport) {
+            (Self::Tidegate, Transport::Http) => HopMode::Unary,
+            _ => HopMode::Stream,
+        }
+    }
+
+    /// Whether a request must name a model.
+    const fn needs_model(self) -> bool {
+        match self {
+            Self::Tidegate => false,
+            Self::OpenaiTranscriptions | Self::OpenaiSpeech | Self::OpenaiChat => true,
+        }
+    }
+
+    /// What of a request is Tidegate's own affair, so that no parameter may have its name.
+    const fn reserved(self) -> &'static [&'static str] {
+        match self {
+            Self::Tidegate => &[],
+            Self::OpenaiTranscriptions => &["file", "model", "stream", "response_format"],
+            Self::OpenaiSpeech => &["input", "model", "response_format", "stream_format"],
+            Self::OpenaiChat => &["messages", "model", "n", "stream"],
+        }
+    }
+
+    /// Ports of the hop, inputs and outputs, where the protocol has no others. A declared one counts more.
+    #[must_use]
+    pub fn ports(self) -> Option<[RemotePort; 2]> {
+        let port = |name: &str, kind, format: Option<&str>| RemotePort {
+            name: name.to_owned(),
+            kind,
+            format: format.map(str::to_owned),
+        };
+        let audio = |name: &str, rate| port(name, Kind::Audio, Some(rate));
+        let text = |name| port(name, Kind::Text, None);
+        match self {
+            Self::Tidegate => None,
+            // What speech recognition hears; servers resample what is more.
+            Self::OpenaiTranscriptions => Some([audio("audio", "pcm_s16/16000/1"), text("text")]),
+            // What the interface calls `pcm`.
+            Self::OpenaiSpeech => Some([text("text"), audio("audio", "pcm_s16/24000/1")]),
+            Self::OpenaiChat => Some([text("text"), text("reply")]),
+        }
+    }
+
+    /// Whether options are those of the protocol.
+    fn check_options(self, options: &Map<String, Value>, problems: &mut Problems) {
+        match self {
+            Self::Tidegate if !options.is_empty() => {
+                let what = "'options' has no effect under 'protocol: tidegate'";
+                let mend = "remove it; values for the pipeline there go to 'parameters'";
+                problems.add("options", what, mend);
+            }
+            Self::Tidegate => {}
+            Self::OpenaiTranscriptions => {
+                read::<TranscriptionOptions>(options, problems);
+            }
+            Self::OpenaiSpeech => {
+                read::<NoOptions>(options, problems);
+            }
+            Self::OpenaiChat => {
+                if let Some(options) = read::<ChatOptions>(options, problems) {
+                    options.check(problems);
+                }
+            }
+        }
+    }
+}
+
+/// Options as a protocol's own; what is wrong with them is noted.
+fn read<T: DeserializeOwned>(options: &Map<String, Value>, problems: &mut Problems) -> Option<T> {
+    let options = Value::Object(options.clone());
+    serde_path_to_error::deserialize(&options)
+        .map_err(|error| {
+            let path = error.path().to_string();
+            let path = match path.as_str() {
+                "." => "options".to_owned(),
+                path => format!("options.{path}"),
+            };
+            let what = error.into_inner().to_string();
+            problems.add(
+                path,
+                what,
+                "see 'Foreign servers' in docs/hops.md for what it takes",
+            );
+        })
+        .ok()
+}
+
+/// What goes together with the node's protocol, and what does not.
+pub(super) fn check(node: &RemoteParams, problems: &mut Problems) {
+    let protocol = node.protocol;
+    protocol.check_options(&node.options, problems);
+    if !protocol.is_foreign() {
+        return;
+    }
+    let (name, implied) = (protocol.as_str(), protocol.transport());
+    let transports = node.fallback.iter().map(|tier| tier.transport).enumerate();
+    let transports = transports.map(|(at, t)| (format!("fallback[{at}].transport"), t));
+    let own = std::iter::once(("transport".to_owned(), node.transport));
+    for (path, transport) in own.chain(transports) {
+        if let Some(other) = transport.filter(|transport| *transport != implied) {
+            let [other, implied] = [other, implied].map(Transport::as_str);
+            let what = format!("protocol '{name}' travels by {implied}, not by {other}");
+            problems.add(path, what, "remove 'transport'");
+        }
+    }
+    for (key, given) in [
+        ("manifest", node.manifest.is_some()),
+        ("manifest_url", node.manifest_url.is_some()),
+    ] {
+        if given {
+            let what = format!("a server that speaks '{name}' knows no manifests");
+            problems.add(key, what, "name the model in 'pipeline'");
+        }
+    }
+    if protocol.needs_model() && node.pipeline.is_none() {
+        let what = format!("protocol '{name}' needs a model");
+        problems.add("pipeline", what, "name the model in 'pipeline'");
+    }
+    for key in protocol.reserved() {
+        if node.parameters.contains_key(*key) {
+            let what = format!("the hop itself writes '{key}' of each request");
+            problems.add(format!("parameters.{key}"), what, "remove it");
+        }
+    }
+}
