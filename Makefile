@@ -11,10 +11,12 @@ ARGS ?=
 SDK := $(abspath .cache/sdk-venv/bin)
 # That of the example services, models included.
 SERVICES := $(abspath .cache/services-venv/bin)
+# That of the GPU example, with torch.
+GPU := $(abspath .cache/gpu-venv/bin)
 # Seconds for all tests together, many times what they take: one that hangs is named and ends the run.
 TEST_TIMEOUT ?= 1500
 
-.PHONY: help run test build web setup setup-test check fmt clippy doc deny test-web test-rust test-sdk test-services setup-services demo bench bench-hops bench-voice bench-setup
+.PHONY: help run test build web setup setup-test check fmt clippy doc deny test-web test-rust test-sdk test-services setup-services demo gpu bench bench-hops bench-voice bench-setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +26,11 @@ run: build ## build everything and start the gateway; ARGS="--listen …" go to 
 
 demo: build setup-services ## speech in, Spanish out: three services with real models and a gateway; prints the page's address; Ctrl-C stops all
 	exec $(SERVICES)/python -m tidegate_services.demo $(TARGET)/release/tidegate $(ARGS)
+
+gpu: build ## the GPU example: torch behind 1, 8 and 64 sessions, with and without batching (installs 5 GB; runs on the CPU where there is no CUDA)
+	tests/setup/gpu.sh
+	cd examples/gpu && $(GPU)/ruff check . && $(GPU)/ruff format --check . && $(GPU)/mypy --strict embed.py measure.py && $(GPU)/pytest -q .
+	$(GPU)/python examples/gpu/measure.py $(TARGET)/release/tidegate $(ARGS)
 
 test: check test-web test-rust test-sdk test-services ## everything that CI runs
 

@@ -6,6 +6,7 @@ that goes out is read in place, if it lies in C order.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import ml_dtypes
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._generated.tidegate.v1 import gateway_pb2 as pb
+from .values import Out
 from .wire import Buffer
 
 _DTYPES: dict[pb.Dtype, np.dtype[Any]] = {
@@ -33,6 +35,8 @@ _DTYPES: dict[pb.Dtype, np.dtype[Any]] = {
 _NUMBERS = {dtype: number for number, dtype in _DTYPES.items()}
 INT16 = np.dtype("<i2")
 FLOAT32 = np.dtype("<f4")
+# DLPack's numbers of what the CPU may read: its own memory, and that which it shares with CUDA or ROCm.
+_HOST_DEVICES = (1, 3, 11)
 
 
 def of_bytes(data: Buffer, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
@@ -78,18 +82,48 @@ def tensor_parts(value: object) -> tuple[pb.Dtype, npt.NDArray[Any]]:
 
 
 def as_array(value: object) -> npt.NDArray[Any]:
-    """What a function gave, as an array: numpy's own, or by DLPack of another framework's that lies in the CPU's memory."""
+    """What a function gave, as an array: numpy's own, or another framework's by DLPack, in place on the CPU and copied once from a GPU."""
     if isinstance(value, np.ndarray):
         return value
     if isinstance(value, np.generic | int | float | bool | list | tuple):
         return np.asarray(value)
     if hasattr(value, "__dlpack__"):
-        try:
-            return np.from_dlpack(value)
-        except (BufferError, RuntimeError, TypeError) as error:
-            kind = type(value).__name__
-            raise TypeError(f"a {kind} cannot be read in place ({error}): give a CPU tensor, as `tensor.detach().cpu()`") from error
+        return _by_dlpack(value)
     raise TypeError(f"a {type(value).__name__} is no array: give a numpy array, or what has `__dlpack__`")
+
+
+def on_host(value: Any) -> Any:
+    """What lies in a GPU's memory is brought out of it; everything else is given back as it is.
+
+    Called in the thread that made it, since the copy waits for the GPU.
+    """
+    if isinstance(value, Out):
+        value.value = on_host(value.value)
+        return value
+    device = None if isinstance(value, np.ndarray) else getattr(value, "__dlpack_device__", None)
+    return value if device is None or device()[0] in _HOST_DEVICES else as_array(value)
+
+
+def rows_on_host(results: Any) -> Any:
+    """The results of a batch function. One array with a row for each is brought out of a GPU's memory whole."""
+    if isinstance(results, list | tuple):
+        return [on_host(result) for result in results]
+    return as_array(results) if hasattr(results, "__dlpack__") else results
+
+
+def _by_dlpack(value: Any) -> npt.NDArray[Any]:
+    # Torch hands on no tensor that would take its gradient along.
+    detach = getattr(value, "detach", None)
+    if detach is not None:
+        value = detach()
+    try:
+        if str(getattr(value, "dtype", "")) == "torch.bfloat16":
+            # numpy has no bfloat16 that DLPack could name: as the integers of the same bits.
+            return np.from_dlpack(value.view(sys.modules["torch"].int16), device="cpu").view(ml_dtypes.bfloat16)
+        return np.from_dlpack(value, device="cpu")
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        kind = type(value).__name__
+        raise TypeError(f"a {kind} cannot be read ({error}): give a dense array of a plain type, or a numpy array") from error
 
 
 def pcm(value: object, dtype: np.dtype[Any], channels: int) -> npt.NDArray[Any]:

@@ -10,6 +10,7 @@ from concurrent.futures import Executor, Future
 from contextlib import aclosing
 from typing import Any
 
+from .arrays import on_host
 from .context import Context, enter
 from .errors import HopError
 from .exchange import Exchange
@@ -257,7 +258,7 @@ async def _run_session(exchange: Exchange, session: Session, arguments: tuple[An
 async def in_thread(threads: Executor, function: Callable[..., Any], *arguments: Any) -> Any:
     """A call of a synchronous function. If it is cancelled the thread goes on, and what it gives is dropped."""
     context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(threads, context.run, function, *arguments)
+    return await asyncio.get_running_loop().run_in_executor(threads, context.run, lambda: on_host(function(*arguments)))
 
 
 async def outputs(source: Any, threads: Executor) -> AsyncGenerator[Any]:
@@ -271,7 +272,7 @@ async def outputs(source: Any, threads: Executor) -> AsyncGenerator[Any]:
     step: Future[Any] | None = None
     try:
         while True:
-            step = threads.submit(lambda: context.run(next, source, _DONE))
+            step = threads.submit(lambda: context.run(lambda: on_host(next(source, _DONE))))
             given = await asyncio.wrap_future(step)
             if given is _DONE:
                 return

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from .arrays import rows_on_host
 from .batch import Batch, Batcher
 from .ports import Port
 
@@ -98,7 +99,10 @@ class Hop:
         """What runs it, made once a process."""
         batcher = None
         if self.batch is not None:
-            batcher = Batcher(self.function, self.batch, self.name)
+            function = self.function
+            if shape_of(function) is Shape.SYNC:
+                function = lambda values: rows_on_host(self.function(values))  # noqa: E731
+            batcher = Batcher(function, self.batch, self.name)
         shape = Shape.ASYNC if batcher else shape_of(self.function)
         if self.parallel > 1 and shape in (Shape.ASYNC_GENERATOR, Shape.SYNC_GENERATOR):
             raise ValueError(f"hop '{self.name}' gives its outputs one by one, so its frames cannot be worked on in parallel")
@@ -138,7 +142,8 @@ def per_frame(
 
     What is returned keeps the utterance, revision and finality of its input, so partial texts become partial translations.
     `finals_only` leaves out inputs that are to be replaced. With `batch` the function takes a list of values, from many sessions, and
-    gives a list of results. `parallel` frames of one session are worked on at a time; outputs keep their order.
+    gives a list of results, or one array with a row for each. `parallel` frames of one session are worked on at a time; outputs keep
+    their order.
     """
     if parallel is None:
         parallel = batch.frames if batch else 1

@@ -293,7 +293,7 @@ class Binary(Port[bytes]):
 
 @dataclass(frozen=True)
 class Tensor(Port[Array]):
-    """Arrays of any shape; out of it also whatever has `__dlpack__`, such as a torch tensor on the CPU."""
+    """Arrays of any shape; out of it also whatever has `__dlpack__`, such as a torch tensor."""
 
     kind = pb.KIND_TENSOR
     word = "tensor"
