@@ -119,7 +119,8 @@ fn on_resource(request: &Request) -> bool {
     path.is_some_and(|path| path.as_str().ends_with("/{resource}"))
 }
 
-fn token(headers: &HeaderMap) -> Option<&str> {
+/// The bearer token of a request.
+pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
     if let Some(value) = text(headers, header::AUTHORIZATION) {
         let (scheme, token) = value.split_once(' ')?;
         return scheme.eq_ignore_ascii_case("bearer").then(|| token.trim());

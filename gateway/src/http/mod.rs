@@ -14,6 +14,7 @@ mod rejections;
 mod sound;
 #[cfg(test)]
 mod tests;
+pub(crate) mod twilio;
 pub(crate) mod whip;
 pub(crate) mod ws;
 
@@ -85,11 +86,17 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
             Arc::clone(gateway),
             guard::authenticate,
         ));
+    // Twilio sends no credentials with a request but in its first message.
+    let late = Router::new()
+        .route("/v1/pipelines/{name}/twilio", get(twilio::upgrade))
+        .with_state(Arc::clone(gateway))
+        .layer(middleware::map_response(rejections::as_problem));
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(Arc::clone(gateway))
         .merge(api)
+        .merge(late)
         .merge(page::router())
         .fallback(not_found)
         .layer(middleware::from_fn_with_state(

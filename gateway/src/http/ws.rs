@@ -288,26 +288,31 @@ async fn first_message(socket: &mut WebSocket) -> Result<Message, Error> {
     }
 }
 
-/// Says why, closes, and reads on until the client has said goodbye: input that is left unread would take the last word back.
-/// Bounded: a client that does not read, or does not stop, is left.
-async fn refuse(gateway: &Gateway, mut socket: WebSocket, subprotocol: Subprotocol, error: Error) {
-    let code = mapping(error.code).close;
-    // Nothing can be read past a message over the limit; the client still gets its time to read.
-    let deaf = error.code == Code::TooLarge;
-    let reason: String = error.code.as_str().to_owned();
+/// Says why, and closes.
+async fn refuse(gateway: &Gateway, socket: WebSocket, subprotocol: Subprotocol, error: Error) {
+    let code = error.code;
     let message = ServerMessage::Error(Box::new(wire_error(error)));
+    let message = subprotocol.encode(message, gateway.clock.now());
+    farewell(socket, Some(message), code).await;
+}
+
+/// Sends a last message and the close that stands for an error, and reads on until the client has said goodbye: input that is left
+/// unread would take the last word back. Bounded: a client that does not read, or does not stop, is left.
+pub(super) async fn farewell(mut socket: WebSocket, message: Option<Message>, error: Code) {
+    let code = mapping(error).close;
+    // Nothing can be read past a message over the limit; the client still gets its time to read.
+    let deaf = error == Code::TooLarge;
+    let reason = error.as_str().to_owned().into();
     let last_words = async {
         // The client may have gone already; there is nobody else to tell.
+        if let Some(message) = message {
+            drop(socket.send(message).await);
+        }
         drop(
             socket
-                .send(subprotocol.encode(message, gateway.clock.now()))
+                .send(Message::Close(Some(CloseFrame { code, reason })))
                 .await,
         );
-        let frame = CloseFrame {
-            code,
-            reason: reason.into(),
-        };
-        drop(socket.send(Message::Close(Some(frame))).await);
         if deaf {
             return std::future::pending().await;
         }

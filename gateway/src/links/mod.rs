@@ -8,6 +8,7 @@ pub(crate) mod memory;
 pub(crate) mod native;
 pub(crate) mod outbox;
 mod subprotocol;
+pub(crate) mod twilio;
 pub(crate) mod webrtc;
 pub(crate) mod websocket;
 pub(crate) mod wire;

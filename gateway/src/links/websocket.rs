@@ -104,6 +104,12 @@ impl Outgoing {
     pub(crate) fn word(&mut self, message: Message) {
         self.0.push_back((false, message));
     }
+
+    /// What waits.
+    #[cfg(test)]
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Message> {
+        self.0.drain(..).map(|(_, message)| message)
+    }
 }
 
 /// A WebSocket client.
@@ -173,8 +179,7 @@ impl<C: Codec, S: Socket> WebSocketLink<C, S> {
 
     fn message(&mut self, now: Timestamp, message: Message) -> Option<LinkEvent> {
         match message {
-            Message::Close(_) => return Some(LinkEvent::Closed),
-            Message::Ping(_) | Message::Pong(_) => return None,
+            Message::Close(_) | Message::Ping(_) | Message::Pong(_) => return None,
             message => {
                 if let Err(error) = self.codec.decode(message, now, &mut self.outgoing) {
                     return Some(LinkEvent::Failed(error));
@@ -308,13 +313,18 @@ impl<C: Codec, S: Socket> Link for WebSocketLink<C, S> {
             let Some(socket) = &mut self.socket else {
                 return Poll::Ready(LinkEvent::Closed);
             };
-            match Pin::new(socket).poll_next(cx) {
+            match Pin::new(&mut *socket).poll_next(cx) {
                 Poll::Pending => break,
                 Poll::Ready(None) => {
                     self.gone = true;
                     return Poll::Ready(LinkEvent::Closed);
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(self.fail(&error)),
+                Poll::Ready(Some(Ok(Message::Close(_)))) => {
+                    // The library has its goodbye ready; if it cannot leave now, there is nobody to wait for it.
+                    let _ = Pin::new(socket).poll_flush(cx);
+                    return Poll::Ready(LinkEvent::Closed);
+                }
                 Poll::Ready(Some(Ok(message))) => {
                     self.heard = now;
                     self.pinged = false;

@@ -69,6 +69,7 @@ const LABELS: &[(&str, &str)] = &[
     ("tidegate_webrtc_jitter_buffer_seconds", "pipeline"),
     ("tidegate_udp_dropped_datagrams_total", "reason"),
     ("tidegate_frames_dropped_total", "reason"),
+    ("tidegate_ignored_messages_total", "interface, reason"),
     ("tidegate_tasks", ""),
 ];
 

@@ -250,6 +250,11 @@ const COUNTERS: &[Described] = &[
         None,
         "Frames dropped outside of a hop, by reason.",
     ),
+    (
+        "tidegate_ignored_messages_total",
+        None,
+        "Messages of foreign protocols that came to nothing, by reason.",
+    ),
 ];
 
 const GAUGES: &[Described] = &[

@@ -32,6 +32,7 @@ mod sites;
 mod slow;
 mod stalled;
 mod survive;
+mod twilio;
 mod websocket;
 mod whep;
 mod whip;
