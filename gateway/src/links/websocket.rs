@@ -5,9 +5,9 @@
 //! room, which TCP carries to the client; its silence counts for nothing then. After the last word what it still sends is read and
 //! thrown away for a little while: a socket that is dropped with unread input takes that last word back.
 
+mod codec;
 mod native;
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use tidegate_media::Timestamp;
 use tidegate_nodes::{Code, Error};
 use tokio_tungstenite::tungstenite;
 
+pub(crate) use self::codec::{Codec, Outgoing};
 pub(crate) use self::native::NativeCodec;
 pub(crate) use super::subprotocol::Subprotocol;
 use crate::connections::Place;
@@ -58,58 +59,6 @@ pub(crate) trait Socket:
 impl<S> Socket for S where
     S: Stream<Item = Result<Message, axum::Error>> + Sink<Message> + Send + Unpin
 {
-}
-
-/// What is said on a socket: a state machine that knows messages and events, and neither sockets nor clocks.
-pub(crate) trait Codec: Send {
-    /// What the client asks for.
-    fn wishes(&self) -> &dyn Wishes;
-
-    /// Takes a text or binary message of the client's. What it means is asked for by [`Codec::event`], what it is answered goes
-    /// into `out`.
-    ///
-    /// # Errors
-    /// The message breaks a rule of the protocol; the client is told, and leaves.
-    fn decode(&mut self, message: Message, now: Timestamp, out: &mut Outgoing)
-    -> Result<(), Error>;
-
-    /// The next thing that the messages so far mean; they hold few.
-    fn event(&mut self) -> Option<LinkEvent>;
-
-    /// Writes the session's words down.
-    fn encode(&mut self, message: LinkMessage, now: Timestamp, out: &mut Outgoing);
-
-    /// When [`Codec::passed`] has something to do.
-    fn timeout(&self) -> Option<Timestamp> {
-        None
-    }
-
-    /// The time that [`Codec::timeout`] named has come, or something else has happened since.
-    fn passed(&mut self, now: Timestamp, out: &mut Outgoing) {
-        let _ = (now, out);
-    }
-}
-
-/// Messages that wait for the socket.
-#[derive(Debug, Default)]
-pub(crate) struct Outgoing(VecDeque<(bool, Message)>);
-
-impl Outgoing {
-    /// Adds a message that carries a frame, or a part of one.
-    pub(crate) fn frame(&mut self, message: Message) {
-        self.0.push_back((true, message));
-    }
-
-    /// Adds another message.
-    pub(crate) fn word(&mut self, message: Message) {
-        self.0.push_back((false, message));
-    }
-
-    /// What waits.
-    #[cfg(test)]
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Message> {
-        self.0.drain(..).map(|(_, message)| message)
-    }
 }
 
 /// A WebSocket client.
@@ -247,12 +196,12 @@ impl<C: Codec, S: Socket> WebSocketLink<C, S> {
             return Poll::Ready(());
         };
         let mut socket = Pin::new(socket);
-        while !self.outgoing.0.is_empty() && !self.gone {
+        while !self.outgoing.queue.is_empty() && !self.gone {
             match socket.as_mut().poll_ready(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(_)) => self.gone = true,
                 Poll::Ready(Ok(())) => {
-                    if let Some((_, message)) = self.outgoing.0.pop_front() {
+                    if let Some((_, message)) = self.outgoing.queue.pop_front() {
                         self.written += 1;
                         self.gone = socket.as_mut().start_send(message).is_err();
                         self.unflushed = true;
@@ -261,7 +210,7 @@ impl<C: Codec, S: Socket> WebSocketLink<C, S> {
             }
         }
         if self.gone {
-            self.outgoing.0.clear();
+            self.outgoing.queue.clear();
             return Poll::Ready(());
         }
         if self.unflushed {
@@ -369,7 +318,7 @@ impl<C: Codec, S: Socket> Link for WebSocketLink<C, S> {
     }
 
     fn window(&self) -> u32 {
-        WINDOW.saturating_sub(u32::try_from(self.outgoing.0.len()).unwrap_or(u32::MAX))
+        WINDOW.saturating_sub(u32::try_from(self.outgoing.queue.len()).unwrap_or(u32::MAX))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<()> {
@@ -390,7 +339,11 @@ impl<C: Codec, S: Socket> Link for WebSocketLink<C, S> {
     }
 
     fn unsent(&self) -> u64 {
-        self.outgoing.0.iter().filter(|(frame, _)| *frame).count() as u64
+        self.outgoing
+            .queue
+            .iter()
+            .filter(|(frame, _)| *frame)
+            .count() as u64
     }
 
     fn timeout(&self) -> Option<Timestamp> {
