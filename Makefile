@@ -16,7 +16,7 @@ GPU := $(abspath .cache/gpu-venv/bin)
 # Seconds for all tests together, many times what they take: one that hangs is named and ends the run.
 TEST_TIMEOUT ?= 1500
 
-.PHONY: help run test build web setup setup-test check fmt clippy doc deny test-web test-rust test-sdk test-services setup-services demo gpu bench bench-hops bench-voice bench-setup
+.PHONY: help run test build web setup setup-test check fmt clippy doc deny test-web test-rust test-sdk test-services setup-services demo gpu bench bench-sdk bench-hops bench-voice bench-setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,10 @@ bench: web ## the measurements of docs/performance.md, peers in the same run
 
 bench-hops: web setup-test ## what is owed of remote hops, with real processes that are killed and stalled
 	benches/peers/bench.sh hops $(ARGS)
+
+bench-sdk: ## what a hop of the Python SDK costs beside a bare grpc.aio service
+	tests/setup/sdk.sh
+	$(SDK)/python benches/peers/sdk_overhead.py $(ARGS)
 
 bench-voice: build setup-test setup-services ## the interpreter with its real services: what the gateway adds to a turn, and replicas that are killed
 	cd examples/services && $(SERVICES)/ruff check ../../benches/voice && $(SERVICES)/ruff format --check ../../benches/voice

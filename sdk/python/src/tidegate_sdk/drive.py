@@ -75,12 +75,15 @@ def _wanted(exchange: Exchange, item: Item) -> bool:
 
 async def _frames(exchange: Exchange) -> None:
     running, source = exchange.running, exchange.source
+    # One for all calls: to make one for each costs as much as the rest of the call.
+    one, timeout = Scope(exchange.scopes), exchange.hop.timeout
     while await exchange.head() is not None:
         item = exchange.take()
         if _wanted(exchange, item):
             if source is not None:
                 source.called()
-            with _scope(exchange, item) as scope:
+            # But a context keeps its own: a thread that was cut short looks at it later.
+            with Scope(exchange.scopes, item.deadline, timeout) if running.context else one.renew(item.deadline, timeout) as scope:
                 result = _call(exchange, item, scope)
                 if running.shape is Shape.ASYNC:
                     value = await result

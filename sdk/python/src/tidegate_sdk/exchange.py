@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
 from ._generated.tidegate.v1 import gateway_pb2 as pb
@@ -33,10 +33,10 @@ _STALLED = 60.0
 class Sink(Protocol):
     """Where a session's words go."""
 
-    async def frame(self, port: str, meta: bytes, payload: Payload) -> None:
+    def frame(self, port: str, meta: bytes, payload: Payload) -> Awaitable[None]:
         """A frame, encoded: its payload beside what else it says."""
 
-    async def say(self, message: pb.ServerMessage) -> None:
+    def say(self, message: pb.ServerMessage) -> Awaitable[None]:
         """Any other message."""
 
 
@@ -99,6 +99,8 @@ class Exchange:
         self._full = False
         self._busy = False
         """Somebody writes."""
+        self._open = bool(inputs)
+        """Something may come yet."""
         self._next: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -128,6 +130,7 @@ class Exchange:
         """An input has ended, or all."""
         for lane in [self._input(port)] if port else self.inputs.values():
             lane.ended = True
+        self._open = any(not lane.ended for lane in self.inputs.values())
         self.wake()
 
     def grant(self, credit: pb.Credit) -> None:
@@ -175,7 +178,7 @@ class Exchange:
     async def head(self) -> Item | None:
         """The next frame, which stays in the queue; `None`: all inputs have ended."""
         while not self._queue:
-            if all(lane.ended for lane in self.inputs.values()):
+            if not self._open:
                 return None
             if self.source is not None and not self.source.reading:
                 await self.source.pull()

@@ -13,7 +13,7 @@ from .values import Frame
 class Item:
     """A frame that came."""
 
-    __slots__ = ("_frame", "arrived", "data", "lane", "message", "seq", "size")
+    __slots__ = ("_frame", "arrived", "data", "deadline", "lane", "message", "seq", "size")
 
     def __init__(self, lane: Input, message: pb.Frame, data: memoryview | None, seq: int, length: int, arrived: float) -> None:
         self.lane = lane
@@ -22,13 +22,10 @@ class Item:
         self.seq = seq
         self.size = length
         self.arrived = arrived
-        self._frame: Frame[Any] | None = None
-
-    @property
-    def deadline(self) -> float | None:
+        left = message.deadline
+        self.deadline = arrived + left / 1e6 if left else None
         """When nobody wants it any more."""
-        left = self.message.deadline
-        return self.arrived + left / 1e6 if left else None
+        self._frame: Frame[Any] | None = None
 
     def value(self) -> Any:
         """What the function works on."""

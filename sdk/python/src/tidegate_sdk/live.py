@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from ._generated.tidegate.v1 import gateway_pb2 as pb
 from .drive import drive
@@ -102,11 +102,11 @@ class StreamSink(Sink):
     def __init__(self, context: Rpc) -> None:
         self._write = context.write
 
-    async def frame(self, port: str, meta: bytes, payload: Payload) -> None:
-        await self._write(server_frame(meta, *payload))
+    def frame(self, port: str, meta: bytes, payload: Payload) -> Awaitable[None]:
+        return self._write(server_frame(meta, *payload))
 
-    async def say(self, message: pb.ServerMessage) -> None:
-        await self._write(message.SerializeToString())
+    def say(self, message: pb.ServerMessage) -> Awaitable[None]:
+        return self._write(message.SerializeToString())
 
 
 class MemorySink(Sink):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 import socket
 import ssl
 import tempfile
 import threading
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from http.server import ThreadingHTTPServer
 from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, Histogram, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import MetricsHandler
 from prometheus_client.registry import Collector
 
@@ -34,7 +36,8 @@ class Figures:
         self.sessions = 0
         self.dropped: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
-        self.served = metrics.service.labels(hop).observe
+        self._service = [0] * (len(_SECONDS) + 1)
+        self._service_seconds = 0.0
         self._batch_frames = metrics.batch_frames.labels(hop)
         self._batch_seconds = metrics.batch_seconds.labels(hop)
 
@@ -42,6 +45,20 @@ class Figures:
         """Frames that the function did not get, or whose outputs nobody wanted."""
         if frames:
             self.dropped[reason] += frames
+
+    def served(self, seconds: float) -> None:
+        """An output was sent so long after the frame came that caused it."""
+        self._service[bisect_left(_SECONDS, seconds)] += 1
+        self._service_seconds += seconds
+
+    def service(self) -> tuple[list[tuple[str, float]], float]:
+        """How many outputs took at most so long, and the time of all."""
+        counts, below = list(self._service), 0
+        buckets = []
+        for bound, count in zip((*_SECONDS, math.inf), counts, strict=True):
+            below += count
+            buckets.append(("+Inf" if bound == math.inf else str(float(bound)), float(below)))
+        return buckets, self._service_seconds
 
     def batch(self, frames: int, seconds: float) -> None:
         """A call for several frames."""
@@ -57,7 +74,6 @@ class Metrics(Collector):
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self.service = self._histogram("service_seconds", "From a frame's arrival to an output that it caused.", _SECONDS)
         self.batch_frames = self._histogram("batch_frames", "Frames in one call of a batch function.", _BATCH)
         self.batch_seconds = self._histogram("batch_seconds", "Duration of one call of a batch function.", _SECONDS)
         self._hops: dict[str, Figures] = {}
@@ -82,6 +98,8 @@ class Metrics(Collector):
         total = CounterMetricFamily("tidegate_worker_sessions", "Sessions and calls, by how they ended.", labels=["hop", "outcome"])
         frames = CounterMetricFamily("tidegate_worker_frames", "Frames in and out.", labels=["hop", "direction"])
         octets = CounterMetricFamily("tidegate_worker_bytes", "Payload bytes in and out.", labels=["hop", "direction"])
+        text = "From a frame's arrival to an output that it caused."
+        service = HistogramMetricFamily("tidegate_worker_service_seconds", text, labels=["hop"])
         dropped = CounterMetricFamily("tidegate_worker_dropped_frames", "Frames that did not go on, and why.", labels=["hop", "reason"])
         for hop, figures in self._hops.items():
             active.add_metric([hop], figures.sessions)
@@ -89,7 +107,8 @@ class Metrics(Collector):
             _each(frames, hop, {"in": figures.frames_in, "out": figures.frames_out})
             _each(octets, hop, {"in": figures.bytes_in, "out": figures.bytes_out})
             _each(dropped, hop, figures.dropped)
-        return [active, total, frames, octets, dropped]
+            service.add_metric([hop], *figures.service())
+        return [active, total, frames, octets, dropped, service]
 
 
 def _each(family: CounterMetricFamily, hop: str, values: Mapping[str, int]) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
@@ -45,7 +46,7 @@ _VIDEO_NAMES: dict[int, Literal["vp8", "h264"]] = {pb.VIDEO_CODEC_VP8: "vp8", pb
 _PCM: dict[str, np.dtype[Any]] = {"pcm_s16": arrays.INT16, "pcm_f32": arrays.FLOAT32}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Format:
     """An audio format, as agreed for a session."""
 
@@ -59,6 +60,12 @@ class Format:
     def message(self) -> pb.AudioFormat:
         """As the wire has it."""
         return pb.AudioFormat(codec=_CODECS[self.codec], sample_rate=self.rate, channels=self.channels)
+
+    @cached_property
+    def field(self) -> bytes:
+        """The same, as a field of `Audio`: it stands in each frame."""
+        message = self.message().SerializeToString()
+        return length_prefixed(1, len(message)) + message
 
     @staticmethod
     def of(message: pb.AudioFormat) -> Format:
@@ -152,22 +159,7 @@ class _Sound(Port[T]):
 
 
 def _audio(agreed: Format | None, data: Buffer, length: int) -> Payload:
-    format = _format_bytes(agreed or DEFAULT_AUDIO)
-    return 16, format + length_prefixed(2, length), data
-
-
-_formats: dict[Format, bytes] = {}
-
-
-def _format_bytes(format: Format) -> bytes:
-    known = _formats.get(format)
-    if known is None:
-        message = format.message().SerializeToString()
-        known = length_prefixed(1, len(message)) + message
-        # Few are ever in use; a stranger's many are not kept.
-        if len(_formats) < 64:
-            _formats[format] = known
-    return known
+    return 16, (agreed or DEFAULT_AUDIO).field + length_prefixed(2, length), data
 
 
 @dataclass(frozen=True)
@@ -187,10 +179,10 @@ class Audio(_Sound[Samples]):
         self._check(frame, format)
         dtype = _PCM[format.codec]
         given = frame.audio.data if data is None else data
-        count, rest = divmod(len(given), dtype.itemsize * format.channels)
-        if rest:
+        if len(given) % (dtype.itemsize * format.channels):
             raise ValueError(f"{len(given)} bytes are no whole samples of {format}")
-        return arrays.of_bytes(given, dtype, (count,) if format.channels == 1 else (count, format.channels))
+        samples = np.frombuffer(bytearray(given), dtype) if given else np.empty(0, dtype)
+        return samples if format.channels == 1 else samples.reshape(-1, format.channels)
 
     def encode(self, value: Any, agreed: Format | None) -> Payload:
         format = agreed or DEFAULT_AUDIO

@@ -15,23 +15,28 @@ Why = Literal["interrupted", "deadline", "timeout"]
 class Scope:
     """`with Scope(…) as scope:` ends early, without an exception, when it is stopped; `scope.why` then says why."""
 
-    __slots__ = ("_before", "_registry", "_task", "_timers", "_writing", "why")
+    __slots__ = ("_before", "_loop", "_registry", "_task", "_timers", "_writing", "why")
 
     def __init__(self, registry: set[Scope], deadline: float | None = None, timeout: float | None = None) -> None:
         """`deadline` by the loop's clock, which is the monotonic one; `timeout` in seconds from now."""
-        self.why: Why | None = None
         self._registry = registry
-        self._writing = False
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None, "a scope belongs to a task"
         self._task = task
-        self._before = task.cancelling()
         self._timers: list[asyncio.TimerHandle] = []
+        self.renew(deadline, timeout)
+
+    def renew(self, deadline: float | None, timeout: float | None) -> Scope:
+        """For the next call of the same task."""
+        self.why: Why | None = None
+        self._writing = False
+        self._before = self._task.cancelling()
         if deadline is not None:
-            self._timers.append(loop.call_at(deadline, self.stop, "deadline"))
+            self._timers.append(self._loop.call_at(deadline, self.stop, "deadline"))
         if timeout is not None:
-            self._timers.append(loop.call_later(timeout, self.stop, "timeout"))
+            self._timers.append(self._loop.call_later(timeout, self.stop, "timeout"))
+        return self
 
     def __enter__(self) -> Scope:
         self._registry.add(self)
@@ -39,8 +44,8 @@ class Scope:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
         self._registry.discard(self)
-        for timer in self._timers:
-            timer.cancel()
+        while self._timers:
+            self._timers.pop().cancel()
         if self.why is None:
             return False
         ours = self._task.cancelling() <= self._before or self._task.uncancel() <= self._before
