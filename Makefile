@@ -99,6 +99,9 @@ bench-sdk: ## what a hop of the Python SDK costs beside a bare grpc.aio service
 	tests/setup/sdk.sh
 	$(SDK)/python benches/peers/sdk_overhead.py $(ARGS)
 
+bench-turns: web bench-setup setup-test ## a voice agent's turns beside Pipecat's, before the same speech services, by the number of sessions
+	benches/peers/bench.sh turns $(ARGS)
+
 bench-voice: build setup-test setup-services ## the interpreter with its real services: what the gateway adds to a turn, and replicas that are killed
 	cd examples/services && $(SERVICES)/ruff check ../../benches/voice && $(SERVICES)/ruff format --check ../../benches/voice
 	TIDEGATE_BIN=$(abspath $(TARGET))/release/tidegate PYTHONPATH=examples/services/tests:sdk/python/tests \

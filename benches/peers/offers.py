@@ -5,11 +5,15 @@ import argparse
 import asyncio
 
 
-def listen_argument(about):
+def arguments(about, *more):
+    """Where to listen, and what else is named."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--listen", default="127.0.0.1:0")
-    host, port = parser.parse_args().listen.rsplit(":", 1)
-    return host, int(port)
+    for name in more:
+        parser.add_argument(name)
+    given = parser.parse_args()
+    host, port = given.listen.rsplit(":", 1)
+    return host, int(port), *(getattr(given, name) for name in more)
 
 
 async def serve(host, port, answer):

@@ -49,7 +49,7 @@ async def answer(offer):
     return connection.get_answer()["sdp"]
 
 
-host, port = offers.listen_argument(__doc__)
+host, port = offers.arguments(__doc__)
 # aioice leaves loopback out.
 aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: [host]
 asyncio.run(offers.serve(host, port, answer))

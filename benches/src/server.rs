@@ -37,8 +37,20 @@ impl Server {
     /// # Errors
     /// If it ends or stays silent.
     pub async fn start(program: &Path, arguments: &[String]) -> Result<Self, Failure> {
+        Self::start_on(SERVER_CORE, program, arguments).await
+    }
+
+    /// The same on another core.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_on(
+        core: &str,
+        program: &Path,
+        arguments: &[String],
+    ) -> Result<Self, Failure> {
         let mut child = Command::new("taskset")
-            .args(["-c", SERVER_CORE])
+            .args(["-c", core])
             .arg(program)
             .args(arguments)
             .stdin(Stdio::null())

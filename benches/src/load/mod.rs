@@ -3,6 +3,7 @@
 
 pub mod chain;
 pub mod grpc;
+pub mod turns;
 pub mod webrtc;
 pub mod ws;
 

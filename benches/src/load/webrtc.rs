@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::figures::{Figures, Times};
 use crate::load::Load;
+use crate::load::turns::{Recording, Turns};
 use crate::server::Server;
 use crate::{Failure, clock, net};
 
@@ -36,12 +37,14 @@ pub struct Callers {
 }
 
 /// What a caller sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Speech {
     /// Numbered payloads, which a server that forwards gives back as they are.
     Numbered,
     /// Bursts of a tone in Opus, which a server that decodes and encodes gives back as sound.
     Bursts,
+    /// A recording, and again after it was answered. A caller begins so many packets after the one before it.
+    Turns(Recording, u32),
 }
 
 /// What one caller found.
@@ -50,6 +53,8 @@ struct Call {
     first_packet: Duration,
     times: Times,
     packets: u64,
+    /// Turns without an answer.
+    missed: u32,
 }
 
 /// Connects all callers one after another, lets them talk together, and sums up.
@@ -64,9 +69,9 @@ pub async fn run(server: &Server, callers: &Callers, load: Load) -> Result<Figur
     let memory_before = server.memory()?;
     let (begin, began) = watch::channel(None);
     let mut calls = JoinSet::new();
-    for _ in 0..callers.count {
+    for number in 0..callers.count {
         // One at a time: offers do not wait for each other, and whoever is connected talks.
-        let caller = Caller::connect(server.address, callers).await?;
+        let caller = Caller::connect(server.address, callers, number).await?;
         calls.spawn(caller.talk(began.clone(), load));
     }
     let memory = server.memory()?.saturating_sub(memory_before);
@@ -77,11 +82,13 @@ pub async fn run(server: &Server, callers: &Callers, load: Load) -> Result<Figur
     tokio::time::sleep_until((start + load.measured).into()).await;
     let cpu = server.cpu()?.saturating_sub(cpu_before);
     let (mut times, mut firsts, mut packets) = (Times::default(), Times::default(), 0);
+    let mut missed = 0;
     while let Some(call) = calls.join_next().await {
         let call = call??;
         times.add(&call.times);
         firsts.record(call.first_packet);
         packets += call.packets;
+        missed += call.missed;
     }
     let (seconds, count) = (load.measured.as_secs_f64(), callers.count as f64);
     let mut figures = Figures::from([
@@ -92,7 +99,13 @@ pub async fn run(server: &Server, callers: &Callers, load: Load) -> Result<Figur
         ),
         ("KiB/session", memory as f64 / count / 1024.0),
     ]);
-    if callers.speech == Speech::Numbered {
+    if let Speech::Turns(..) = callers.speech {
+        figures.remove("offer → first packet p50 ms");
+        figures.insert("turn p50 ms", times.micros(50.0) / 1e3);
+        figures.insert("turn p95 ms", times.micros(95.0) / 1e3);
+        figures.insert("turns", times.count() as f64);
+        figures.insert("unanswered", f64::from(missed));
+    } else if let Speech::Numbered = callers.speech {
         figures.insert(
             "server CPU µs/packet",
             cpu.as_secs_f64() * 1e6 / packets as f64,
@@ -116,7 +129,7 @@ pub async fn run(server: &Server, callers: &Callers, load: Load) -> Result<Figur
 /// # Errors
 /// If it does not connect.
 pub async fn connect_one(server: &Server, callers: &Callers) -> Result<Caller, Failure> {
-    Caller::connect(server.address, callers).await
+    Caller::connect(server.address, callers, 0).await
 }
 
 /// A connected caller.
@@ -132,8 +145,12 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Offers, connects, and talks until the first packet comes back.
-    async fn connect(server: SocketAddr, callers: &Callers) -> Result<Self, Failure> {
+    /// Offers, connects, and talks until the first packet comes back; who takes turns does not wait for that.
+    async fn connect(
+        server: SocketAddr,
+        callers: &Callers,
+        number: usize,
+    ) -> Result<Self, Failure> {
         let socket = UdpSocket::bind((callers.from, 0)).await?;
         let config = PeerConfig::new(Certificate::generate()?, vec![socket.local_addr()?]);
         let began = clock::now();
@@ -149,7 +166,8 @@ impl Caller {
         let answer = net::exchange_sdp(server, callers.path, client.sdp()).await?;
         let peer = client.set_answer(clock::now(), &answer)?;
         let track = peer.tracks().next().ok_or("the answer has no track")?.id;
-        let speech = speech::State::new(callers.speech)?;
+        let speech = speech::State::new(&callers.speech, number)?;
+        let turns = matches!(callers.speech, Speech::Turns(..));
         let mut caller = Self {
             socket,
             peer,
@@ -161,7 +179,7 @@ impl Caller {
             sent: 0,
         };
         let heard = async {
-            while caller.first_packet.is_none() {
+            while !(caller.first_packet.is_some() || turns && caller.peer.is_connected()) {
                 caller.step(|_, _| ()).await?;
             }
             Ok::<(), Failure>(())
@@ -183,10 +201,12 @@ impl Caller {
             let start = *began.borrow();
             if start.is_some_and(|start| clock::now() >= start + load.measured) {
                 let first_packet = self.first_packet.ok_or("nothing came back")?;
+                let missed = self.speech.missed();
                 return Ok(Call {
                     first_packet,
                     times,
                     packets,
+                    missed,
                 });
             }
             self.step(|now, time| {
@@ -250,20 +270,20 @@ impl Caller {
     }
 }
 
-mod speech {
+pub(super) mod speech {
     //! What callers say and how they recognise it.
 
     use std::collections::VecDeque;
 
     use opus::{Application, Channels, Decoder, Encoder};
 
-    use super::{Duration, Failure, Instant, MediaPacket, Speech, TICKS};
+    use super::{Duration, Failure, Instant, MediaPacket, Speech, TICKS, Turns};
 
     /// Packets of a tone, and of the silence after it: 0.3 s in every 0.8 s.
     const TONE_PACKETS: u32 = 15;
     const BURST_PACKETS: u32 = 40;
     /// Loudness of a packet that holds some of the tone: −36 dBFS. The tone has −9.
-    const LOUD: f32 = 0.015;
+    pub(in crate::load) const LOUD: f32 = 0.015;
     /// Numbered packets on their way that are remembered: ten seconds.
     const REMEMBERED: usize = 500;
 
@@ -277,11 +297,19 @@ mod speech {
             burst: Option<Instant>,
             quiet: u32,
         },
+        Turns(Turns),
     }
 
     impl State {
-        pub(super) fn new(speech: Speech) -> Result<Self, Failure> {
+        pub(super) fn new(speech: &Speech, number: usize) -> Result<Self, Failure> {
             Ok(match speech {
+                Speech::Turns(recording, apart) => {
+                    let number = u32::try_from(number).unwrap_or(u32::MAX);
+                    Self::Turns(Turns::new(
+                        recording.clone(),
+                        number.saturating_mul(*apart),
+                    )?)
+                }
                 Speech::Numbered => Self::Numbered {
                     sent: VecDeque::with_capacity(REMEMBERED),
                 },
@@ -294,9 +322,18 @@ mod speech {
             })
         }
 
+        /// Turns that were not answered.
+        pub(super) fn missed(&self) -> u32 {
+            match self {
+                Self::Turns(turns) => turns.missed(),
+                _ => 0,
+            }
+        }
+
         /// The payload of packet `index`.
         pub(super) fn say(&mut self, now: Instant, index: u32) -> Result<Vec<u8>, Failure> {
             match self {
+                Self::Turns(turns) => Ok(turns.say(now)),
                 Self::Numbered { sent } => {
                     if sent.len() == REMEMBERED {
                         sent.pop_front();
@@ -324,6 +361,7 @@ mod speech {
             packet: &MediaPacket,
         ) -> Result<Option<Duration>, Failure> {
             match self {
+                Self::Turns(turns) => turns.hear(now, &packet.payload),
                 Self::Numbered { sent } => {
                     let Some(index) = packet.payload.first_chunk() else {
                         return Ok(None);
@@ -365,7 +403,7 @@ mod speech {
         clippy::cast_precision_loss,
         reason = "a packet has at most 5,760 samples"
     )]
-    fn loudness(samples: &[f32]) -> f32 {
+    pub(in crate::load) fn loudness(samples: &[f32]) -> f32 {
         let power: f32 = samples.iter().map(|sample| sample * sample).sum();
         (power / samples.len().max(1) as f32).sqrt()
     }
