@@ -16,7 +16,7 @@ GPU := $(abspath .cache/gpu-venv/bin)
 # Seconds for all tests together, many times what they take: one that hangs is named and ends the run.
 TEST_TIMEOUT ?= 1500
 
-.PHONY: help run test build web setup setup-test check fmt clippy doc deny test-web test-rust test-sdk test-services setup-services demo gpu bench bench-sdk bench-hops bench-voice bench-setup
+.PHONY: help run test build web setup setup-test check fmt clippy doc deny test-web test-rust test-sdk test-services setup-services demo gpu bench bench-sdk bench-hops bench-turns bench-voice bench-setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
