@@ -3,6 +3,7 @@
 
 pub mod chain;
 pub mod grpc;
+mod speech;
 pub mod turns;
 pub mod webrtc;
 pub mod ws;

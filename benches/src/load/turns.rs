@@ -9,7 +9,7 @@ use opus::{Application, Channels, Decoder, Encoder};
 use tidegate_media::Payload;
 use tidegate_media::file::{AudioFile, FileLimits};
 
-use super::webrtc::speech::{LOUD, loudness};
+use super::speech::{LOUD, loudness};
 use crate::Failure;
 
 /// A frame of a recording that is louder than this holds speech: −40 dBFS.
