@@ -13,6 +13,8 @@ export interface Caption {
   text: string;
   /** Microseconds. */
   mediaTime: number;
+  /** Microseconds from the arrival of the newest input that it came from to its departure, by the gateway; left out where it does not say. */
+  service?: number;
 }
 
 /** How many utterances of each port the order is kept for; an older one that is still revised shows again. */
@@ -40,6 +42,6 @@ export class Captions {
       if (revisions.size <= REMEMBERED) break;
       revisions.delete(oldest);
     }
-    return { port: frame.port, utterance, revision, final: alone || frame.final === true, text, mediaTime: frame.media_time };
+    return { port: frame.port, utterance, revision, final: alone || frame.final === true, text, mediaTime: frame.media_time, ...(frame.service === undefined ? {} : { service: frame.service }) };
   }
 }

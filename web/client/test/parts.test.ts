@@ -176,6 +176,12 @@ describe("captions", () => {
     expect(captions.take(frame(3, 3, 3, "ask not what your"))?.revision).toBe(3);
   });
 
+  it("say how long the gateway had them, where it says so", () => {
+    const captions = new Captions();
+    expect(captions.take({ ...frame(1, 1, 1, "ask"), service: 812_000 })?.service).toBe(812_000);
+    expect(captions.take(frame(2, 1, 2, "ask not"))).not.toHaveProperty("service");
+  });
+
   it("keep ports apart", () => {
     const captions = new Captions();
     captions.take(frame(1, 1, 5, "heard", "a"));

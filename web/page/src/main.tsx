@@ -4,6 +4,7 @@ import "uplot/dist/uPlot.min.css";
 import "./style/page.css";
 import "./style/controls.css";
 import "./style/picture.css";
+import "./style/turn.css";
 import { render } from "preact";
 import { App } from "./components/app.js";
 import { startPolling } from "./state/poll.js";

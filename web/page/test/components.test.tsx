@@ -45,6 +45,16 @@ describe("the page", () => {
     expect(html).not.toMatch(/<script|javascript:| on[a-z]+="/);
   });
 
+  it("says how long the last answer took and for what, once there was one", () => {
+    expect(render(<app.App />)).not.toContain("Turn latency");
+    const parts = [{ name: "pause", ms: 510 }, { name: "stt", ms: 800 }, { name: "speak", ms: 50 }];
+    store.turns.value = [{ utterance: 1, ms: 3000, parts: [] }, { utterance: 2, ms: 1360, parts }];
+    const shown = text(render(<app.App />));
+    expect(shown).toMatch(/Turn latency .* 1\.36 s p50 of 2: 2\.18 s/);
+    expect(shown).toMatch(/pause 510 ms .* stt 800 ms p50 800 ms/);
+    store.turns.value = [];
+  });
+
   it("gives no two things the same name, whether a pipeline is chosen or not", () => {
     for (const chosen of [null, { name: "stage", description: "", digest: "", parameters: {}, inputs: [], outputs: [], hops: [], edges: [], interrupt: null }]) {
       store.description.value = chosen;

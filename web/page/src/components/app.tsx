@@ -10,6 +10,7 @@ import { Readouts } from "./readouts.js";
 import { Sessions } from "./sessions.js";
 import { TalkPanel } from "./talk.js";
 import { Captions, EventLog } from "./text.js";
+import { TurnLatency } from "./turn.js";
 
 /** What the pipeline shows, if it sends video. */
 function Video() {
@@ -38,6 +39,7 @@ export function App() {
         </aside>
         <main id="main" tabIndex={-1}>
           <Readouts />
+          <TurnLatency />
           <Figures />
           <Chart />
           <div class="lower">

@@ -36,6 +36,8 @@ export interface Meter {
   needle: Needle;
   /** Looks at the sound now; `false` if there is none to look at. */
   measure(seconds: number): boolean;
+  /** The level now, in dBFS; `null` if there is no sound to look at. */
+  level(): number | null;
   attach(stream: MediaStream | null): void;
 }
 
@@ -62,6 +64,11 @@ function meter(): Meter {
       analyser.getFloatTimeDomainData(samples);
       needle.take(levelDb(samples), seconds);
       return true;
+    },
+    level() {
+      if (analyser === null) return null;
+      analyser.getFloatTimeDomainData(samples);
+      return levelDb(samples);
     },
     attach(stream) {
       source?.disconnect();

@@ -14,6 +14,7 @@ import {
 import { History, type Part } from "../model/history.js";
 import { LOG_LINES, type LogLine } from "../model/log.js";
 import { type Problem, explain } from "../model/problems.js";
+import type { Turn } from "../model/turns.js";
 import type { Percentile } from "../model/units.js";
 
 const TOKEN_KEY = "tidegate.token";
@@ -59,6 +60,8 @@ export const muted = signal(false);
 /** The session was opened without a microphone. */
 export const listensOnly = signal(false);
 export const captions = signal<Caption[]>([]);
+/** Turns of the call: what the person waited for. */
+export const turns = signal<Turn[]>([]);
 export const log = signal<LogLine[]>([]);
 export const problem = signal<Problem | null>(null);
 

@@ -4,6 +4,7 @@ import { TidegateError, type Voice } from "@tidegate/client";
 import { lineOf } from "../model/log.js";
 import { draining, ending } from "../model/problems.js";
 import { Heard, isSilent } from "../model/silence.js";
+import { TURNS, Turns, feederOf } from "../model/turns.js";
 import * as sound from "./sound.js";
 import * as store from "./store.js";
 
@@ -13,7 +14,12 @@ const CAPTIONS = 60;
 /** How often it is looked at whether media still comes. */
 const LISTEN_MS = 500;
 
+/** How often it is looked at who speaks. */
+const LEVEL_MS = 20;
+
 let voice: Voice | null = null;
+let turns = new Turns();
+let levels: ReturnType<typeof setInterval> | undefined;
 /** The person pressed Stop. */
 let stopping = false;
 let listening: ReturnType<typeof setInterval> | undefined;
@@ -45,6 +51,27 @@ export function talk(listen = false): void {
   store.callState.value = opened.state;
   listenTo(opened, key !== "");
   watchForSilence(opened);
+  watchForTurns(opened);
+}
+
+/** Listens for the end of what the person says and the beginning of the answer. */
+function watchForTurns(opened: Voice): void {
+  turns = new Turns();
+  store.turns.value = [];
+  clearInterval(levels);
+  levels = setInterval(() => {
+    if (voice !== opened) return;
+    const now = performance.now();
+    turns.said(now, sound.inputMeter.level() ?? Number.NEGATIVE_INFINITY);
+    const turn = turns.heard(now, sound.outputMeter.level() ?? Number.NEGATIVE_INFINITY, feeder);
+    if (turn !== null) store.turns.value = [...store.turns.value, turn].slice(-TURNS);
+  }, LEVEL_MS);
+}
+
+/** The hop that feeds an output; of `null`, the one that speaks. */
+function feeder(output: string | null): string {
+  const description = store.description.value;
+  return feederOf(description, output ?? description?.outputs.find((port) => port.kind === "audio")?.name ?? "answer");
 }
 
 /** All bytes that came from the gateway, connectivity checks included. */
@@ -99,6 +126,7 @@ function listenTo(opened: Voice, shared: boolean): void {
     if (line !== null) store.note(line);
   });
   opened.addEventListener("caption", ({ detail }) => {
+    turns.text(performance.now(), detail);
     const others = store.captions.value.filter((row) => row.port !== detail.port || row.utterance !== detail.utterance);
     const at = store.captions.value.findIndex((row) => row.port === detail.port && row.utterance === detail.utterance);
     others.splice(at < 0 ? others.length : at, 0, detail);
@@ -113,6 +141,7 @@ function listenTo(opened: Voice, shared: boolean): void {
     voice = null;
     stopping = false;
     clearInterval(listening);
+    clearInterval(levels);
     store.silent.value = false;
     store.callState.value = "closed";
     store.callId.value = null;
@@ -170,6 +199,7 @@ function attempt(action: () => void): void {
 export function interrupt(): void {
   attempt(() => {
     voice?.interrupt();
+    turns.interrupted();
     store.note({ tone: "plain", name: "interrupt", text: "sent" });
   });
 }
