@@ -9,6 +9,7 @@ use tidegate_signaling::{Certificate, PeerConfig};
 use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::http::ping::{self, Pings};
 use crate::metrics::Metrics;
 use crate::pipelines::Pipelines;
 use crate::session::driver::SessionLimits;
@@ -38,6 +39,7 @@ pub(crate) struct WebrtcParts {
     pub(crate) peers: PeerConfig,
     pub(crate) ice_servers: Vec<IceServer>,
     pub(crate) resources: crate::http::whip::Resources,
+    pub(crate) pings: Pings,
 }
 
 /// Why the gateway cannot start.
@@ -142,7 +144,7 @@ fn registry(config: &Config) -> Registry {
 impl WebrtcParts {
     fn new(config: &Config, metrics: &Metrics) -> Result<Self, StartError> {
         let address = config.media;
-        let media = MediaSocket::bind(address, config.limits.sessions, metrics)
+        let media = MediaSocket::bind(address, config.limits.sessions + ping::AT_ONCE, metrics)
             .map_err(|source| StartError::Media { address, source })?;
         let local = media
             .local_addr()
@@ -171,6 +173,7 @@ impl WebrtcParts {
             peers: PeerConfig::new(Certificate::generate()?, candidates),
             ice_servers,
             resources: crate::http::whip::Resources::default(),
+            pings: Pings::new(metrics),
         })
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod guard;
 mod keys;
 pub(crate) mod openapi;
 pub(crate) mod page;
+pub(crate) mod ping;
 mod rejections;
 mod sound;
 #[cfg(test)]
@@ -63,6 +64,7 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
         .route("/v1/pipelines/{name}/ws", get(ws::upgrade))
         .route("/v1/ws", get(ws::upgrade_any))
         .route("/v1/whip", post(whip::whip_any))
+        .route("/v1/whip/ping", post(ping::ping))
         .route(
             "/v1/pipelines/{name}/whip",
             post(|c, g, n, q, h, b| whip::named(Role::Whip, (c, g), n, q, h, b))

@@ -260,8 +260,16 @@ async fn a_gateway_that_is_full_and_drains_says_that_it_drains() {
     let gateway = gateway(PASS, config);
     let unavailable = |text: &str| (StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
     assert_eq!(get(&gateway, "/readyz").await, unavailable("full\n"));
+    let sdp = [("content-type", "application/sdp")];
+    let pinged = async || {
+        let (status, said) = post(&gateway, "/v1/whip/ping", &sdp, "v=0").await;
+        (status, said["code"].clone())
+    };
+    let unavailable_to_who_pings = |code| (StatusCode::SERVICE_UNAVAILABLE, json!(code));
+    assert_eq!(pinged().await, unavailable_to_who_pings("overloaded"));
     gateway.sessions.drain(Duration::from_secs(1));
     assert_eq!(get(&gateway, "/readyz").await, unavailable("draining\n"));
+    assert_eq!(pinged().await, unavailable_to_who_pings("draining"));
 }
 
 #[tokio::test]
@@ -335,6 +343,8 @@ async fn whatever_hands_out_ice_servers_asks_for_the_token_and_probes_do_not() {
     let answer = super::router(&gateway).oneshot(probe).await;
     assert_eq!(answer.expect("an answer").status(), StatusCode::OK);
     let (status, _) = get(&gateway, "/metrics").await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    let (status, _) = post(&gateway, "/v1/whip/ping", &[], "v=0").await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
 }
 

@@ -27,7 +27,7 @@ use crate::links::webrtc::{PeerCommand, WebrtcLink};
 use crate::session::open::Request;
 use crate::session::table::new_id;
 
-const SDP: &str = "application/sdp";
+pub(super) const SDP: &str = "application/sdp";
 const SESSION: HeaderName = HeaderName::from_static("tidegate-session");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
@@ -118,9 +118,7 @@ async fn open(
     role: Role,
 ) -> Result<Response, HttpError> {
     let webrtc = parts(gateway)?;
-    require_type(headers, SDP)?;
-    let offer = std::str::from_utf8(body)
-        .map_err(|_| Error::new(Code::BadRequest, "the offer is not UTF-8 text"))?;
+    let offer = self::offer(headers, body)?;
     let source = source(&name, query)?;
     let (pipeline, _) = gateway.pipeline(&caller, &source)?;
     let capabilities = capabilities(&pipeline, role);
@@ -185,6 +183,13 @@ async fn open(
     }
     add_links(webrtc, out);
     Ok(response)
+}
+
+/// The description that a request has.
+pub(super) fn offer<'a>(headers: &HeaderMap, body: &'a Bytes) -> Result<&'a str, Error> {
+    require_type(headers, SDP)?;
+    std::str::from_utf8(body)
+        .map_err(|_| Error::new(Code::BadRequest, "the offer is not UTF-8 text"))
 }
 
 /// What runs: what the path names, or the manifest in the query.
@@ -312,7 +317,7 @@ fn refused(refusal: PatchRefusal) -> HttpError {
     HttpError::with_status(Error::new(Code::BadRequest, text), status)
 }
 
-fn signaling(error: SignalingError) -> HttpError {
+pub(super) fn signaling(error: SignalingError) -> HttpError {
     let status = StatusCode::from_u16(error.http_status());
     let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let code = match status {
@@ -324,7 +329,7 @@ fn signaling(error: SignalingError) -> HttpError {
     HttpError::with_status(Error::new(code, error.to_string()), status)
 }
 
-fn parts(gateway: &Gateway) -> Result<&WebrtcParts, Error> {
+pub(super) fn parts(gateway: &Gateway) -> Result<&WebrtcParts, Error> {
     gateway.webrtc.as_ref().ok_or_else(|| {
         Error::new(
             Code::UnsupportedMedia,

@@ -60,6 +60,7 @@ const LABELS: &[(&str, &str)] = &[
         "tidegate_hop_replayed_frames_total",
         "pipeline, hop, endpoint",
     ),
+    ("tidegate_webrtc_pings_total", "outcome"),
     ("tidegate_webrtc_packets_received_total", "pipeline"),
     ("tidegate_webrtc_packets_lost_total", "pipeline"),
     ("tidegate_webrtc_packets_late_total", "pipeline"),

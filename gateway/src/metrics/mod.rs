@@ -221,6 +221,11 @@ const COUNTERS: &[Described] = &[
         "Frames that were sent again after a failover, by the endpoint that was left.",
     ),
     (
+        "tidegate_webrtc_pings_total",
+        None,
+        "Checks of WebRTC by other gateways, by whether their data channel came to stand.",
+    ),
+    (
         "tidegate_webrtc_packets_received_total",
         None,
         "RTP packets received.",

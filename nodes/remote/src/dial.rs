@@ -101,6 +101,16 @@ impl Place {
             (_, false) => "http",
             (_, true) => "https",
         };
+        self.uri(scheme, &path, query)
+    }
+
+    /// The address of a path that belongs to no pipeline.
+    pub(crate) fn at(&self, path: &str) -> Result<Uri, RemoteError> {
+        let scheme = if self.encrypted { "https" } else { "http" };
+        self.uri(scheme, &format!("{}{path}", self.base), "")
+    }
+
+    fn uri(&self, scheme: &str, path: &str, query: &str) -> Result<Uri, RemoteError> {
         Uri::builder()
             .scheme(scheme)
             .authority(self.authority.as_str())

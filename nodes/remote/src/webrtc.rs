@@ -9,11 +9,13 @@
 mod link;
 mod media;
 mod open;
+mod ping;
 mod source;
 pub mod tracks;
 mod wire;
 
 pub(crate) use open::open;
+pub(crate) use ping::ping;
 
 use std::sync::{Mutex, PoisonError};
 

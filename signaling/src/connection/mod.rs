@@ -315,6 +315,8 @@ impl Core {
             .ok_or(SignalingError::Unknown { what: "channel" })?;
         let result = data.send(now, id, message);
         self.flush_data(now);
+        // It leaves with the next datagram, not with whatever moves the connection later.
+        self.flush_dtls();
         result
     }
 

@@ -119,6 +119,26 @@ proptest! {
 }
 
 #[test]
+fn what_is_said_on_a_channel_leaves_at_once() {
+    let config = PeerConfig::new(Certificate::generate().unwrap(), vec![address(2)]);
+    let now = crate::clock::start();
+    let (mut client, mut server) = connected(&config, now);
+    let id = client.open_channel(now, "x", "").unwrap();
+    exchange(now, &mut client, &mut server);
+    for text in ["one", "two"] {
+        let said = ChannelMessage::Text(text.into());
+        client.send_channel(now, id, &said).unwrap();
+        // No time passes, and nothing comes that it could leave with.
+        let transmit = client.poll_transmit().expect("it is sent");
+        server.handle_datagram(now, address(1), &transmit.data);
+        let heard = std::iter::from_fn(|| server.poll_event()).any(
+            |event| matches!(event, PeerEvent::ChannelMessage { message, .. } if message == said),
+        );
+        assert!(heard, "{text}");
+    }
+}
+
+#[test]
 fn every_byte_of_a_handshake_may_be_wrong_and_the_next_client_still_connects() {
     let config = PeerConfig::new(Certificate::generate().unwrap(), vec![address(2)]);
     let now = crate::clock::start();

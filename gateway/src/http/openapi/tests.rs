@@ -245,6 +245,15 @@ async fn a_session_fits_its_description_from_offer_to_end() {
     let address = "127.0.0.1:9".parse().expect("an address");
     let config = PeerConfig::new(Certificate::generate().expect("one"), vec![address]);
     let client = ClientPeer::offer(&config, &Offer::voice());
+    let ping = bench
+        .ask(
+            Method::POST,
+            "/v1/whip/ping",
+            "application/sdp",
+            client.sdp(),
+        )
+        .await;
+    assert_eq!(ping.status, 201, "{}", ping.body);
     let path = "/v1/pipelines/echo/whip";
     let answer = bench
         .ask(Method::POST, path, "application/sdp", client.sdp())

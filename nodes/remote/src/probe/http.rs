@@ -1,4 +1,4 @@
-//! The check of everything that is spoken to over HTTP: HTTP itself, WebSocket, WebRTC's signalling.
+//! The check of everything that is spoken to over HTTP: HTTP itself, WebSocket, and WebRTC where a path is configured or nothing answers pings.
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 //! | transport | check | well if |
 //! | --- | --- | --- |
 //! | `grpc` | `grpc.health.v1.Health/Check` of the whole server | it says `SERVING`, or answers that it has no such service |
+//! | `webrtc` | an offer to `/v1/whip/ping`, ICE, DTLS and a word on a data channel, without a session | the word comes back; of a server that has nothing like it, or where a path is configured, as below |
 //! | others | `GET` of a path, `/readyz` by default | it answers 2xx; without a configured path also 3xx and 4xx |
 //!
 //! A check asks whether the endpoint could serve: that it refuses the check itself does not mean that it would refuse a hop.
@@ -10,6 +11,7 @@
 
 mod grpc;
 mod http;
+mod webrtc;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +37,9 @@ pub(crate) async fn check(
     let credential = credential.map_err(|error| unmade(member, &error.to_string()))?;
     match checks.transport {
         Transport::Grpc => grpc::check(connector, member, &credential, clock).await,
+        Transport::Webrtc if checks.path.is_none() => {
+            webrtc::check(connector, member, &credential, clock).await
+        }
         _ => {
             http::check(
                 connector,

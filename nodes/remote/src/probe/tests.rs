@@ -192,3 +192,24 @@ async fn what_is_no_address_fails_without_being_asked() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_webrtc_endpoint_that_answers_no_pings_is_asked_for_its_page() {
+    let ready = || Router::new().route("/readyz", get(|| async { "ready" }));
+    let checks = by(Transport::Webrtc, None);
+    let server = Server::http(ready()).await;
+    assert!(checked(&server.member(), &checks).await.is_ok());
+    // Who answers pings by saying that no session would be taken is believed.
+    let full = axum::routing::post(|| async { StatusCode::SERVICE_UNAVAILABLE });
+    let server = Server::http(ready().route("/v1/whip/ping", full)).await;
+    assert!(checked(&server.member(), &checks).await.is_err());
+    // Who configures a page means the page.
+    let page = by(Transport::Webrtc, Some("/readyz"));
+    assert!(checked(&server.member(), &page).await.is_ok());
+    let nonsense = axum::routing::post(|| async { (StatusCode::CREATED, "no description") });
+    let server = Server::http(ready().route("/v1/whip/ping", nonsense)).await;
+    assert_eq!(
+        checked(&server.member(), &checks).await,
+        Err(Code::InvalidRemoteData)
+    );
+}

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
-use http::{HeaderValue, Request, StatusCode};
+use http::response::Parts;
+use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use tidegate_media::{Codec, Kind, VideoCodec as MediaVideoCodec};
 use tidegate_nodes::StreamFormat;
@@ -73,7 +74,7 @@ pub(crate) async fn open(
 }
 
 /// A socket with the address by which this machine reaches the worker.
-async fn bind(place: &Place) -> Result<UdpSocket, RemoteError> {
+pub(super) async fn bind(place: &Place) -> Result<UdpSocket, RemoteError> {
     let to = place.resolve().await?;
     let any: IpAddr = if to.is_ipv4() {
         std::net::Ipv4Addr::UNSPECIFIED.into()
@@ -166,24 +167,8 @@ async fn ask(
     context: OpenContext,
 ) -> Result<String, RemoteError> {
     let url = Place::of(member)?.url(&config.target, "whip", &query(config, context))?;
-    let mut request = Request::post(url)
-        .body(Full::new(Bytes::from(client.sdp().to_owned())))
-        .map_err(|error| RemoteError::Config(error.to_string()))?;
-    let headers = request.headers_mut();
-    headers.extend(credential.headers().clone());
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/sdp"));
-    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-    let http = connector.http(member, credential.tls(), config.timeouts.connect)?;
-    let response = http
-        .request(request)
-        .await
-        .map_err(|error| failed(&error))?;
-    let (head, body) = response.into_parts();
-    let body = Limited::new(body, ANSWER_MAX).collect().await;
-    let body = body.map_err(|error| {
-        RemoteError::Network(format!("worker's answer broke off: {}", chain(&*error)))
-    })?;
-    let body = body.to_bytes();
+    let connect = config.timeouts.connect;
+    let (head, body) = post(connector, member, credential, url, client.sdp(), connect).await?;
     if head.status != StatusCode::CREATED {
         if head.status.is_success() {
             let text = format!("HTTP status {} where WHIP has 201", head.status);
@@ -193,6 +178,35 @@ async fn ask(
     }
     String::from_utf8(body.into())
         .map_err(|_| RemoteError::Protocol("an answer that is not UTF-8 text".into()))
+}
+
+/// Posts a description; gives what is answered, whatever that is.
+pub(super) async fn post(
+    connector: &Connector,
+    member: &Member,
+    credential: &Credential,
+    url: Uri,
+    sdp: &str,
+    connect: Duration,
+) -> Result<(Parts, Bytes), RemoteError> {
+    let mut request = Request::post(url)
+        .body(Full::new(Bytes::from(sdp.to_owned())))
+        .map_err(|error| RemoteError::Config(error.to_string()))?;
+    let headers = request.headers_mut();
+    headers.extend(credential.headers().clone());
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/sdp"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    let http = connector.http(member, credential.tls(), connect)?;
+    let response = http
+        .request(request)
+        .await
+        .map_err(|error| failed(&error))?;
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, ANSWER_MAX).collect().await;
+    let body = body.map_err(|error| {
+        RemoteError::Network(format!("worker's answer broke off: {}", chain(&*error)))
+    })?;
+    Ok((head, body.to_bytes()))
 }
 
 /// What `open` would say; WHIP has no other place for it.
@@ -222,7 +236,7 @@ fn query(config: &RemoteConfig, context: OpenContext) -> String {
     format!("?{}", pairs.join("&"))
 }
 
-fn misunderstood(error: &SignalingError) -> RemoteError {
+pub(super) fn misunderstood(error: &SignalingError) -> RemoteError {
     match error {
         SignalingError::NotAcceptable { .. } => RemoteError::Incompatible(format!(
             "the worker takes none of what the hop offers by WebRTC: {error}"

@@ -14,7 +14,7 @@ use super::fake::{Fake, Manner};
 async fn is_seen(transport: &str) {
     let worker = Server::saying("far").await;
     let front = Server::hop(json!({
-        "transport": transport, "endpoints": [worker.url()], "health": {"interval": "200ms", "timeout": "150ms"},
+        "transport": transport, "endpoints": [worker.url()], "health": {"interval": "500ms", "timeout": "500ms"},
     }))
     .await;
     let _client = front.open().await;
@@ -106,7 +106,8 @@ async fn unchecked(first: &Fake) -> (Server, Server) {
     let worker = Server::saying("second").await;
     let front = Server::hop(json!({
         "endpoints": [first.url(), worker.url()], "health": "off", "breaker": {"open": "60s"},
-        "timeout": {"first_output": "300ms"},
+        // However fast this machine makes its calls, none of them is given up for the sake of the others.
+        "timeout": {"first_output": "300ms"}, "retry": {"budget": 1.0},
     }))
     .await;
     (front, worker)

@@ -20,6 +20,7 @@ mod mistakes;
 mod names;
 mod nodes;
 mod pictures;
+mod pings;
 mod retries;
 mod timeouts;
 mod tokens;
