@@ -21,7 +21,7 @@ pub(super) async fn check(
     match webrtc::ping(connector, member, credential, clock).await {
         Ok(Some(took)) => Ok(took),
         // What it is asked then says less, and no less than of any other server.
-        Ok(None) => http::check(connector, member, None, credential, clock).await,
+        Ok(None) => http::check(connector, member, (None, None), credential, clock).await,
         Err(RemoteError::Config(error)) => Err(unmade(member, &error)),
         Err(error) => {
             tracing::debug!(endpoint = %member, %error, "endpoint's WebRTC does not work");
