@@ -9,9 +9,11 @@ import type { Caption } from "@tidegate/client";
 import type { Topology } from "./graph.js";
 
 /** From here on a level is speech, in dBFS; a microphone that hums is quieter, and a voice nearby is not. */
-export const AUDIBLE_DB = -42;
+export const AUDIBLE_DB = -45;
 /** An answer that was quiet for so long begins anew: pauses between its words are shorter. */
-export const SILENCE_MS = 400;
+export const SILENCE_MS = 600;
+/** Texts come by another way than sound: one that is behind its own answer by no more than this is still the answer's. */
+export const BEHIND_MS = 1_000;
 /** An answer that has not begun by then does not belong to the text before it. */
 export const LATE_MS = 15_000;
 /** How many turns are kept. */
@@ -64,8 +66,10 @@ export function feederOf(topology: Pick<Topology, "hops" | "edges"> | null, outp
 export class Turns {
   /** When the microphone was loud, oldest first. */
   readonly #spoken: number[] = [];
-  #answerAt = Number.NEGATIVE_INFINITY;
-  #waiting: { utterance: number; texts: Text[] } | null = null;
+  /** When the answer was audible last, and when it began to be; `null`: its beginning was some turn's. */
+  #soundedAt = Number.NEGATIVE_INFINITY;
+  #beganAt: number | null = null;
+  #waiting: { utterance: number; texts: Text[]; heardAt: number | null; lost: boolean } | null = null;
 
   /** The microphone's level. */
   said(at: number, db: number): void {
@@ -77,47 +81,64 @@ export class Turns {
   /** A final text came. */
   text(at: number, caption: Pick<Caption, "port" | "utterance" | "final" | "service">): void {
     if (!caption.final) return;
-    if (this.#waiting === null || caption.utterance > this.#waiting.utterance) this.#waiting = { utterance: caption.utterance, texts: [] };
+    if (this.#waiting === null || caption.utterance > this.#waiting.utterance) {
+      const behind = this.#beganAt !== null && at - this.#beganAt <= BEHIND_MS;
+      // While the answer before still sounds, nobody can tell where this one begins.
+      const lost = !behind && at - this.#soundedAt < SILENCE_MS;
+      this.#waiting = { utterance: caption.utterance, texts: [], heardAt: behind ? this.#beganAt : null, lost };
+    }
     if (caption.utterance !== this.#waiting.utterance || this.#waiting.texts.some((text) => text.port === caption.port)) return;
     this.#waiting.texts.push({ port: caption.port, at, serviceMs: caption.service === undefined ? null : caption.service / 1000 });
   }
 
-  /** The answer's level; gives the turn that it ends. */
+  /** The answer's level; gives the turn whose answer has begun, once its texts have had time to come. */
   heard(at: number, db: number, feeder: (output: string | null) => string): Turn | null {
-    if (db < AUDIBLE_DB) return null;
-    const begins = at - this.#answerAt >= SILENCE_MS;
-    this.#answerAt = at;
     const waiting = this.#waiting;
-    const first = waiting?.texts[0];
-    if (!begins || waiting === null || first === undefined) return null;
+    if (db >= AUDIBLE_DB) {
+      if (at - this.#soundedAt >= SILENCE_MS) {
+        this.#beganAt = at;
+        if (waiting !== null && !waiting.lost) waiting.heardAt ??= at;
+      }
+      this.#soundedAt = at;
+    }
+    if (waiting === null || waiting.heardAt === null || at - waiting.heardAt < BEHIND_MS) return null;
     this.#waiting = null;
-    const last = waiting.texts[waiting.texts.length - 1] as Text;
-    if (at - last.at > LATE_MS) return null;
-    // The utterance's last frame had come when the first text was begun: what was spoken after that is another's.
-    const ended = first.at - (first.serviceMs ?? 0);
-    const spoken = this.#spoken.filter((moment) => moment <= ended).pop();
-    if (spoken === undefined) return null;
-    return { utterance: waiting.utterance, ms: at - spoken, parts: partsOf(spoken, ended, waiting.texts, at, feeder) };
+    this.#beganAt = null;
+    return this.#turn(waiting.utterance, waiting.texts, waiting.heardAt, feeder);
   }
 
   /** Nobody waits for an answer any more. */
   interrupted(): void {
     this.#waiting = null;
+    this.#beganAt = null;
+  }
+
+  #turn(utterance: number, texts: readonly Text[], heardAt: number, feeder: (output: string | null) => string): Turn | null {
+    if (heardAt - Math.max(...texts.map((text) => text.at)) > LATE_MS) return null;
+    // The utterance's last frame had come when the first text was begun: what was spoken after that is another's.
+    // Each text had left the gateway before the answer that follows from it, and came here no sooner.
+    const ended = Math.min(...texts.map((text) => Math.min(text.at, heardAt) - (text.serviceMs ?? 0)));
+    const spoken = this.#spoken.filter((moment) => moment <= ended).pop();
+    if (spoken === undefined) return null;
+    return { utterance, ms: heardAt - spoken, parts: partsOf(spoken, ended, texts, heardAt, feeder) };
   }
 }
 
 function partsOf(spoken: number, ended: number, texts: readonly Text[], heardAt: number, feeder: (output: string | null) => string): TurnPart[] {
   const parts: TurnPart[] = [{ name: PAUSE, ms: ended - spoken }];
+  // What is left for a part: without the gateway's word a text may have come behind the answer.
+  let left = heardAt - ended;
   let before: Text | null = null;
   for (const text of texts) {
     // By the gateway's clock where it says so of both: the way to this page is then in the last part alone.
     const known = text.serviceMs !== null && (before === null || before.serviceMs !== null);
-    const ms = known ? (text.serviceMs as number) - (before?.serviceMs ?? 0) : text.at - (before?.at ?? ended);
-    parts.push({ name: feeder(text.port), ms: Math.max(0, ms) });
+    const took = known ? (text.serviceMs as number) - (before?.serviceMs ?? 0) : text.at - (before?.at ?? ended);
+    const ms = Math.min(left, Math.max(0, took));
+    parts.push({ name: feeder(text.port), ms });
+    left -= ms;
     before = text;
   }
-  const sum = parts.reduce((all, part) => all + part.ms, 0);
-  parts.push({ name: feeder(null), ms: Math.max(0, heardAt - spoken - sum) });
+  parts.push({ name: feeder(null), ms: left });
   return parts;
 }
 
