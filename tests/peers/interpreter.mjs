@@ -1,0 +1,40 @@
+// A person at the gateway's page who speaks English to the interpreter: reads both captions, hears the Spanish, and reads what the turn
+// took. By labels and roles only. Prints one JSON object; judges nothing.
+//
+//     node interpreter.mjs URL WAV TURNS [SCREENSHOT]
+
+import { start, statsOf } from "./chromium.mjs";
+
+const [url, wav, turns, screenshot] = process.argv.slice(2);
+const { browser, page } = await start(wav);
+const report = { problems: [] };
+page.on("pageerror", (error) => report.problems.push(`page: ${error.message}`));
+page.on("console", (message) => {
+  if (message.type() === "error") report.problems.push(`console: ${message.text()} (${message.location().url})`);
+});
+
+try {
+  await page.goto(`${url}?pipeline=interpreter`);
+  await page.getByRole("button", { name: "Talk", exact: true }).press("Enter");
+  await page.getByText("Connected", { exact: true }).waitFor();
+  const turn = page.getByRole("region", { name: "Turn latency" });
+  // The recording is said over and over: a turn each time.
+  await turn.getByText(`p50 of ${turns}`).waitFor();
+  report.turn = (await turn.innerText()).split("\n");
+  report.captions = await page.getByRole("log", { name: "Captions" }).locator("p").allInnerTexts();
+  report.stats = await statsOf(page);
+  report.hops = await page.locator("button.hop .hidden").allInnerTexts();
+  if (screenshot) {
+    await turn.scrollIntoViewIfNeeded();
+    await page.screenshot({ path: screenshot });
+  }
+  report.alert = (await page.getByRole("alert").allInnerTexts()).join(" ").trim();
+  await page.getByRole("button", { name: "Stop", exact: true }).press("Enter");
+  await page.getByText("Not connected", { exact: true }).waitFor();
+} catch (error) {
+  report.problems.push(`driver: ${error.message}`);
+  report.text = (await page.locator("body").innerText().catch(() => "")).slice(0, 2000);
+  if (screenshot) await page.screenshot({ path: screenshot }).catch(() => {});
+}
+await browser.close();
+console.log(JSON.stringify(report));
