@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=tidegate");
-    let descriptors = protox::compile(["tidegate/v1/gateway.proto"], ["."])?;
+    println!("cargo::rerun-if-changed=inference");
+    let descriptors = protox::compile(["tidegate/v1/gateway.proto", "inference/v2.proto"], ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(
         out.join("tidegate.bin"),

@@ -15,4 +15,5 @@ venv="$CACHE/venv"
 python_env "$venv" "$ROOT/tests/requirements.txt" --require-hashes --only-binary :all:
 
 npm_ci "$ROOT/tests/peers"
+"$ROOT/tests/setup/kserve.sh"
 "$ROOT/tests/setup/fixtures.sh"

@@ -28,7 +28,16 @@ impl Peer {
     /// If that is missing.
     #[must_use]
     pub fn python(script: &str) -> Self {
-        let mut peer = Self::program(script, &cached("venv/bin/python"));
+        Self::python_of("venv", script)
+    }
+
+    /// The same in another environment that `make setup-test` made.
+    ///
+    /// # Panics
+    /// If that is missing.
+    #[must_use]
+    pub fn python_of(venv: &str, script: &str) -> Self {
+        let mut peer = Self::program(script, &cached(&format!("{venv}/bin/python")));
         peer.command
             .arg("-u")
             .arg(root().join("tests/peers").join(script));

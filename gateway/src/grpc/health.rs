@@ -17,9 +17,10 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use crate::gateway::Gateway;
 
 /// Services that are reported; the empty name is the whole server.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "",
     "tidegate.v1.Gateway",
+    "inference.GRPCInferenceService",
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",

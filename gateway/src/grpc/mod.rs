@@ -1,7 +1,9 @@
-//! gRPC: `tidegate.v1.Gateway`, `grpc.health.v1.Health` and reflection, as axum routes on the one listener.
+//! gRPC: `tidegate.v1.Gateway`, `inference.GRPCInferenceService`, `grpc.health.v1.Health` and reflection, as axum routes on the one listener.
 
 pub(crate) mod gateway;
 pub(crate) mod health;
+pub(crate) mod kserve;
+mod pieces;
 pub(crate) mod reader;
 mod response;
 mod stream;
@@ -50,6 +52,7 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
         .max_encoding_message_size(usize::MAX);
     let mut routes = Routes::new(service);
     routes = routes.add_service(health::server(gateway));
+    routes = routes.add_service(kserve::server(gateway));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(tidegate_proto::DESCRIPTORS)
@@ -66,7 +69,8 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
     let stream = Router::new()
         .route("/tidegate.v1.Gateway/Stream", post(stream::stream))
         .with_state(Arc::clone(gateway));
-    routes.into_axum_router().merge(stream)
+    let routes = routes.into_axum_router().merge(stream);
+    routes.merge(kserve::router(gateway))
 }
 
 #[cfg(test)]

@@ -81,6 +81,11 @@ impl Reader {
         }
     }
 
+    /// The length of the message that is being gathered, once its prefix is there.
+    pub(super) const fn announced(&self) -> Option<usize> {
+        self.length
+    }
+
     /// A message out of the present piece, as far as it is there.
     fn take(&mut self) -> Result<Option<Bytes>, Error> {
         loop {

@@ -51,15 +51,7 @@ impl Bodies {
         let length = headers.get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         let length = length.unwrap_or(self.limit);
-        if length > self.limit {
-            return Err(self.too_large());
-        }
-        let room = u32::try_from(units(length)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room).try_acquire_many_owned(room);
-        let room = room.map_err(|_| {
-            let text = "too many request bodies are being read; try again later";
-            Error::new(Code::Overloaded, text)
-        })?;
+        let room = self.reserve(length)?;
         let read = tokio::time::timeout(self.time, to_bytes(body, self.limit)).await;
         match read {
             Ok(Ok(bytes)) => Ok(Gathered { bytes, _room: room }),
@@ -76,6 +68,27 @@ impl Bodies {
                 Err(Error::new(Code::BadRequest, text))
             }
         }
+    }
+
+    /// Room for a body that is read by other means, until the permit is dropped.
+    ///
+    /// # Errors
+    /// It is larger than the limit, or there is no room for it now.
+    pub(crate) fn reserve(&self, length: usize) -> Result<OwnedSemaphorePermit, Error> {
+        if length > self.limit {
+            return Err(self.too_large());
+        }
+        let room = u32::try_from(units(length)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(room);
+        room.map_err(|_| {
+            let text = "too many request bodies are being read; try again later";
+            Error::new(Code::Overloaded, text)
+        })
+    }
+
+    /// Time that a whole body has.
+    pub(crate) const fn patience(&self) -> Duration {
+        self.time
     }
 
     fn too_large(&self) -> Error {

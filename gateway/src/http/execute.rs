@@ -26,7 +26,7 @@ use crate::auth::Caller;
 use crate::errors::HttpError;
 use crate::gateway::Gateway;
 use crate::links::file::{Feed, Feeds};
-use crate::links::memory::{CHANNEL, MemoryEvent, MemoryLink, Source};
+use crate::links::memory::{CHANNEL, Listens, MemoryEvent, MemoryLink, Source};
 use crate::links::outbox::{Delivery, outbox};
 use crate::links::wire::malformed;
 use crate::session::link::Transport;
@@ -150,6 +150,9 @@ pub(crate) struct Job {
     named: Vec<String>,
     formats: BTreeMap<String, StreamFormat>,
     wanted: Vec<(PortName, StreamSpec)>,
+    /// How outputs are heard, where that is not as `wanted` says.
+    listens: Option<Listens>,
+    transport: Transport,
     hop_count: u32,
     deadline: Option<Duration>,
 }
@@ -189,6 +192,8 @@ impl Job {
             named,
             formats,
             wanted: execute.outputs,
+            listens: None,
+            transport: Transport::Http,
             hop_count: execute.hop_count,
             deadline: execute.deadline,
         }
@@ -221,6 +226,8 @@ impl Job {
             formats: BTreeMap::from([(input.name.clone(), feed.format)]),
             frames: Box::new(Feeds::new(vec![feed], Vec::new())),
             wanted: Vec::new(),
+            listens: None,
+            transport: Transport::Http,
             hop_count: 0,
             deadline: None,
         })
@@ -242,6 +249,13 @@ impl Job {
         Ok(())
     }
 
+    /// By another transport, whose clients hear outputs in their own way.
+    pub(crate) fn heard_as(mut self, transport: Transport, listens: Listens) -> Self {
+        self.transport = transport;
+        self.listens = Some(listens);
+        self
+    }
+
     /// Opens the session that runs it.
     ///
     /// # Errors
@@ -258,13 +272,14 @@ impl Job {
             Some(format) => Some(*format),
             None => untouched(port.kind),
         });
-        let listens = Box::new(move |port: &PortFacts| {
+        let asked = Box::new(move |port: &PortFacts| {
             Some(match port.kind {
                 Kind::Audio => audio_wish(&wanted, &port.name, sent),
                 kind => Accepts::Kind(kind),
             })
         });
-        let link = MemoryLink::new(Transport::Http, self.frames, feeds, listens, events)
+        let listens = self.listens.unwrap_or(asked);
+        let link = MemoryLink::new(self.transport, self.frames, feeds, listens, events)
             .feeding(self.named);
         let request = Request {
             caller: self.caller,

@@ -80,6 +80,11 @@ pub(crate) async fn refuse_foreign(
 
 /// Where orchestrators ask whether the gateway lives. Their probes carry no token, as on `/healthz`.
 const HEALTH: &str = "/grpc.health.v1.Health/";
+/// The same of the Open Inference Protocol.
+const INFERENCE_HEALTH: [&str; 2] = [
+    "/inference.GRPCInferenceService/ServerLive",
+    "/inference.GRPCInferenceService/ServerReady",
+];
 
 /// Asks whom the bearer token belongs to, and tells what comes after: who a request's [`Caller`](crate::auth::Caller) is.
 pub(crate) async fn authenticate(
@@ -87,7 +92,8 @@ pub(crate) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Response {
-    if request.uri().path().starts_with(HEALTH) {
+    let path = request.uri().path();
+    if path.starts_with(HEALTH) || INFERENCE_HEALTH.contains(&path) {
         return next.run(request).await;
     }
     let grpc = text(request.headers(), header::CONTENT_TYPE)

@@ -8,6 +8,7 @@ pub(crate) mod execute;
 pub(crate) mod formats;
 pub(crate) mod guard;
 mod keys;
+mod kserve;
 pub(crate) mod openapi;
 pub(crate) mod page;
 pub(crate) mod ping;
@@ -100,6 +101,7 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
         .merge(api)
         .merge(late)
         .merge(page::router())
+        .merge(kserve::router(gateway))
         .fallback(not_found)
         .layer(middleware::from_fn_with_state(
             Arc::clone(gateway),

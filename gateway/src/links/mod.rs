@@ -4,6 +4,7 @@
 
 pub(crate) mod file;
 pub(crate) mod grpc;
+pub(crate) mod kserve;
 pub(crate) mod memory;
 pub(crate) mod native;
 pub(crate) mod outbox;

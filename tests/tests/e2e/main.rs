@@ -19,6 +19,7 @@ mod hops;
 mod hops_transports;
 mod http;
 mod ice;
+mod kserve;
 mod lifecycle;
 mod limits;
 mod malformed;

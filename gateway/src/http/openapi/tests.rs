@@ -28,7 +28,11 @@ const BODY: usize = 1 << 20;
 
 /// The routes as the sources write them.
 fn routes() -> BTreeSet<String> {
-    let sources = [include_str!("../mod.rs"), include_str!("../page.rs")];
+    let sources = [
+        include_str!("../mod.rs"),
+        include_str!("../page.rs"),
+        include_str!("../kserve.rs"),
+    ];
     let calls = sources
         .iter()
         .flat_map(|text| text.split(".route(").skip(1));
