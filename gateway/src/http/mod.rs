@@ -9,6 +9,7 @@ pub(crate) mod formats;
 pub(crate) mod guard;
 mod keys;
 mod kserve;
+pub(crate) mod openai;
 pub(crate) mod openapi;
 pub(crate) mod page;
 pub(crate) mod ping;
@@ -64,6 +65,7 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
         .route("/v1/execute", post(execute::execute_any))
         .route("/v1/pipelines/{name}/ws", get(ws::upgrade))
         .route("/v1/ws", get(ws::upgrade_any))
+        .route("/v1/realtime", get(openai::realtime::upgrade))
         .route("/v1/whip", post(whip::whip_any))
         .route("/v1/whip/ping", post(ping::ping))
         .route(

@@ -8,6 +8,7 @@ pub(crate) mod kserve;
 pub(crate) mod memory;
 pub(crate) mod native;
 pub(crate) mod outbox;
+pub(crate) mod realtime;
 mod subprotocol;
 pub(crate) mod twilio;
 pub(crate) mod webrtc;

@@ -28,6 +28,8 @@ use crate::session::link::{Link, LinkEvent, LinkMessage, Transport, Wishes};
 
 /// Frames written and not yet taken by the socket.
 const WINDOW: u32 = 16;
+/// Messages that may wait for a client that is still listened to: one that asks without reading the answers is not heard meanwhile.
+const ANSWERS: usize = 64;
 /// Silence after which a ping is sent; a client that answers none for as long again is gone.
 const PING: Duration = Duration::from_secs(15);
 /// How long a client that has taken its last word gets to say its own goodbye.
@@ -259,6 +261,12 @@ impl<C: Codec, S: Socket> Link for WebSocketLink<C, S> {
             return Poll::Ready(event);
         }
         loop {
+            if self.outgoing.queue.len() >= ANSWERS {
+                // What has room again wakes the session, as for frames.
+                self.heard = now;
+                self.pinged = false;
+                return Poll::Pending;
+            }
             let Some(socket) = &mut self.socket else {
                 return Poll::Ready(LinkEvent::Closed);
             };

@@ -143,6 +143,10 @@ pub(crate) enum LinkEvent {
     Ack,
     /// A listener of an encoded stream cannot go on without a key frame.
     KeyFrameWanted { output: usize },
+    /// From here on it feeds an input in another format.
+    FeedsOtherwise { input: usize, format: StreamFormat },
+    /// From here on it hears an output in another way.
+    ListensOtherwise { output: usize, accepts: Accepts },
     /// The client left in good order.
     Closed,
     /// The client broke the protocol or its connection broke.

@@ -4,7 +4,7 @@
 //! detector could be sure. Detection is by [`detector`] on 16 kHz mono, decision by [`endpoint`].
 //!
 //! It keeps true: every utterance that began on `speech` is closed there by one final frame, also when the input ends, leaps
-//! or pauses; only an interrupt leaves one open, for whoever interrupts knows. What waits for a decision is bounded by the
+//! or pauses, or a frame of it is final; only an interrupt leaves one open, for whoever interrupts knows. What waits for a decision is bounded by the
 //! pre-roll and the least length of speech.
 
 mod detector;

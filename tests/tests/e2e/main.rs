@@ -25,6 +25,7 @@ mod limits;
 mod malformed;
 mod manifests;
 mod prometheus;
+mod realtime;
 mod remote;
 mod secure;
 mod shared;

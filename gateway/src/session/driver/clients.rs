@@ -123,6 +123,12 @@ impl Driver {
             }
             LinkEvent::Ack => {}
             LinkEvent::KeyFrameWanted { output } => self.ask_for_key_frame(now, output),
+            LinkEvent::FeedsOtherwise { input, format } => {
+                self.feed_otherwise(now, key, input, format)?;
+            }
+            LinkEvent::ListensOtherwise { output, accepts } => {
+                self.listen_otherwise(now, key, output, accepts)?;
+            }
             LinkEvent::Closed => self.leave(now, key),
             LinkEvent::Failed(error) => return Err(error),
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidegate_media::Timestamp;
 use tidegate_nodes::graph::{EgressId, Input, Listener};
-use tidegate_nodes::{Code, Error, StreamFormat};
+use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
 
 use super::Driver;
 use super::clients::STATS;
@@ -94,6 +94,68 @@ impl Driver {
         }
     }
 
+    /// A client feeds an input in another format from now on.
+    pub(super) fn feed_otherwise(
+        &mut self,
+        now: Timestamp,
+        key: usize,
+        input: usize,
+        format: StreamFormat,
+    ) -> Result<(), Error> {
+        let slot = &mut self.slots[key];
+        if slot.input(input).is_none_or(|port| port.ended) {
+            return Ok(());
+        }
+        let mode = slot.link.wishes().mode();
+        self.parts.graph.detach_input(now, input);
+        self.parts.graph.attach_input(now, input, format, mode)?;
+        self.learn_hops();
+        Ok(())
+    }
+
+    /// A client hears an output in another way from now on. What waited for it in the old one is lost, and counted.
+    pub(super) fn listen_otherwise(
+        &mut self,
+        now: Timestamp,
+        key: usize,
+        output: usize,
+        accepts: Accepts,
+    ) -> Result<(), Error> {
+        let slot = &mut self.slots[key];
+        let mut ports = slot.outputs.iter_mut();
+        let Some(port) = ports.find(|port| port.output == output && !port.ended) else {
+            return Ok(());
+        };
+        let wishes = slot.link.wishes();
+        let listener = Listener {
+            accepts,
+            mode: wishes.mode(),
+            plays: wishes.plays(),
+            metered: slot.link.window() != u32::MAX,
+        };
+        let (egress, _) = self.parts.graph.attach_output(now, output, listener)?;
+        let before = std::mem::replace(port, SlotOutput::new(output, egress, port.client_frames));
+        let transport = slot.link.transport().as_str();
+        self.parts.graph.detach_output(now, before.egress);
+        self.parts.figures.forget_egress(before.egress);
+        self.egresses.retain(|(old, _)| *old != before.egress);
+        self.egresses.push((egress, key));
+        self.parts.figures.learn_egress(egress, transport);
+        self.learn_hops();
+        Ok(())
+    }
+
+    /// Figures have a row for each hop that there is now.
+    fn learn_hops(&mut self) {
+        let hops = &self.parts.hops;
+        let plan = &self.parts.plan;
+        self.parts.figures.learn_hops(&self.parts.graph, |id| {
+            let index = plan.hops.iter().position(|hop| hop.id == id)?;
+            let (_, hop) = hops.iter().find(|(at, _)| *at == index)?;
+            hop.endpoint().map(str::to_owned)
+        });
+    }
+
     fn opened(
         &self,
         inputs: &[(usize, StreamFormat)],
@@ -181,13 +243,7 @@ impl Driver {
             self.egresses.push((egress, key));
             self.parts.figures.learn_egress(egress, transport);
         }
-        let hops = &self.parts.hops;
-        let plan = &self.parts.plan;
-        self.parts.figures.learn_hops(&self.parts.graph, |id| {
-            let index = plan.hops.iter().position(|hop| hop.id == id)?;
-            let (_, hop) = hops.iter().find(|(at, _)| *at == index)?;
-            hop.endpoint().map(str::to_owned)
-        });
+        self.learn_hops();
         self.vacant_since = None;
         self.last_activity = now;
         self.joined = true;

@@ -133,15 +133,14 @@ impl Listener {
         }
         self.verdicts = verdicts;
         let mut speech = speech.unwrap_or_default();
-        if let (Some(last), Some(_)) = (speech.last_mut(), stopped) {
+        if let (Some(last), Some((at, probability))) = (speech.last_mut(), stopped) {
             last.meta.is_final = true;
+            // Before what comes of it: who hears both knows what it is that is answered.
+            self.stop(cx, at, probability);
         }
         for mut frame in speech {
             frame.meta.utterance = self.utterance;
             cx.emit(SPEECH, frame);
-        }
-        if let Some((at, probability)) = stopped {
-            self.stop(cx, at, probability);
         }
     }
 
@@ -191,8 +190,8 @@ impl Listener {
             let mut last = Frame::new(at, Payload::Audio(audio));
             last.meta.utterance = self.utterance;
             last.meta.is_final = true;
-            cx.emit(SPEECH, last);
             self.stop(cx, at, self.endpointer.mean());
+            cx.emit(SPEECH, last);
         }
         self.forget();
     }
@@ -255,7 +254,12 @@ impl Node for Listener {
             self.slice(cx, &part, &audio);
         }
         self.end = Some(at + frame.duration());
+        let is_final = frame.meta.is_final;
         cx.emit(AUDIO, frame);
+        if is_final {
+            // Whoever feeds it says that nothing more belongs to what was said: no hangover is to be waited for.
+            self.close(cx);
+        }
         Ok(())
     }
 

@@ -158,6 +158,27 @@ fn an_end_or_a_leap_in_mid_speech_closes_the_utterance() {
 }
 
 #[test]
+fn a_final_frame_closes_the_utterance_without_a_hangover_and_what_follows_is_another() {
+    let rate = 16_000;
+    let mut frames = stream(rate, 1, 320, &scene(rate));
+    // In the midst of what is said.
+    frames[100].meta.is_final = true;
+    let made = run(&mut bench(json!({}), rate), frames.clone());
+    let stops = of(&made, STOP);
+    assert_eq!(stops.len(), 2, "what goes on is a second utterance");
+    near(&event(&stops[0]), 2_020, 1);
+    let finals = of(&made, SPEECH);
+    let finals = finals.iter().filter(|frame| frame.meta.is_final);
+    assert_eq!(finals.map(|f| f.meta.utterance).collect::<Vec<_>>(), [1, 2]);
+    let order = made
+        .iter()
+        .filter(|(port, _)| [SPEECH, STOP].contains(port));
+    let order: Vec<_> = order.map(|(port, f)| (*port, f.meta.is_final)).collect();
+    let stop = order.iter().position(|(port, _)| *port == STOP);
+    assert_eq!(order[stop.expect("one") + 1], (SPEECH, true), "told first");
+}
+
+#[test]
 fn an_interrupt_forgets_but_numbers_go_on() {
     let frames = stream(16_000, 1, 320, &scene(16_000));
     let mut bench = bench(json!({}), 16_000);

@@ -1,0 +1,109 @@
+//! `GET /v1/realtime?model=`: OpenAI Realtime over WebSocket.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Query, State};
+use axum::response::Response;
+use serde::Deserialize;
+use tidegate_nodes::{Code, Error};
+use tidegate_proto::message::{Mode as Asked, Source};
+
+use super::super::Shared;
+use super::super::ws::{JoinQuery, farewell};
+use crate::auth::Caller;
+use crate::connections::Place;
+use crate::errors::HttpError;
+use crate::gateway::Gateway;
+use crate::links::realtime::socket::SUBPROTOCOL;
+use crate::links::realtime::{Ports, Realtime, last_words};
+use crate::links::websocket::WebSocketLink;
+use crate::session::open::Request;
+
+/// What is to run.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ModelQuery {
+    #[serde(default)]
+    model: Option<String>,
+}
+
+/// Upgrades and hands the socket to a task that opens the session.
+pub(crate) async fn upgrade(
+    caller: Caller,
+    State(gateway): Shared,
+    Query(model): Query<ModelQuery>,
+    Query(query): Query<JoinQuery>,
+    place: Option<Extension<Place>>,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, HttpError> {
+    let model = model.model.filter(|model| !model.is_empty());
+    let model = model.ok_or_else(|| {
+        let text = "it is not said what to run: add ?model=, which is a pipeline's name";
+        Error::new(Code::BadRequest, text)
+    })?;
+    let codec = codec((&caller, &gateway), &model, &query, false)?;
+    let request = move |link| -> Result<Request, Error> {
+        Ok(Request {
+            caller,
+            source: Source::Pipeline(model),
+            parameters: query.parameters()?,
+            key: query.session.clone(),
+            hop_count: query.hop_count,
+            deadline: query.deadline(),
+            link,
+        })
+    };
+    let limit = gateway.config.limits.message.0;
+    let upgrade = upgrade
+        .protocols([SUBPROTOCOL])
+        .max_message_size(limit)
+        .max_frame_size(limit)
+        .write_buffer_size(0);
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        let place = place.map(|Extension(place)| place);
+        start(&gateway, request, codec, socket, place).await;
+    }))
+}
+
+/// The client's side of the pipeline that it names.
+pub(super) fn codec(
+    (caller, gateway): (&Caller, &Gateway),
+    model: &str,
+    query: &JoinQuery,
+    tracks: bool,
+) -> Result<Realtime, Error> {
+    let pipeline = gateway.named(caller, model)?;
+    query.parameters()?;
+    let named = query.ports()?;
+    let named: Vec<_> = named.iter().map(|port| port.as_str().to_owned()).collect();
+    let ports = Ports::of(&pipeline.describe(), &named)?;
+    let mode = match query.mode()? {
+        Asked::Live => tidegate_nodes::graph::Mode::Live,
+        Asked::Waits => tidegate_nodes::graph::Mode::Waits,
+    };
+    Ok(Realtime::new(ports, mode, tracks))
+}
+
+/// Opens the session; where that fails the client is told why, in an `error` event.
+async fn start(
+    gateway: &Arc<Gateway>,
+    request: impl FnOnce(Box<dyn crate::session::link::Link>) -> Result<Request, Error>,
+    codec: Realtime,
+    socket: WebSocket,
+    place: Option<Place>,
+) {
+    let (refused, returned) = tokio::sync::oneshot::channel();
+    let now = gateway.clock.now();
+    let link = WebSocketLink::new(socket, codec, now, refused, place);
+    let opened = match request(Box::new(link)) {
+        Ok(request) => gateway.open(request).await.map(drop),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = opened
+        && let Ok(socket) = returned.await
+    {
+        let message = Message::Text(last_words(&error).into());
+        farewell(socket, Some(message), error.code).await;
+    }
+}

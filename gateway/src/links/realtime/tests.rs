@@ -1,0 +1,406 @@
+//! The codec by itself: what a client says and what the session says, in the words of either.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tidegate_media::{Audio, Frame, Json, MediaTime, Payload};
+use tidegate_nodes::graph::Mode;
+
+use super::ports::Wire;
+use super::*;
+
+/// Numbers of the ports of [`agent`].
+const MIC: usize = 0;
+const SPEAKER: usize = 0;
+const HEARD: usize = 1;
+const ANSWER: usize = 2;
+const TURNS: usize = 3;
+
+fn name(name: &str) -> Option<String> {
+    Some(name.to_owned())
+}
+
+fn opened(ports: Ports, tracks: bool) -> Realtime {
+    let stream = |kind| match kind {
+        "audio" => Wire::Pcm.stream(),
+        "text" => StreamFormat::Text,
+        _ => StreamFormat::Json,
+    };
+    let place = |index: usize, port: &Option<String>, kind| {
+        port.clone().map(|name| (index, name, stream(kind)))
+    };
+    let info = OpenedInfo {
+        session_id: "1".to_owned(),
+        pipeline: ports.model.clone(),
+        inputs: [
+            place(MIC, &ports.audio_in, "audio"),
+            place(1, &ports.text_in, "text"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+        outputs: [
+            place(SPEAKER, &ports.audio_out, "audio"),
+            place(HEARD, &ports.heard, "text"),
+            place(ANSWER, &ports.text_out, "text"),
+            place(TURNS, &ports.events, "json"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+        deterministic: false,
+        message_bytes: 1 << 20,
+        session_limit: None,
+        idle_limit: None,
+    };
+    let mut codec = Realtime::new(ports, Mode::Live, tracks);
+    codec.tell(LinkMessage::Opened(Box::new(info)));
+    assert_eq!(said(&mut codec)[0]["type"], "session.created");
+    codec
+}
+
+/// The shape of a voice agent.
+fn agent() -> Ports {
+    Ports {
+        model: "agent".to_owned(),
+        audio_in: name("mic"),
+        audio_out: name("speaker"),
+        text_out: name("answer"),
+        heard: name("heard"),
+        events: name("turns"),
+        interrupts: true,
+        ..Ports::default()
+    }
+}
+
+/// What the client was told since it was last asked.
+fn said(codec: &mut Realtime) -> Vec<Value> {
+    std::iter::from_fn(|| codec.next_said())
+        .map(|said| serde_json::from_str(&said.text).expect("JSON"))
+        .collect()
+}
+
+fn types(codec: &mut Realtime) -> Vec<String> {
+    let events = said(codec).into_iter();
+    let kinds = events.map(|event| event["type"].as_str().unwrap_or_default().to_owned());
+    kinds.collect()
+}
+
+fn events(codec: &mut Realtime) -> Vec<LinkEvent> {
+    std::iter::from_fn(|| codec.next_event()).collect()
+}
+
+fn send(codec: &mut Realtime, event: &Value) {
+    codec.handle(&event.to_string());
+}
+
+fn told(codec: &mut Realtime, output: usize, utterance: u64, last: bool, payload: Payload) {
+    let mut frame = Frame::new(MediaTime::ZERO, payload);
+    frame.meta.utterance = utterance;
+    frame.meta.is_final = last;
+    codec.tell(LinkMessage::Frame { output, frame });
+}
+
+fn sound(codec: &mut Realtime, utterance: u64, last: bool) {
+    let audio = Audio::encoded(Wire::Pcm.format(), bytes::Bytes::from_static(&[0; 960]));
+    told(codec, SPEAKER, utterance, last, Payload::Audio(audio));
+}
+
+fn speech(codec: &mut Realtime, kind: &str, utterance: u64, ms: u64) {
+    let event = json!({"type": kind, "utterance": utterance, "media_time": ms * 1_000});
+    told(
+        codec,
+        TURNS,
+        utterance,
+        false,
+        Payload::Json(Json::from(&event)),
+    );
+}
+
+#[test]
+fn sound_is_cut_into_frames_of_a_tenth_of_a_second_and_a_commit_closes_the_utterance() {
+    let ports = Ports {
+        events: None,
+        ..agent()
+    };
+    let mut codec = opened(ports, false);
+    let quarter = STANDARD.encode([0_u8; 12_000]);
+    send(
+        &mut codec,
+        &json!({"type": "input_audio_buffer.append", "audio": quarter}),
+    );
+    send(&mut codec, &json!({"type": "input_audio_buffer.commit"}));
+    let frames: Vec<_> = events(&mut codec)
+        .into_iter()
+        .map(|event| match event {
+            LinkEvent::Frame { input, frame } => {
+                assert_eq!(input, MIC);
+                let meta = frame.meta;
+                (
+                    meta.seq,
+                    meta.media_time.as_micros(),
+                    meta.utterance,
+                    meta.is_final,
+                )
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = [
+        (1, 0, 1, false),
+        (2, 100_000, 1, false),
+        (3, 200_000, 1, false),
+        (4, 250_000, 1, true),
+    ];
+    assert_eq!(frames, expected);
+    let told = [
+        "input_audio_buffer.committed",
+        "conversation.item.added",
+        "conversation.item.done",
+    ];
+    assert_eq!(types(&mut codec), told);
+    send(
+        &mut codec,
+        &json!({"type": "input_audio_buffer.commit", "event_id": "again"}),
+    );
+    let error = &said(&mut codec)[0]["error"];
+    assert_eq!(error["code"], "input_audio_buffer_commit_empty");
+    assert_eq!(error["event_id"], "again");
+}
+
+#[test]
+fn a_turn_is_told_as_it_is_heard_and_answered() {
+    let mut codec = opened(agent(), false);
+    speech(&mut codec, "speech_start", 1, 300);
+    speech(&mut codec, "speech_stop", 1, 1_800);
+    told(&mut codec, HEARD, 1, true, Payload::Text("Hello".into()));
+    told(&mut codec, ANSWER, 1, false, Payload::Text("Good ".into()));
+    sound(&mut codec, 1, false);
+    told(&mut codec, ANSWER, 1, true, Payload::Text("morning".into()));
+    sound(&mut codec, 1, true);
+    let expected = "input_audio_buffer.speech_started input_audio_buffer.speech_stopped \
+        input_audio_buffer.committed conversation.item.added conversation.item.done \
+        conversation.item.input_audio_transcription.delta \
+        conversation.item.input_audio_transcription.completed response.created \
+        response.output_item.added conversation.item.added response.content_part.added \
+        response.output_audio_transcript.delta response.output_audio.delta \
+        response.output_audio_transcript.delta response.output_audio.delta response.output_audio.done \
+        response.output_audio_transcript.done response.content_part.done response.output_item.done \
+        conversation.item.done response.done";
+    let told = said(&mut codec);
+    let kinds: Vec<_> = told.iter().filter_map(|e| e["type"].as_str()).collect();
+    assert_eq!(
+        kinds.join(" "),
+        expected.split_whitespace().collect::<Vec<_>>().join(" ")
+    );
+    assert_eq!(told[6]["usage"]["seconds"], 1.5);
+    assert_eq!(told[16]["transcript"], "Good morning");
+}
+
+#[test]
+fn what_still_comes_of_an_answer_that_was_interrupted_is_not_told() {
+    let mut codec = opened(agent(), false);
+    sound(&mut codec, 1, false);
+    said(&mut codec);
+    speech(&mut codec, "speech_start", 2, 900);
+    let done = said(&mut codec).pop().expect("response.done");
+    assert_eq!(
+        done["response"]["status_details"]["reason"],
+        "turn_detected"
+    );
+    assert!(events(&mut codec).is_empty(), "the manifest interrupts");
+    sound(&mut codec, 1, true);
+    assert!(said(&mut codec).is_empty());
+    sound(&mut codec, 2, true);
+    assert!(types(&mut codec).contains(&"response.done".to_owned()));
+}
+
+#[test]
+fn a_client_cancels_what_is_said_and_what_is_only_thought_of() {
+    let mut codec = opened(agent(), false);
+    send(&mut codec, &json!({"type": "response.cancel"}));
+    assert_eq!(
+        said(&mut codec)[0]["error"]["code"],
+        "response_cancel_not_active"
+    );
+    for begun in [true, false] {
+        if begun {
+            sound(&mut codec, 1, false);
+        } else {
+            speech(&mut codec, "speech_start", 2, 0);
+            speech(&mut codec, "speech_stop", 2, 100);
+        }
+        said(&mut codec);
+        send(&mut codec, &json!({"type": "response.cancel"}));
+        assert!(matches!(events(&mut codec)[..], [LinkEvent::Interrupt]));
+        let done = said(&mut codec).pop().expect("response.done");
+        assert_eq!(done["type"], "response.done");
+        assert_eq!(
+            done["response"]["status_details"]["reason"],
+            "client_cancelled"
+        );
+    }
+}
+
+#[test]
+fn a_turn_that_the_client_ends_before_its_speech_is_told_is_one_item() {
+    let mut codec = opened(agent(), false);
+    let second = STANDARD.encode([0_u8; 48_000]);
+    send(
+        &mut codec,
+        &json!({"type": "input_audio_buffer.append", "audio": second}),
+    );
+    send(&mut codec, &json!({"type": "input_audio_buffer.commit"}));
+    let committed = said(&mut codec)[0]["item_id"].clone();
+    speech(&mut codec, "speech_start", 1, 200);
+    speech(&mut codec, "speech_stop", 1, 900);
+    let told = said(&mut codec);
+    assert_eq!(told.len(), 2, "it is committed already: {told:?}");
+    assert!(told.iter().all(|event| event["item_id"] == committed));
+    speech(&mut codec, "speech_start", 2, 1_200);
+    assert_ne!(said(&mut codec)[0]["item_id"], committed);
+}
+
+#[test]
+fn of_an_update_all_holds_but_what_the_pipeline_cannot_honour() {
+    let mut codec = opened(agent(), false);
+    let g711 = json!({"type": "audio/pcma"});
+    let session = json!({
+        "type": "realtime", "instructions": "Be brief.", "tools": [], "tool_choice": "auto",
+        "audio": {
+            "input": {"format": g711, "turn_detection": {"type": "server_vad", "threshold": 0.7}},
+            "output": {"voice": "marin"},
+        },
+    });
+    send(
+        &mut codec,
+        &json!({"type": "session.update", "event_id": "u", "session": session}),
+    );
+    let told = said(&mut codec);
+    let params: Vec<_> = told
+        .iter()
+        .filter_map(|e| e["error"]["param"].as_str())
+        .collect();
+    let expected = [
+        "session.instructions",
+        "session.audio.input.turn_detection.threshold",
+        "session.audio.output.voice",
+    ];
+    assert_eq!(params, expected);
+    assert_eq!(told[0]["error"]["event_id"], "u");
+    let updated = told.last().expect("session.updated");
+    assert_eq!(updated["session"]["audio"]["input"]["format"], g711);
+    assert!(matches!(
+        events(&mut codec)[..],
+        [LinkEvent::FeedsOtherwise { input: MIC, format }] if format == Wire::Pcma.stream()
+    ));
+}
+
+#[test]
+fn an_update_of_the_beta_shape_changes_nothing() {
+    let mut codec = opened(agent(), false);
+    let session = json!({
+        "type": "realtime", "output_modalities": ["text"], "input_audio_transcription": null,
+    });
+    send(
+        &mut codec,
+        &json!({"type": "session.update", "session": session}),
+    );
+    let told = said(&mut codec);
+    assert_eq!(told.len(), 1);
+    assert_eq!(
+        told[0]["error"]["param"],
+        "session.input_audio_transcription"
+    );
+    sound(&mut codec, 1, false);
+    assert_eq!(
+        said(&mut codec)[0]["response"]["output_modalities"][0],
+        "audio"
+    );
+}
+
+#[test]
+fn words_of_the_next_answer_wait_until_this_one_has_been_said() {
+    let mut codec = opened(agent(), false);
+    sound(&mut codec, 1, false);
+    said(&mut codec);
+    told(&mut codec, ANSWER, 2, true, Payload::Text("Next".into()));
+    assert!(said(&mut codec).is_empty());
+    sound(&mut codec, 1, true);
+    let kinds = types(&mut codec);
+    let done = kinds.iter().position(|kind| kind == "response.done");
+    let delta = "response.output_audio_transcript.delta";
+    let next = kinds.iter().position(|kind| kind == delta);
+    assert!(done < next, "{kinds:?}");
+}
+
+#[test]
+fn a_session_that_fails_says_so_of_all_that_is_open() {
+    let mut codec = opened(agent(), false);
+    speech(&mut codec, "speech_start", 1, 0);
+    speech(&mut codec, "speech_stop", 1, 100);
+    sound(&mut codec, 1, false);
+    said(&mut codec);
+    let error = tidegate_nodes::Error::new(tidegate_nodes::Code::AllEndpointsFailed, "gone");
+    codec.tell(LinkMessage::Error(error));
+    let told = said(&mut codec);
+    let of = |kind: &str| told.iter().find(|event| event["type"] == kind);
+    let done = of("response.done").expect("done");
+    assert_eq!(done["response"]["status"], "failed");
+    assert!(of("conversation.item.input_audio_transcription.failed").is_some());
+    assert_eq!(
+        told.last().expect("error")["error"]["code"],
+        "all_endpoints_failed"
+    );
+}
+
+#[test]
+fn where_sound_goes_by_tracks_events_tell_when_it_plays() {
+    let mut codec = opened(agent(), true);
+    sound(&mut codec, 0, false);
+    assert!(
+        said(&mut codec).is_empty(),
+        "sound of no utterance is no response"
+    );
+    sound(&mut codec, 1, false);
+    let kinds = types(&mut codec);
+    assert_eq!(
+        kinds.last().map(String::as_str),
+        Some("output_audio_buffer.started")
+    );
+    assert!(!kinds.contains(&"response.output_audio.delta".to_owned()));
+    send(&mut codec, &json!({"type": "output_audio_buffer.clear"}));
+    assert!(matches!(events(&mut codec)[..], [LinkEvent::Interrupt]));
+    let last = said(&mut codec).pop().expect("something");
+    assert_eq!(last["type"], "output_audio_buffer.cleared");
+    send(
+        &mut codec,
+        &json!({"type": "input_audio_buffer.append", "audio": ""}),
+    );
+    assert_eq!(
+        said(&mut codec)[0]["error"]["code"],
+        "unsupported_by_pipeline"
+    );
+}
+
+#[test]
+fn what_is_remembered_is_bounded() {
+    let mut codec = opened(agent(), false);
+    for utterance in 1..1_000 {
+        speech(&mut codec, "speech_start", utterance, utterance * 10);
+        speech(&mut codec, "speech_stop", utterance, utterance * 10 + 5);
+        told(
+            &mut codec,
+            ANSWER,
+            utterance + 1_000,
+            false,
+            Payload::Text("word ".into()),
+        );
+        said(&mut codec);
+    }
+    send(
+        &mut codec,
+        &json!({"type": "conversation.item.retrieve", "item_id": "item_1"}),
+    );
+    assert_eq!(said(&mut codec)[0]["type"], "error");
+}

@@ -1,0 +1,183 @@
+//! OpenAI Realtime by the `openai` package, unmodified.
+
+use serde_json::{Value, json};
+use tidegate_tests::fixtures::recording;
+use tidegate_tests::{Deadline, Gateway, Peer, turn};
+
+const PATIENCE_SECONDS: u64 = 180;
+
+/// Plays a scene with a pipeline, and gives what the peer reports.
+async fn scene(gateway: &Gateway, pipeline: &str, scene: &str, more: &[&str]) -> Value {
+    let url = gateway.url("/v1");
+    let peer = Peer::python("openai_realtime.py").args([url.as_str(), pipeline, scene]);
+    peer.args(more)
+        .report(Deadline::secs(PATIENCE_SECONDS))
+        .await
+}
+
+fn strings(value: &Value) -> Vec<&str> {
+    let values = value.as_array().expect("a list").iter();
+    values.filter_map(Value::as_str).collect()
+}
+
+/// The events of a type.
+fn of<'a>(report: &'a Value, kind: &str) -> Vec<&'a Value> {
+    let events = report["events"].as_array().expect("a list").iter();
+    events.filter(|event| event["type"] == kind).collect()
+}
+
+#[tokio::test]
+async fn a_tone_comes_back_in_the_formats_that_the_session_asks_for() {
+    let _turn = turn::alone().await;
+    let gateway = Gateway::start(&[]).await;
+    let report = scene(&gateway, "echo", "echo", &[]).await;
+    let shown = format!("{report:#}\n{}", gateway.logs.text());
+    assert_eq!(report["first_event"], "session.created", "{shown}");
+    assert_eq!(report["session"]["model"], "echo", "{shown}");
+    let types = strings(&report["types"]);
+    let response = [
+        "response.created",
+        "response.output_item.added",
+        "response.content_part.added",
+        "response.output_audio.done",
+        "response.output_audio_transcript.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.done",
+    ];
+    let heard: Vec<_> = types.iter().filter(|t| response.contains(t)).collect();
+    assert_eq!(heard, response.iter().collect::<Vec<_>>(), "{shown}");
+    assert!(types.contains(&"input_audio_buffer.committed"), "{shown}");
+    assert_eq!(report["done"]["response"]["status"], "completed", "{shown}");
+    let g711 = json!({"type": "audio/pcmu"});
+    let audio = &report["updated"]["session"]["audio"];
+    assert_eq!(audio["input"]["format"], g711, "{shown}");
+    assert_eq!(audio["output"]["format"], g711, "{shown}");
+    for format in ["pcm", "pcmu"] {
+        let heard = &report[format];
+        let hertz = heard["hertz"].as_f64().unwrap_or_default();
+        assert!((hertz - 440.0).abs() < 3.0, "{format}: {shown}");
+        let seconds = heard["seconds"].as_f64().unwrap_or_default();
+        assert!((1.0..1.7).contains(&seconds), "{format}: {shown}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_pipeline_cannot_do_is_an_error_event_and_the_socket_stays_open() {
+    let _turn = turn::alone().await;
+    let gateway = Gateway::start(&[]).await;
+    let report = scene(&gateway, "echo", "refusals", &[]).await;
+    let shown = format!("{report:#}\n{}", gateway.logs.text());
+    let expected = [
+        (
+            "beta",
+            vec![("unknown_parameter", json!("session.input_audio_format"))],
+        ),
+        (
+            "model",
+            vec![
+                ("unsupported_by_pipeline", json!("session.instructions")),
+                (
+                    "unsupported_by_pipeline",
+                    json!("session.audio.output.voice"),
+                ),
+            ],
+        ),
+        (
+            "vad",
+            vec![(
+                "unsupported_by_pipeline",
+                json!("session.audio.input.turn_detection"),
+            )],
+        ),
+        ("unknown", vec![("invalid_value", json!("type"))]),
+        ("base64", vec![("invalid_value", json!("audio"))]),
+        ("odd", vec![("invalid_value", json!("audio"))]),
+        (
+            "empty",
+            vec![("input_audio_buffer_commit_empty", Value::Null)],
+        ),
+        ("cancel", vec![("response_cancel_not_active", Value::Null)]),
+        ("nothing", vec![("unsupported_by_pipeline", Value::Null)]),
+        (
+            "text",
+            vec![("unsupported_by_pipeline", json!("item.content"))],
+        ),
+        ("item", vec![("invalid_value", json!("item_id"))]),
+    ];
+    for (name, errors) in expected {
+        let told = report[name].as_array().expect("a list").iter();
+        let told: Vec<_> = told
+            .map(|e| (e["code"].as_str(), e["param"].clone()))
+            .collect();
+        let errors = errors.into_iter().map(|(code, param)| (Some(code), param));
+        assert_eq!(told, errors.collect::<Vec<_>>(), "{name}: {shown}");
+    }
+    assert_eq!(report["unknown"][0]["event_id"], "mine", "{shown}");
+    let updated = report["updated"].as_array().expect("a list");
+    assert_eq!(updated.len(), 2, "of a beta shape nothing holds: {shown}");
+    assert_eq!(updated[0]["instructions"], "", "{shown}");
+}
+
+#[tokio::test]
+async fn who_speaks_while_an_answer_is_given_cancels_it_and_is_answered() {
+    let _turn = turn::alone().await;
+    let gateway = Gateway::start(&["--pipelines", "tests/pipelines"]).await;
+    let wav = recording("jfk.wav");
+    let wav = wav.to_str().expect("a path");
+    let report = scene(&gateway, "parrot", "turns", &["--wav", wav]).await;
+    let shown = format!("{report:#}\n{}", gateway.logs.text());
+    let first = strings(&report["first"]);
+    let expected = [
+        "session.created",
+        "input_audio_buffer.speech_started",
+        "input_audio_buffer.speech_stopped",
+        "input_audio_buffer.committed",
+    ];
+    assert_eq!(first[..4], expected, "{shown}");
+    let turns = &report["session"]["audio"]["input"]["turn_detection"];
+    assert_eq!(turns["type"], "server_vad", "{shown}");
+
+    let details = &report["cancelled"]["response"]["status_details"];
+    assert_eq!(details["type"], "cancelled", "{shown}");
+    assert_eq!(details["reason"], "turn_detected", "{shown}");
+    let said = &report["cancelled"]["response"]["output"][0]["content"][0];
+    assert_eq!(said["transcript"], "again: something was said", "{shown}");
+
+    let started = of(&report, "input_audio_buffer.speech_started");
+    let committed = of(&report, "input_audio_buffer.committed");
+    let heard = of(
+        &report,
+        "conversation.item.input_audio_transcription.completed",
+    );
+    assert!(started.len() >= 2 && heard.len() >= 2, "{shown}");
+    for (index, turn) in heard.iter().enumerate() {
+        assert_eq!(turn["item_id"], started[index]["item_id"], "{shown}");
+        assert_eq!(turn["item_id"], committed[index]["item_id"], "{shown}");
+        assert_eq!(turn["transcript"], "something was said", "{shown}");
+    }
+    assert_eq!(report["truncated"]["audio_end_ms"], 500, "{shown}");
+    let (ended, understood) = (&report["committed"], &report["understood"]);
+    assert_eq!(understood["item_id"], ended["item_id"], "{shown}");
+}
+
+#[tokio::test]
+async fn text_is_answered_in_text() {
+    let gateway = Gateway::start(&["--pipelines", "tests/pipelines"]).await;
+    let report = scene(&gateway, "letters", "letters", &[]).await;
+    let shown = format!("{report:#}\n{}", gateway.logs.text());
+    let delta = of(&report, "response.output_text.delta");
+    assert_eq!(delta[0]["delta"], "you wrote: Good morning", "{shown}");
+    let response = &report["done"]["response"];
+    assert_eq!(response["status"], "completed", "{shown}");
+    assert_eq!(response["metadata"], json!({"turn": "1"}), "{shown}");
+    let part = &response["output"][0]["content"][0];
+    assert_eq!(part["type"], "output_text", "{shown}");
+    assert_eq!(part["text"], "you wrote: Good morning", "{shown}");
+    let kept = of(&report, "conversation.item.retrieved");
+    assert_eq!(kept[0]["item"]["content"][0], *part, "{shown}");
+    assert_eq!(
+        report["deleted"]["item_id"], response["output"][0]["id"],
+        "{shown}"
+    );
+}
