@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import services
 from google.protobuf import struct_pb2
-from peer import on_a_loop, serving
+from peer import WAIT, on_a_loop, serving
 
 from tidegate_sdk import (
     Audio,
@@ -33,6 +33,7 @@ from tidegate_sdk import (
     per_utterance,
 )
 from tidegate_sdk._generated.tidegate.v1 import gateway_pb2 as pb
+from tidegate_sdk.drive import begin
 
 
 @per_frame(takes=Text(), gives=Text())
@@ -471,3 +472,47 @@ async def test_an_output_says_what_it_is_told_to() -> None:
         a, b = answer.outputs["a"].frames[0], answer.outputs["b"].frames[0]
         assert (a.utterance, a.revision, a.final, a.media_time, a.deadline) == (9, 4, True, 77, 2_000_000)
         assert (b.port, b.text.text, b.caused_by) == ("b", "x", 1)
+
+
+@on_a_loop
+async def test_a_call_that_was_begun_is_awaited_like_any_other() -> None:
+    seen: list[str] = []
+
+    async def work(wait: bool, event: asyncio.Event) -> str:
+        try:
+            if wait:
+                await event.wait()
+            async with asyncio.timeout(WAIT):
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            await asyncio.sleep(0)
+            raise
+        return "done"
+
+    event = asyncio.Event()
+    rest, _ = begin(work(False, event))
+    assert rest is not None
+    assert await rest == "done"
+    rest, _ = begin(work(True, event))
+    assert rest is not None
+    event.set()
+    assert await rest == "done"
+    event.clear()
+
+    async def cut_short() -> None:
+        rest, _ = begin(work(True, event))
+        assert rest is not None
+        await rest
+
+    task = asyncio.create_task(cut_short())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen == ["cancelled"]
+
+    async def at_once() -> int:
+        return 7
+
+    assert begin(at_once()) == (None, 7)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import aclosing
+from types import CoroutineType, coroutine
 from typing import Any
 
 from .arrays import on_host
@@ -80,18 +81,20 @@ async def _frames(exchange: Exchange) -> None:
     while await exchange.head() is not None:
         item = exchange.take()
         if _wanted(exchange, item):
-            if source is not None:
-                source.called()
             # But a context keeps its own: a thread that was cut short looks at it later.
             with Scope(exchange.scopes, item.deadline, timeout) if running.context else one.renew(item.deadline, timeout) as scope:
                 result = _call(exchange, item, scope)
+                waits, value = begin(result) if isinstance(result, CoroutineType) else (result, None)
+                if waits is not None and source is not None:
+                    source.called()
                 if running.shape is Shape.ASYNC:
-                    value = await result
+                    if waits is not None:
+                        value = await waits
                     if value is not None:
                         await exchange.emit(value, item, scope, like_input=not isinstance(value, REPLACING))
                 else:
-                    await _several(exchange, item, scope, result)
-            if source is not None:
+                    await _several(exchange, item, scope, waits)
+            if waits is not None and source is not None:
                 source.returned()
             if scope.why is not None:
                 _account(exchange, scope)
@@ -253,6 +256,36 @@ async def _run_session(exchange: Exchange, session: Session, arguments: tuple[An
         async for out in given:
             if out is not None:
                 await exchange.emit(out, session.last, None)
+
+
+# Calls.
+
+
+def begin(call: Coroutine[Any, Any, Any]) -> tuple[Awaitable[Any] | None, Any]:
+    """Runs a call up to where it waits for the first time; gives what is left of it, or its result.
+
+    Many a function never waits. Then nobody need listen to the client beside it.
+    """
+    try:
+        waits_for = call.send(None)
+    except StopIteration as done:
+        return None, done.value
+    return _rest(call, waits_for), None
+
+
+@coroutine
+def _rest(call: Coroutine[Any, Any, Any], waits_for: Any) -> Generator[Any, Any, Any]:
+    """Awaits a call that was begun: what the loop says goes to it, and what it waits for goes to the loop."""
+    try:
+        while True:
+            try:
+                got = yield waits_for
+            except BaseException as error:
+                waits_for = call.throw(error)
+            else:
+                waits_for = call.send(got)
+    except StopIteration as done:
+        return done.value
 
 
 # Threads.

@@ -270,7 +270,8 @@ class Exchange:
         """
         out = given if isinstance(given, Out) else Out(given)
         output = self._sole if out.port is None and self._sole is not None else self.output(out.port)
-        message = pb.Frame(port=output.port.name)
+        port = output.port
+        message = pb.Frame(port=port.name)
         place_us = 0
         if cause is not None:
             message.caused_by = cause.seq
@@ -293,13 +294,13 @@ class Exchange:
         if out is given or message.utterance:
             self._revise(message, out, output)
         try:
-            payload = output.port.encode(out.value, output.format)
+            payload = port.encode(out.value, output.format)
         except (TypeError, ValueError) as error:
-            raise HopError(f"an output on '{output.port.name}' that cannot be sent: {error}") from error
-        lasts = output.port.duration_us(out.value, output.format)
+            raise HopError(f"an output on '{port.name}' that cannot be sent: {error}") from error
+        lasts = port.duration_us(out.value, output.format)
         if out.media_time_us is not None:
             place_us = out.media_time_us
-        elif output.port.kind == pb.KIND_AUDIO and not like_input:
+        elif not like_input and port.kind == pb.KIND_AUDIO:
             # Sound follows sound.
             place_us = max(place_us, output.next_us)
         output.next_us = place_us + lasts
@@ -322,7 +323,7 @@ class Exchange:
                 took = time.monotonic() - cause.arrived
                 message.service = int(took * 1e6) or 1
                 self.figures.served(took)
-            await self._sink.frame(output.port.name, message.SerializeToString(), payload)
+            await self._sink.frame(port.name, message.SerializeToString(), payload)
         finally:
             self._written()
         self.figures.frames_out += 1

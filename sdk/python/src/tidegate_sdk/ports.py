@@ -151,11 +151,12 @@ class _Sound(Port[T]):
         if format is not None:
             message.audio.CopyFrom(format.message())
 
-    def _check(self, frame: pb.Frame, agreed: Format) -> None:
-        if frame.audio.HasField("format"):
-            given = Format.of(frame.audio.format)
-            if given != agreed and not (given.codec == agreed.codec == "opus"):
-                raise HopError(f"a frame of {given} on '{self.name}', where {agreed} was agreed", code="unsupported_media")
+    def _check(self, message: pb.AudioFormat, agreed: Format) -> None:
+        if (message.codec, message.sample_rate, message.channels) == (_CODECS[agreed.codec], agreed.rate, agreed.channels):
+            return
+        given = Format.of(message)
+        if given != agreed and not (given.codec == agreed.codec == "opus"):
+            raise HopError(f"a frame of {given} on '{self.name}', where {agreed} was agreed", code="unsupported_media")
 
 
 def _audio(agreed: Format | None, data: Buffer, length: int) -> Payload:
@@ -176,9 +177,11 @@ class Audio(_Sound[Samples]):
 
     def decode(self, frame: pb.Frame, data: Buffer | None, agreed: Format | None) -> Samples:
         format = agreed or DEFAULT_AUDIO
-        self._check(frame, format)
+        audio = frame.audio
+        if audio.HasField("format"):
+            self._check(audio.format, format)
         dtype = _PCM[format.codec]
-        given = frame.audio.data if data is None else data
+        given = audio.data if data is None else data
         if len(given) % (dtype.itemsize * format.channels):
             raise ValueError(f"{len(given)} bytes are no whole samples of {format}")
         samples = np.frombuffer(bytearray(given), dtype) if given else np.empty(0, dtype)
@@ -209,7 +212,8 @@ class EncodedAudio(_Sound[bytes]):
             raise ValueError(f"EncodedAudio carries opus, pcmu or pcma: for {self.codec} take Audio")
 
     def decode(self, frame: pb.Frame, data: Buffer | None, agreed: Format | None) -> bytes:
-        self._check(frame, agreed or DEFAULT_AUDIO)
+        if frame.audio.HasField("format"):
+            self._check(frame.audio.format, agreed or DEFAULT_AUDIO)
         return frame.audio.data if data is None else bytes(data)
 
     def encode(self, value: Any, agreed: Format | None) -> Payload:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from google.protobuf.message import DecodeError
@@ -21,7 +22,6 @@ LARGE = 16 << 10
 _LEN = 2
 _BYTES = [bytes((value,)) for value in range(0x80)]
 _FRAME = 2  # ClientMessage.frame, ServerMessage.frame
-_FRAME_TAG = bytes((_FRAME << 3 | _LEN,))
 # Payload of a frame: its field, and the field of its data.
 _DATA_FIELDS = {16: 2, 17: 3, 19: 1, 20: 3}
 
@@ -65,6 +65,8 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+# Frames of a stream are of few lengths.
+@lru_cache(maxsize=4096)
 def length_prefixed(field: int, length: int) -> bytes:
     """What stands before the bytes of a field."""
     return varint(field << 3 | _LEN) + varint(length)
@@ -74,7 +76,7 @@ def server_frame(meta: bytes, field: int, head: bytes, data: Buffer) -> bytes:
     """`ServerMessage.frame` of its other fields and its payload: the one copy of a payload on its way out."""
     payload = len(head) + (data.nbytes if isinstance(data, memoryview) else len(data))
     before = length_prefixed(field, payload)
-    return b"".join((_FRAME_TAG, varint(len(meta) + len(before) + payload), meta, before, head, data))
+    return b"".join((length_prefixed(_FRAME, len(meta) + len(before) + payload), meta, before, head, data))
 
 
 def nested(field: int, pieces: list[Buffer]) -> list[Buffer]:
