@@ -349,6 +349,14 @@ impl Exchange {
         }
     }
 
+    /// Since when that was awaited for want of which the stream has failed with this error.
+    pub(crate) const fn waited_since(&self, error: &RemoteError) -> Option<Timestamp> {
+        self.watch.waited_since(match error {
+            RemoteError::Timeout { phase, .. } => Some(*phase),
+            _ => None,
+        })
+    }
+
     /// When [`Self::handle_timeout`] has something to say.
     pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
         self.watch.next()

@@ -45,6 +45,8 @@ pub(crate) struct Watch {
     calls: VecDeque<Due>,
     /// Those of the streams before, until they are sent here too.
     inherited: VecDeque<Due>,
+    /// Since when something was awaited as it ended, and since when the oldest utterance was.
+    waited: (Option<Timestamp>, Option<Timestamp>),
 }
 
 /// The last input of an utterance, by its port and number, and when a worker was first sent it.
@@ -74,6 +76,7 @@ impl Watch {
             starving: false,
             calls: VecDeque::new(),
             inherited: VecDeque::new(),
+            waited: (None, None),
         }
     }
 
@@ -188,11 +191,22 @@ impl Watch {
 
     /// Nothing more is awaited but the end.
     pub(crate) fn ended(&mut self) {
+        let oldest = self.calls.front().map(|(.., since)| *since);
+        self.waited = (self.since, oldest.or(self.since));
         self.ending = false;
         let calls = self.calls();
         self.interrupted(Timestamp::ZERO, false);
         // Not awaited here, but still of whoever takes over.
         self.inherited = calls;
+    }
+
+    /// Since when that was awaited for want of which the stream ended; `phase`: which wait had run out.
+    pub(crate) const fn waited_since(&self, phase: Option<Phase>) -> Option<Timestamp> {
+        let (since, call) = self.waited;
+        match phase {
+            Some(Phase::Call) => call,
+            _ => since,
+        }
     }
 
     /// When [`Watch::expired`] has something to say.
@@ -373,6 +387,22 @@ mod tests {
         );
         watch.output(at(30), Some((0, 2)), true);
         assert_eq!(watch.next(), None);
+    }
+
+    #[test]
+    fn what_was_awaited_at_the_end_is_known_after_it() {
+        let mut watch = watch();
+        let last = SentFrame {
+            is_final: true,
+            ..frame(2, 7)
+        };
+        watch.sent(at(10), frame(1, 7));
+        watch.sent(at(20), last);
+        watch.output(at(35), Some((0, 1)), false);
+        watch.ended();
+        assert_eq!(watch.waited_since(Some(Phase::Gap)), Some(at(35)));
+        assert_eq!(watch.waited_since(Some(Phase::Call)), Some(at(20)));
+        assert_eq!(watch.waited_since(None), Some(at(35)));
     }
 
     #[test]

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
+import pathlib
 import struct
+import subprocess
+import wave
 from typing import Any
 
 import pytest
-from processes import Gateway
+from processes import WAIT, Gateway, Worker
 
 PCM = {"codec": "pcm_s16", "sample_rate": 16000, "channels": 1}
 
@@ -135,3 +140,41 @@ def test_ports_that_do_not_fit_are_refused_before_anything_runs(gateway: Gateway
     assert "text" in problem["detail"]
     assert "audio" in problem["detail"]
     assert gateway.execute("unknown", {"in": []})["code"] == "unknown_pipeline"
+
+
+def tidegate_run(folder: pathlib.Path, hop: str, kinds: tuple[str, str], endpoint: str, *files: str) -> str:
+    """One pipeline whose only node is this hop, of which no port is declared, over files: what is printed."""
+    manifest = folder / f"{hop}.yaml"
+    manifest.write_text(f"""
+version: tidegate/v1
+name: {hop}
+inputs: [{{name: mine, kind: {kinds[0]}}}]
+outputs: [{{name: theirs, kind: {kinds[1]}}}]
+nodes: [{{id: far, type: remote, params: {{endpoints: ["http://{endpoint}"], pipeline: {hop}}}}}]
+edges: [mine -> far, far -> theirs]
+""")
+    command = [os.environ["TIDEGATE_BIN"], "run", str(manifest), *files]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_tidegate_run_asks_the_service_for_ports_that_no_manifest_declares(worker: Worker, tmp_path: pathlib.Path) -> None:
+    # Stereo at 48 kHz comes as what the service says that it takes.
+    spoken = tmp_path / "spoken.wav"
+    with wave.open(str(spoken), "wb") as file:
+        file.setparams((2, 2, 48_000, 0, "NONE", ""))
+        file.writeframes(bytes(4 * 48_000))
+    lines = tidegate_run(tmp_path, "stt", ("audio", "text"), worker.address, "--in", str(spoken)).splitlines()
+    frames = [json.loads(line)["frame"] for line in lines if line.startswith('{"frame"')]
+    assert frames[-1]["port"] == "theirs"
+    assert frames[-1]["final"]
+    samples = int(frames[-1]["text"]["text"].split()[0])
+    assert abs(samples - 16_000) < 200, frames[-1]
+    # And what it gives is written in the format that it says.
+    words, heard = tmp_path / "words.txt", tmp_path / "heard.wav"
+    words.write_text("one three\n")
+    tidegate_run(tmp_path, "tts", ("text", "audio"), worker.address, "--in", str(words), "--out", str(heard))
+    with wave.open(str(heard), "rb") as file:
+        assert (file.getframerate(), file.getnchannels()) == (16_000, 1)
+        assert file.getnframes() == 2 * 1600

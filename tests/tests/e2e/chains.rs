@@ -129,7 +129,7 @@ async fn cancelling_the_first_cancels_the_last() {
 }
 
 #[tokio::test]
-async fn a_slow_hop_among_fast_ones_delays_only_what_goes_through_it() {
+async fn edge_one_slow_hop_among_fast_ones_delays_only_what_goes_through_it() {
     let [a, b, _c] = chain(&greeting("leaf")).await;
     b.publish(&greeting("fast")).await;
     // A stopped process is as slow as can be.
@@ -169,7 +169,7 @@ async fn a_slow_hop_among_fast_ones_delays_only_what_goes_through_it() {
 }
 
 #[tokio::test]
-async fn a_chain_of_eleven_hops_is_refused_and_one_of_ten_is_not() {
+async fn fr_012_a_chain_of_eleven_hops_is_refused_and_one_of_ten_is_not() {
     let site = Site::start(&[]).await;
     site.publish(&greeting("p0")).await;
     for hop in 1..=11 {

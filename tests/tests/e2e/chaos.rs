@@ -44,9 +44,14 @@ fn louder() -> tempfile::TempDir {
 
 /// The gateway before the workers.
 async fn front(workers: &[Gateway]) -> (Gateway, tempfile::TempDir) {
+    front_with(workers, json!({}), json!("mic -> far")).await
+}
+
+/// The same, whose hop has these parameters besides and is fed by this edge.
+async fn front_with(workers: &[Gateway], more: Value, edge: Value) -> (Gateway, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let endpoints: Vec<_> = workers.iter().map(|worker| worker.url("")).collect();
-    let manifest = json!({
+    let mut manifest = json!({
         "version": "tidegate/v1",
         "name": "speech",
         "inputs": [{"name": "mic", "kind": "audio"}],
@@ -57,8 +62,11 @@ async fn front(workers: &[Gateway]) -> (Gateway, tempfile::TempDir) {
             "inputs": [{"name": "mic", "kind": "audio", "format": PCM}],
             "outputs": [{"name": "speaker", "kind": "audio", "format": PCM}],
         }}],
-        "edges": ["mic -> far -> speaker"],
+        "edges": [edge, "far -> speaker"],
     });
+    for (key, value) in more.as_object().expect("parameters") {
+        manifest["nodes"][0]["params"][key] = value.clone();
+    }
     write(&folder, "speech.yaml", &manifest);
     (
         Gateway::start(&["--pipelines", &path(&folder)]).await,
@@ -173,4 +181,73 @@ async fn twenty_sessions_are_byte_for_byte_the_same_while_workers_are_killed_and
         dropped.is_none_or(|n| n == 0.0),
         "nothing was lost: {dropped:?}"
     );
+}
+
+/// Frames of the speech that a live speaker says.
+const SAID: usize = 200;
+/// After how many a worker stops.
+const UNTIL_IT_STOPS: usize = 60;
+
+#[tokio::test]
+async fn sc_003_a_worker_that_stops_under_a_paced_stream_is_left_and_no_frame_is_lost_or_heard_twice()
+ {
+    let pipelines = louder();
+    let arguments = ["--pipelines", &path(&pipelines)];
+    let mut workers = Vec::new();
+    for _ in 0..2 {
+        workers.push(Gateway::start(&arguments).await);
+    }
+    // A live speaker cannot be told to wait: what is said meanwhile has its place in the queue.
+    let edge = json!({"from": "mic", "to": "far", "queue": {"frames": 512, "age": "60s", "when_full": "drop_oldest"}});
+    let gap = json!({"timeout": {"gap": "500ms"}, "health": "off"});
+    let (front, _folder) = front_with(&workers, gap, edge).await;
+    let said: Vec<_> = speech().into_iter().take(SAID).collect();
+    let (mut client, _) = Ws::open(&front, "speech", json!({"pipeline": "speech"})).await;
+    let (mut sent, mut heard, mut stopped) = (0, Vec::new(), false);
+    let mut clock = tokio::time::interval(PACE);
+    let by = Deadline::secs(120);
+    while heard.len() < SAID {
+        assert!(
+            !by.left().is_zero(),
+            "{} heard\n{}",
+            heard.len(),
+            front.logs.text()
+        );
+        tokio::select! {
+            _ = clock.tick(), if sent < SAID => {
+                let (kind, body) = &said[sent];
+                client.send(kind, body.clone()).await;
+                sent += 1;
+            }
+            message = client.next() => {
+                let (kind, body) = message.expect("the session lives");
+                assert_ne!(kind, "error", "{body}");
+                if kind == "frame" {
+                    heard.push(body);
+                }
+            }
+        }
+        if heard.len() >= UNTIL_IT_STOPS && !stopped {
+            stopped = true;
+            for worker in &workers {
+                if worker.sessions().await > 0 {
+                    worker.signal("STOP").await;
+                }
+            }
+        }
+    }
+    let times: Vec<_> = heard
+        .iter()
+        .map(|frame| frame["media_time"].as_u64())
+        .collect();
+    let expected: Vec<_> = (0..SAID as u64).map(|index| Some(index * 20_000)).collect();
+    assert_eq!(times, expected, "each once, in order");
+    let failovers = front
+        .metric("tidegate_hop_failovers_total", &["hop=\"far\""])
+        .await;
+    assert_eq!(failovers, Some(1.0), "{}", front.logs.text());
+    let dropped = front
+        .metric("tidegate_hop_dropped_frames_total", &["hop=\"far\""])
+        .await;
+    assert_eq!(dropped.unwrap_or(0.0), 0.0);
 }

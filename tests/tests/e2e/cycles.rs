@@ -25,7 +25,7 @@ async fn assert_circle(site: &Site, name: &str, steps: &[(&Site, &str)]) {
 }
 
 #[tokio::test]
-async fn a_circle_of_two_gateways_is_refused_and_shown_whole() {
+async fn fr_012_a_circle_of_two_gateways_is_refused_and_shown_whole() {
     let (a, b) = (Site::start(&[]).await, Site::start(&[]).await);
     a.publish(&relay("there", &b.url(), "back")).await;
     b.publish(&relay("back", &a.url(), "there")).await;
@@ -36,7 +36,7 @@ async fn a_circle_of_two_gateways_is_refused_and_shown_whole() {
 }
 
 #[tokio::test]
-async fn a_circle_is_found_through_hops_of_every_transport() {
+async fn fr_012_a_circle_is_found_through_hops_of_every_transport() {
     for transport in ["http", "websocket", "webrtc"] {
         let (a, b) = (Site::start(&[]).await, Site::start(&[]).await);
         let by = |name: &str, to: &Site, there: &str| {
@@ -52,7 +52,7 @@ async fn a_circle_is_found_through_hops_of_every_transport() {
 }
 
 #[tokio::test]
-async fn a_circle_of_three_is_refused_also_to_who_only_leads_into_it() {
+async fn fr_012_a_circle_of_three_is_refused_also_to_who_only_leads_into_it() {
     let (a, b, c) = (
         Site::start(&[]).await,
         Site::start(&[]).await,
@@ -78,7 +78,7 @@ async fn a_circle_of_three_is_refused_also_to_who_only_leads_into_it() {
 }
 
 #[tokio::test]
-async fn a_circle_through_an_inline_manifest_is_refused() {
+async fn fr_012_a_circle_through_an_inline_manifest_is_refused() {
     let a = Site::start(&[]).await;
     let url = a.url();
     let b = Site::start(&[
@@ -93,7 +93,39 @@ async fn a_circle_through_an_inline_manifest_is_refused() {
 }
 
 #[tokio::test]
-async fn one_gateway_may_come_twice_with_other_pipelines() {
+async fn fr_012_a_session_that_passed_ten_gateways_goes_no_further_whatever_they_said_of_themselves()
+ {
+    let (a, b) = (Site::start(&[]).await, Site::start(&[]).await);
+    b.publish(&greeting("leaf")).await;
+    a.publish(&relay("outer", &b.url(), "leaf")).await;
+    let frame = json!({"utterance": 1, "final": true, "text": {"text": "you"}});
+    let run = async |hop_count: u32| {
+        let body = json!({"pipeline": "outer", "hop_count": hop_count, "inputs": {"in": [frame]}});
+        let answer = a.gateway.post_json("/v1/execute", &body).await;
+        (answer.status, answer.json())
+    };
+    let (status, answer) = run(9).await;
+    assert_eq!(status, 200, "the tenth: {answer:#}");
+    // One has it that is not to send it on, the other is not to have it at all.
+    for hop_count in [10, 11] {
+        let (status, problem) = run(hop_count).await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (422, &json!("manifest_cycle")),
+            "{problem:#}"
+        );
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        assert!(
+            detail.contains(&format!("passed {hop_count} gateways")),
+            "{detail}"
+        );
+    }
+    let seen = b.gateway.metric("tidegate_sessions_total", &[]).await;
+    assert_eq!(seen, Some(1.0), "nothing else reached the next gateway");
+}
+
+#[tokio::test]
+async fn fr_012_one_gateway_may_come_twice_with_other_pipelines() {
     let (a, b) = (Site::start(&[]).await, Site::start(&[]).await);
     a.publish(&greeting("leaf")).await;
     b.publish(&relay("middle", &a.url(), "leaf")).await;
@@ -104,7 +136,7 @@ async fn one_gateway_may_come_twice_with_other_pipelines() {
 }
 
 #[tokio::test]
-async fn a_description_shows_what_is_referred_to_and_no_secret() {
+async fn fr_012_a_description_shows_what_is_referred_to_and_no_secret() {
     let (a, b, c) = (
         Site::start(&[]).await,
         Site::start(&[]).await,
@@ -135,7 +167,8 @@ async fn a_description_shows_what_is_referred_to_and_no_secret() {
 }
 
 #[tokio::test]
-async fn a_manifest_that_the_worker_cannot_run_is_incompatible_and_both_are_named() {
+async fn fr_015_edge_a_manifest_of_node_types_that_the_worker_lacks_is_incompatible_and_both_are_named()
+ {
     let b = Site::start(&[("TIDEGATE_INLINE", "true")]).await;
     let a = Site::start(&[]).await;
     let mut inner = greeting("inner");
@@ -155,7 +188,31 @@ async fn a_manifest_that_the_worker_cannot_run_is_incompatible_and_both_are_name
 }
 
 #[tokio::test]
-async fn a_pipeline_of_other_kinds_is_incompatible_and_both_are_named() {
+async fn fr_015_a_manifest_of_another_version_is_refused_before_anything_is_sent() {
+    let b = Site::start(&[("TIDEGATE_INLINE", "true")]).await;
+    let a = Site::start(&[]).await;
+    let mut inner = greeting("inner");
+    inner["version"] = json!("tidegate/v9");
+    let params = json!({"endpoints": [b.url()], "manifest": inner});
+    a.publish(&pipeline("outer", "remote", params)).await;
+    let (status, problem) = a.execute("outer", &["a"]).await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (409, &json!("incompatible")),
+        "{problem:#}"
+    );
+    assert_eq!(problem["hop"], "far", "{problem:#}");
+    assert_eq!(problem["endpoint"], b.url(), "{problem:#}");
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    for word in ["tidegate/v9", "tidegate/v1"] {
+        assert!(detail.contains(word), "no {word}: {detail}");
+    }
+    let seen = b.gateway.metric("tidegate_sessions_total", &[]).await;
+    assert_eq!(seen.unwrap_or(0.0), 0.0);
+}
+
+#[tokio::test]
+async fn fr_015_a_pipeline_of_other_kinds_is_incompatible_and_both_are_named() {
     let (a, b) = (Site::start(&[]).await, Site::start(&[]).await);
     a.publish(&relay("outer", &b.url(), "echo")).await;
     let (status, problem) = a.execute("outer", &["a"]).await;
@@ -171,7 +228,7 @@ async fn a_pipeline_of_other_kinds_is_incompatible_and_both_are_named() {
 }
 
 #[tokio::test]
-async fn an_unknown_pipeline_is_said_before_anything_is_sent() {
+async fn fr_015_an_unknown_pipeline_is_said_before_anything_is_sent() {
     let (a, b) = (Site::start(&[]).await, Site::start(&[]).await);
     a.publish(&relay("outer", &b.url(), "nothing")).await;
     let (status, problem) = a.execute("outer", &["a"]).await;

@@ -144,7 +144,7 @@ async fn assert_refused(front: &Site, words: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_manifest_is_fetched_once_and_run_at_the_worker() {
+async fn fr_004_a_manifest_by_url_is_fetched_once_and_run_at_the_worker() {
     let text = greeting("inner").to_string();
     let files = Files::start(move |path, _| match path {
         "/moved" => redirect("/inner.yaml"),
@@ -245,7 +245,7 @@ async fn a_pinned_manifest_is_taken_only_as_it_was_pinned() {
 }
 
 #[tokio::test]
-async fn a_circle_through_a_fetched_manifest_is_refused() {
+async fn fr_012_a_circle_through_a_fetched_manifest_is_refused() {
     let front = Site::start(&[("TIDEGATE_MANIFEST_HOSTS", "127.0.0.1")]).await;
     let url = front.url();
     let settings = [

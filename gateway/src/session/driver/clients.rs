@@ -50,6 +50,7 @@ impl Driver {
     pub(super) fn poll_links(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
         let mut progress = false;
         for key in 0..self.slots.capacity() {
+            let mut looks = turn::Looks::new();
             for _ in 0..BURST {
                 let Some(slot) = self.slots.get_mut(key) else {
                     break;
@@ -65,11 +66,15 @@ impl Driver {
                 };
                 slot.last_seen = now;
                 progress = true;
+                let bytes = match &event {
+                    LinkEvent::Frame { frame, .. } => frame.payload.size(),
+                    _ => 0,
+                };
                 if let Err(error) = self.handle(now, key, event) {
                     self.reject(now, key, error);
                     break;
                 }
-                if turn::is_over(self.parts.clock, now) {
+                if looks.end(self.parts.clock, now, bytes) {
                     break;
                 }
             }

@@ -245,6 +245,7 @@ impl Driver {
         } = &mut self.parts;
         for (index, hop) in hops {
             let id = &plan.hops[*index].id;
+            let mut looks = turn::Looks::new();
             for _ in 0..BURST {
                 if !graph.hop_ready(*index) {
                     break;
@@ -254,9 +255,13 @@ impl Driver {
                 };
                 // Before the event counts: it may be the first output of whom the hop has moved to.
                 figures.follow(graph, id, hop.as_mut());
+                let bytes = match &event {
+                    tidegate_nodes::HopEvent::Frame { frame, .. } => frame.payload.size(),
+                    _ => 0,
+                };
                 turn::feed(graph, now, Input::Hop { hop: *index, event });
                 progress = true;
-                if turn::is_over(*clock, now) {
+                if looks.end(*clock, now, bytes) {
                     break;
                 }
             }

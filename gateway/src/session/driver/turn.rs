@@ -20,6 +20,33 @@ const LONG: Duration = Duration::from_millis(500);
 /// Bytes from which another frame may: a cast of a tensor takes a millisecond a MiB, to parse JSON ten.
 const LARGE: usize = 128 << 10;
 
+/// Events between two looks at the clock: a look costs as much as what a cheap node does with a frame.
+const LOOK: u32 = 8;
+/// Bytes of a frame from which it is looked at at once: 20 ms of sound in any format are less.
+const HEAVY: usize = 8 << 10;
+
+/// When to look whether a turn is over.
+#[derive(Debug)]
+pub(super) struct Looks {
+    left: u32,
+}
+
+impl Looks {
+    pub(super) const fn new() -> Self {
+        Self { left: LOOK }
+    }
+
+    /// Whether one more event, which brought this frame, ends a turn that began at `began`.
+    pub(super) fn end(&mut self, clock: Clock, began: Timestamp, bytes: usize) -> bool {
+        self.left = self.left.saturating_sub(1);
+        if self.left > 0 && bytes < HEAVY {
+            return false;
+        }
+        self.left = LOOK;
+        is_over(clock, began)
+    }
+}
+
 /// Whether a turn that began at `began` is over.
 pub(super) fn is_over(clock: Clock, began: Timestamp) -> bool {
     clock.now().saturating_since(began) >= TURN
@@ -46,5 +73,27 @@ fn is_long(payload: &Payload) -> bool {
     match payload {
         Payload::Audio(audio) => audio.duration() >= LONG,
         other => other.size() >= LARGE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::standing;
+
+    #[test]
+    fn the_clock_is_read_every_few_events_and_after_each_large_one() {
+        let clock = Clock::standing();
+        let began = Timestamp::ZERO;
+        standing::set(Some(began + TURN));
+        let looks = |bytes: usize| {
+            let mut looks = Looks::new();
+            (1..).find(|_| looks.end(clock, began, bytes))
+        };
+        assert_eq!(looks(640), Some(LOOK));
+        assert_eq!(looks(HEAVY), Some(1));
+        standing::set(Some(began));
+        let mut looks = Looks::new();
+        assert!(!(0..3 * LOOK).any(|_| looks.end(clock, began, HEAVY)));
     }
 }

@@ -236,6 +236,9 @@ impl Failover {
             self.note(HopNote::Tier(tier));
         }
         self.plan_recovery(now, tier);
+        if !self.setup.unary && self.ring.is_empty() {
+            self.episode.waits_for_nothing();
+        }
         self.active = Some(stream);
     }
 
@@ -253,11 +256,18 @@ impl Failover {
         });
         let before = outcome(&error, stream.outputs > 0);
         let lived = now.saturating_since(stream.opened) >= PROVEN_AFTER;
+        let waits = stream.exchange.waited_since(&error).unwrap_or(now);
         if stream.proven || lived {
             let attempts = self.setup.attempts;
-            self.episode = Episode::after(now, self.ways.len(), &stream.place, attempts);
+            let next = Episode::after(waits, self.ways.len(), &stream.place, attempts);
+            let before = std::mem::replace(&mut self.episode, next);
+            if self.setup.unary {
+                // It is the same call.
+                self.episode.inherit(&before);
+            }
             self.close_late_pools();
         }
+        self.episode.waits_since(waits);
         let late = matches!(
             error,
             RemoteError::Timeout {

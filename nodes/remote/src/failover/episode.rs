@@ -44,7 +44,8 @@ impl Way {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Episode {
-    began: Timestamp,
+    /// Since when a caller waits for what the attempts are to bring; `None`: nobody does.
+    waits: Option<Timestamp>,
     tiers: Vec<TierState>,
     /// Waits before repeats so far.
     repeats: u32,
@@ -84,7 +85,7 @@ pub(super) enum Step {
 impl Episode {
     pub(super) fn new(now: Timestamp, tiers: usize) -> Self {
         Self {
-            began: now,
+            waits: Some(now),
             tiers: (0..tiers).map(|_| TierState::default()).collect(),
             repeats: 0,
             attempts: 0,
@@ -98,8 +99,8 @@ impl Episode {
     }
 
     /// One that begins because a stream that stood and worked has broken: in the pool's terms a new request, which goes elsewhere.
-    pub(super) fn after(now: Timestamp, tiers: usize, broken: &Place, limit: u32) -> Self {
-        let mut this = Self::new(now, tiers);
+    pub(super) fn after(waits: Timestamp, tiers: usize, broken: &Place, limit: u32) -> Self {
+        let mut this = Self::new(waits, tiers);
         // It did well once.
         (this.stood, this.may_repeat) = (true, true);
         if let (Some(permit), Some(tier)) = (&broken.permit, this.tiers.get_mut(broken.tier)) {
@@ -108,6 +109,23 @@ impl Episode {
             tier.attempts = u32::from(limit <= 1);
         }
         this
+    }
+
+    /// Nobody waits for anything: a stream stands, and nothing was said on it.
+    pub(super) const fn waits_for_nothing(&mut self) {
+        self.waits = None;
+    }
+
+    /// It is about what another was about: who waited goes on waiting.
+    pub(super) fn inherit(&mut self, before: &Self) {
+        if let Some(since) = before.waits {
+            self.waits_since(since);
+        }
+    }
+
+    /// A caller has waited since then, or longer.
+    pub(super) fn waits_since(&mut self, since: Timestamp) {
+        self.waits = Some(self.waits.map_or(since, |waits| waits.min(since)));
     }
 
     /// No worker is to be asked again.
@@ -257,7 +275,10 @@ impl Episode {
         };
         let mut error = tidegate_nodes::Error::from(error);
         error.attempt = Some(self.attempts.max(1));
-        error.elapsed = Some(now.saturating_since(self.began));
+        error.elapsed = Some(
+            self.waits
+                .map_or(Duration::ZERO, |since| now.saturating_since(since)),
+        );
         (error, self.last_endpoint.take())
     }
 }

@@ -417,5 +417,41 @@ fn an_utterance_has_one_time_limit_whoever_is_asked() {
     hop.pass(Duration::from_millis(1));
     let error = hop.failed.expect("a failure");
     assert!(error.message.contains("timeout.call"), "{error}");
+    // All of the caller's wait, though the second stream stood for ten seconds of it only.
+    assert_eq!(error.elapsed, Some(Duration::from_secs(30)));
     assert_eq!(hop.opening.len(), asked, "nobody is asked any more");
+}
+
+#[test]
+fn the_time_that_an_error_tells_is_what_the_caller_has_waited() {
+    let limit = Duration::from_millis(300);
+    let idle = || {
+        let mut hop = Hop::with(|setup| {
+            (setup.attempts, setup.timeouts.first_output) = (1, Some(limit));
+        });
+        hop.may_fail = true;
+        hop.pass(Duration::from_millis(40));
+        let (stream, _) = hop.answer(true);
+        // Nobody says anything, so nobody waits.
+        hop.pass(Duration::from_secs(8));
+        hop.utter(true);
+        (hop, stream)
+    };
+    let elapsed = |mut hop: Hop, more: Duration| {
+        hop.pass(more);
+        hop.answer(false);
+        hop.failed.expect("a failure").elapsed
+    };
+    // A stall: since the wait began, and what the next one took to refuse.
+    let (mut hop, _) = idle();
+    hop.pass(limit);
+    let more = Duration::from_millis(20);
+    assert_eq!(elapsed(hop, more), Some(limit + more));
+    // A stream that breaks while something is awaited.
+    let (mut hop, stream) = idle();
+    hop.pass(Duration::from_millis(100));
+    let broke = RemoteError::Network("it broke".into());
+    hop.failover.broken(hop.now, stream, Some(broke));
+    hop.act();
+    assert_eq!(elapsed(hop, more), Some(Duration::from_millis(120)));
 }

@@ -83,6 +83,7 @@ const ROWS: &[Row] = &[
     (Run, "a parameter that the pipeline lacks", r#"{"endpoints": ["$plain"], "parameters": {"loud": 3}}"#, "$plain & 'loud'", "leave it out"),
     (Run, "a worker that is full", r#"{"endpoints": ["$full"]}"#, "$full & slots", "limits.sessions"),
     (Run, "a worker that never says anything", r#"{"endpoints": ["$mute"], "timeout": {"first_output": "500ms"}}"#, "$mute & 500ms", "timeout.first_output"),
+    (Run, "an answer on an output that the node does not declare", r#"{"endpoints": ["$elsewhere"], "mode": "unary"}"#, "$elsewhere & answered on output 'nowhere'", "'outputs' & 'out'"),
     // Manifests by URL.
     (Run, "a manifest at a private address", r#"{"endpoints": ["http://127.0.0.1:1"], "manifest_url": "$nobody/a.yaml"}"#, "$nobody/a.yaml & private", "manifest_hosts"),
     (Run, "a manifest at a host that does not exist", r#"{"endpoints": ["http://127.0.0.1:1"], "manifest_url": "https://files.invalid/a.yaml"}"#, "files.invalid", "name"),
@@ -136,6 +137,7 @@ pub(super) struct Workers {
     foreign: Fake,
     silent: Fake,
     mute: Fake,
+    elsewhere: Fake,
     created: Fake,
     _folder: tempfile::TempDir,
 }
@@ -173,6 +175,7 @@ impl Workers {
             foreign: Fake::answering(missing).await,
             silent: Fake::answering(b"").await,
             mute: Fake::worker(Manner::Mute).await,
+            elsewhere: Fake::worker(Manner::Garbage).await,
             created: Fake::answering(made).await,
             _folder: folder,
         }
@@ -194,6 +197,7 @@ impl Workers {
             ("$foreign", self.foreign.url()),
             ("$silent", self.silent.url()),
             ("$mute", self.mute.url()),
+            ("$elsewhere", self.elsewhere.url()),
             ("$created", self.created.url()),
         ]
     }

@@ -26,6 +26,12 @@ async fn times_out(endpoint: &Fake, timeout: Value, phase: &str) -> Duration {
         detail.contains(&format!("timeout.{phase}")),
         "what to change: {shown}"
     );
+    // FR-013: the time that the caller has waited.
+    let elapsed = problem["elapsed"].as_f64().unwrap_or_default();
+    assert!(
+        (0.3..=took.as_secs_f64()).contains(&elapsed),
+        "{took:?}: {shown}"
+    );
     took
 }
 
@@ -92,4 +98,24 @@ async fn fr_005_the_whole_call_bounds_a_unary_call() {
     });
     let front = Server::hop(params).await;
     assert_eq!(front.call(&["one"]).await, Ok(vec!["slow".to_owned()]));
+}
+
+#[tokio::test]
+async fn fr_013_the_time_that_is_told_is_the_callers_wait_and_not_the_sessions_age() {
+    let mute = Fake::worker(Manner::Mute).await;
+    let front = Server::hop(json!({
+        "endpoints": [mute.url()], "timeout": {"first_output": "300ms"}, "retry": {"attempts": 1},
+        "health": "off",
+    }))
+    .await;
+    let mut client = front.open().await;
+    let age = Duration::from_millis(900);
+    let error = Deadline::after(age).wait(client.until("error")).await;
+    assert_eq!(error, None, "nothing was asked yet");
+    let asked = Deadline::secs(20);
+    client.send("frame", utterance(1, "one")).await;
+    let error = client.until("error").await;
+    let took = asked.elapsed().as_micros();
+    let elapsed = u128::from(error["elapsed"].as_u64().unwrap_or_default());
+    assert!((300_000..=took).contains(&elapsed), "{took}: {error:#}");
 }

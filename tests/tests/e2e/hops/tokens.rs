@@ -99,7 +99,8 @@ async fn fr_010_a_token_that_does_not_say_when_it_ends_is_replaced_when_its_file
 }
 
 #[tokio::test]
-async fn fr_010_a_token_that_nobody_renews_ends_the_session_with_what_is_to_be_done() {
+async fn fr_010_edge_a_token_that_ends_in_mid_stream_and_nobody_renews_ends_the_session_with_what_is_to_be_done()
+ {
     let worker = Server::saying("far").await;
     let gatekeeper = Gatekeeper::start(&worker.gateway).await;
     let folder = tempfile::tempdir().expect("a folder");

@@ -22,6 +22,8 @@ pub(super) enum Flavour {
     Live,
     /// A stream for each call.
     Unary,
+    /// The same with a limit for each call, and workers that answer late.
+    Late,
     /// Workers that say utterances each in its own words: what was said is superseded.
     Supersede,
     /// The same, but nothing is said by halves.
@@ -66,6 +68,8 @@ pub(super) struct Plan {
     pub(super) trouble: Duration,
     /// Of [`Flavour::Tokens`]: how long a stream's token lives.
     pub(super) token: Duration,
+    /// Of [`Flavour::Late`]: how long a call may take.
+    pub(super) call: Option<Duration>,
 }
 
 /// What the graph heard.
@@ -110,6 +114,11 @@ impl Flavour {
         }
     }
 
+    /// A stream for each call.
+    pub(super) const fn calls(self) -> bool {
+        matches!(self, Self::Unary | Self::Late)
+    }
+
     /// How long there are faults. A token ends without any.
     fn trouble(self, random: &mut SmallRng) -> Duration {
         match self {
@@ -128,17 +137,19 @@ impl Plan {
         let recipe = match flavour {
             Flavour::Hold | Flavour::Supersede => Recipe::Talk,
             Flavour::Live | Flavour::Two | Flavour::Recovers | Flavour::Tokens => Recipe::Echo,
-            Flavour::Unary | Flavour::Interrupts if random.random_bool(0.5) => Recipe::Fan,
-            Flavour::Unary | Flavour::Interrupts => Recipe::Echo,
+            Flavour::Unary | Flavour::Late | Flavour::Interrupts if random.random_bool(0.5) => {
+                Recipe::Fan
+            }
+            Flavour::Unary | Flavour::Late | Flavour::Interrupts => Recipe::Echo,
             Flavour::Waits => Recipe::random(random),
         };
-        let of_utterances = flavour.talks() || flavour == Flavour::Unary && random.random_bool(0.5);
+        let of_utterances = flavour.talks() || flavour.calls() && random.random_bool(0.5);
         let acks = recipe.has_state() || flavour.talks() || random.random_bool(0.8);
         let small = match flavour {
             Flavour::Live => true,
             Flavour::Hold | Flavour::Supersede | Flavour::Tokens => false,
             // A call that is longer than the ring cannot be retried.
-            Flavour::Unary if of_utterances => false,
+            Flavour::Unary | Flavour::Late if of_utterances => false,
             _ => acks && random.random_bool(0.5),
         };
         let style = Style {
@@ -150,7 +161,7 @@ impl Plan {
         };
         let mut utterance = 1;
         // Longer than what may wait for a transport.
-        let long = flavour == Flavour::Unary && of_utterances && random.random_bool(0.3);
+        let long = flavour.calls() && of_utterances && random.random_bool(0.3);
         let frames = match flavour {
             Flavour::Recovers | Flavour::Tokens => 90,
             _ if long => random.random_range(200..500),
@@ -189,6 +200,8 @@ impl Plan {
                 Flavour::Tokens => Duration::from_millis(random.random_range(1_000..20_000)),
                 _ => Duration::MAX,
             },
+            call: (flavour == Flavour::Late)
+                .then(|| Duration::from_millis(random.random_range(100..3_000))),
         }
     }
 }
@@ -226,10 +239,13 @@ impl Heard {
 
     /// What must be true however it went.
     pub(super) fn check(&self, plan: &Plan) {
+        if let (Some(error), Some(limit)) = (&self.failed, plan.call) {
+            return self.check_given_up(plan, error, limit);
+        }
         assert_eq!(self.failed, None);
         assert_eq!(self.ends, [1, 1], "each output ends once");
         match plan.flavour {
-            Flavour::Waits | Flavour::Two | Flavour::Unary | Flavour::Tokens => {
+            Flavour::Waits | Flavour::Two | Flavour::Unary | Flavour::Late | Flavour::Tokens => {
                 assert_eq!(
                     (self.gaps, self.interrupted),
                     (0, 0),
@@ -247,6 +263,38 @@ impl Heard {
             // That no output of what was interrupted comes is seen as it goes.
             Flavour::Interrupts => assert_eq!(self.gaps, 0),
         }
+    }
+
+    /// A call took too long: those before it were answered whole. Of it nothing was, unless another worker's answers could have been
+    /// told from those that were given already.
+    fn check_given_up(&self, plan: &Plan, error: &tidegate_nodes::Error, limit: Duration) {
+        let waited = error.elapsed.unwrap_or_default();
+        assert!(
+            waited >= limit,
+            "given up after {waited:?} of {limit:?}: {error}"
+        );
+        assert_eq!((self.ends, self.gaps), ([0, 0], 0));
+        let mut brain = Brain::new(plan.recipe, 0);
+        let mut wanted = [Vec::new(), Vec::new()];
+        let got = [0, 1].map(|out: usize| {
+            let got = self.outputs[out].iter();
+            got.map(|got| (got.value, got.cause.1)).collect::<Vec<_>>()
+        });
+        let mut whole = got == wanted;
+        for (seq, fed) in (1..).zip(&plan.inputs) {
+            for (out, value) in brain.feed(seq, fed.value) {
+                wanted[out].push((value, seq));
+            }
+            whole |= (fed.is_final || fed.utterance == 0) && got == wanted;
+        }
+        let mut both = got.iter().zip(&wanted);
+        let begun = both.all(|(got, wanted)| wanted.starts_with(got));
+        assert!(
+            whole || plan.style.deterministic && begun,
+            "{} and {} outputs are not the answers of the first calls",
+            got[0].len(),
+            got[1].len()
+        );
     }
 
     fn check_exact(&self, plan: &Plan) {

@@ -96,10 +96,10 @@ impl World {
                 connect: Duration::from_millis(200),
                 first_output: Some(Duration::from_millis(400)),
                 gap: Some(Duration::from_millis(400)),
-                call: None,
+                call: plan.call,
             },
             mode: flavour.mode(),
-            unary: flavour == Flavour::Unary,
+            unary: flavour.calls(),
             attempts: 1_000,
             deterministic: None,
             partial: flavour.partial(),
@@ -274,7 +274,12 @@ impl World {
 
     fn say(&mut self, id: StreamId, said: Vec<ServerMessage>) {
         for message in said {
-            let delay = self.delay(2_000);
+            let late = self.streams.get(&id.0).map(|stream| stream.fate);
+            let most = match late {
+                Some(Fate::Late) => 600_000,
+                _ => 2_000,
+            };
+            let delay = self.delay(most);
             let Some(stream) = self.streams.get_mut(&id.0) else {
                 return;
             };
@@ -389,6 +394,9 @@ impl World {
         if self.now >= self.calm {
             return Fate::Good;
         }
+        if self.plan.flavour == Flavour::Late && self.random.random_bool(0.3) {
+            return Fate::Late;
+        }
         match Fate::random(&mut self.random) {
             // Where every endpoint lies there is nobody to go to.
             Fate::Lies(after) if self.plan.endpoints == 1 || !first => Fate::Dies(after),
@@ -436,7 +444,7 @@ fn play(flavour: Flavour, histories: u64) {
         .ok()
         .and_then(|text| text.parse().ok());
     let seeds = one.map_or(0..histories, |seed| seed..seed + 1);
-    let mut failovers = 0;
+    let (mut failovers, mut given_up) = (0, 0);
     for seed in seeds {
         let played = std::panic::catch_unwind(|| {
             let mut world = World::new(seed, flavour);
@@ -453,10 +461,13 @@ fn play(flavour: Flavour, histories: u64) {
             }
             world.run();
             world.heard.check(&world.plan);
-            world.failovers
+            (world.failovers, world.heard.failed.is_some())
         });
         match played {
-            Ok(count) => failovers += u64::from(count),
+            Ok((count, failed)) => {
+                failovers += u64::from(count);
+                given_up += u64::from(failed);
+            }
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().map_or("", |text| text);
                 panic!("{flavour:?} history {seed} (SEED={seed} repeats it): {text}");
@@ -467,6 +478,11 @@ fn play(flavour: Flavour, histories: u64) {
     assert!(
         one.is_some() || failovers > few,
         "only {failovers} failovers"
+    );
+    let limited = flavour == Flavour::Late && one.is_none();
+    assert!(
+        !limited || (few / 4..histories - few).contains(&given_up),
+        "{given_up} of {histories} were given up"
     );
 }
 
@@ -488,6 +504,11 @@ fn what_a_live_stream_loses_is_counted() {
 #[test]
 fn calls_are_answered_whole_and_once() {
     play(Flavour::Unary, 1_000);
+}
+
+#[test]
+fn a_call_that_takes_too_long_is_given_up_whole_and_late_answers_are_nobodys() {
+    play(Flavour::Late, 1_000);
 }
 
 #[test]

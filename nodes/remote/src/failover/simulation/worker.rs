@@ -342,6 +342,8 @@ pub(super) enum Fate {
     Leaves(u32),
     /// It says that it will leave after so many, and does some time later.
     Drains(u32),
+    /// It does all that it is asked, each time somewhat later than it may.
+    Late,
 }
 
 impl Fate {
