@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import random
+import subprocess
+import sys
 from typing import Any
 
 import ml_dtypes
@@ -125,3 +128,24 @@ def test_bytes_that_do_not_fill_a_shape_are_refused(shape: tuple[int, ...], leng
 def test_a_port_without_a_rate_takes_the_session_s() -> None:
     asked = pb.PortFormat(port="x", audio=Format("pcm_s16", 8_000, 1).message())
     assert Audio("x").agree(asked) == Format("pcm_s16", 8_000, 1)
+
+
+def test_a_process_of_services_keeps_the_memory_of_large_frames() -> None:
+    """Page faults of a megabyte that comes and goes: as many as it has pages each time, or none."""
+    program = f"""
+import resource
+from tidegate_sdk import memory
+assert memory.keep() is {platform.libc_ver()[0] == "glibc"}
+for _ in range(8):
+    held = [bytearray(1 << 20) for _ in range(4)]
+    del held
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(64):
+    held = [bytearray(1 << 20) for _ in range(4)]
+    del held
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)
+    if platform.libc_ver()[0] == "glibc":
+        # 64 times 1024 pages would be 65536.
+        assert int(done.stdout) < 1000

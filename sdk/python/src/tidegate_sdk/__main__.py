@@ -14,6 +14,7 @@ import signal
 import sys
 from typing import Any
 
+from . import memory
 from .hop import Hop
 from .server import Server
 from .settings import Refused, Settings, Tls
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
             hops = [hop for place in parsed.places for hop in hops_of(load(place))]
             print("\n".join(manifest_of(hop) for hop in hops))
             return 0
+        memory.keep()
         return asyncio.run(_serve(parsed.places, _settings(parsed)))
     except Refused as error:
         print(f"tidegate_sdk: {error}", file=sys.stderr)

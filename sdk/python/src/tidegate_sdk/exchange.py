@@ -225,6 +225,8 @@ class Exchange:
             # Never in the task of a function, which may be cancelled in the middle of a write.
             if self._flushing is None or self._flushing.done():
                 self._flushing = self._loop.create_task(self.flush())
+                # A client that has left hears nothing more, and its stream says so itself.
+                self._flushing.add_done_callback(lambda task: task.cancelled() or task.exception())
             else:
                 self._again = True
         elif self._acks and self._timer is None:
