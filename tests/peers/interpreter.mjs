@@ -20,8 +20,10 @@ try {
   const turn = page.getByRole("region", { name: "Turn latency" });
   // The recording is said over and over: a turn each time.
   await turn.getByText(`p50 of ${turns}`).waitFor();
+  const captions = page.getByRole("log", { name: "Captions" }).locator("p");
+  await captions.filter({ hasText: "translation" }).first().waitFor();
   report.turn = (await turn.innerText()).split("\n");
-  report.captions = await page.getByRole("log", { name: "Captions" }).locator("p").allInnerTexts();
+  report.captions = await captions.allInnerTexts();
   report.stats = await statsOf(page);
   report.hops = await page.locator("button.hop .hidden").allInnerTexts();
   if (screenshot) {
