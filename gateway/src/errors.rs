@@ -11,7 +11,13 @@ use tidegate_nodes::{Code, Error};
 use tonic::Status;
 
 /// What a client that may retry is advised to wait.
-pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What a client is advised to wait; `None`: a retry does not help.
+pub(crate) fn retry_after(error: &Error) -> Option<Duration> {
+    let wait = error.retry_after.unwrap_or(RETRY_AFTER);
+    error.retryable.then_some(wait)
+}
 
 /// How a code shows on each transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,11 +138,13 @@ impl IntoResponse for HttpError {
         let kind = HeaderValue::from_static("application/problem+json");
         let mut response = (status, [(header::CONTENT_TYPE, kind)], body).into_response();
         let headers = response.headers_mut();
-        if error.retryable && matches!(status.as_u16(), 409 | 429 | 503) {
-            headers.insert(
-                header::RETRY_AFTER,
-                HeaderValue::from(RETRY_AFTER.as_secs()),
-            );
+        if let Some(wait) = retry_after(&error)
+            && matches!(status.as_u16(), 409 | 429 | 503)
+        {
+            // Whole seconds (RFC 9110 §10.2.3), and never too few.
+            let seconds = wait.as_millis().div_ceil(1_000);
+            let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -162,8 +170,8 @@ pub(crate) fn status(error: &Error) -> Status {
         }
     }
     let mut details = ErrorDetails::with_error_info(error.code.as_str(), "tidegate.v1", metadata);
-    if error.retryable {
-        details.set_retry_info(Some(RETRY_AFTER));
+    if let Some(wait) = retry_after(error) {
+        details.set_retry_info(Some(wait));
     }
     Status::with_error_details(mapping(error.code).grpc, error.message.clone(), details)
 }

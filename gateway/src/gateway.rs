@@ -7,6 +7,7 @@ use tidegate_signaling::turn::IceServer;
 use tidegate_signaling::{Certificate, PeerConfig};
 
 use crate::auth::Auth;
+use crate::auth::limits::Accounts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::ping::{self, Pings};
@@ -23,6 +24,7 @@ pub(crate) struct Gateway {
     pub(crate) id: String,
     pub(crate) config: Config,
     pub(crate) auth: Auth,
+    pub(crate) accounts: Arc<Accounts>,
     pub(crate) clock: Clock,
     pub(crate) tasks: Tasks,
     pub(crate) metrics: Arc<Metrics>,
@@ -94,9 +96,9 @@ impl Gateway {
         pipelines: Pipelines,
         webrtc: bool,
     ) -> Result<Arc<Self>, StartError> {
-        let auth = Auth::new(&config.auth)?;
-        let metrics = Arc::new(Metrics::new()?);
         let clock = Clock::start();
+        let auth = Auth::new(&config.auth, clock)?;
+        let metrics = Arc::new(Metrics::new()?);
         let webrtc = if webrtc {
             Some(WebrtcParts::new(&config, &metrics)?)
         } else {
@@ -107,6 +109,11 @@ impl Gateway {
         Ok(Arc::new(Self {
             id: crate::session::table::new_id(),
             auth,
+            accounts: Accounts::new(
+                config.auth.limits.clone(),
+                config.limits.sessions,
+                Arc::clone(&metrics),
+            ),
             clock,
             tasks,
             sessions: Table::new(config.limits.sessions, Arc::clone(&metrics)),

@@ -180,6 +180,8 @@ fn background(gateway: &Arc<Gateway>) -> Vec<tokio::task::JoinHandle<()>> {
             .tasks
             .spawn(async move { keeping.keep_pools().await }),
     );
+    let asking = Arc::clone(gateway);
+    tasks.push(gateway.tasks.spawn(async move { asking.auth.keep().await }));
     if let Some(webrtc) = &gateway.webrtc {
         let media = Arc::clone(&webrtc.media);
         tasks.push(gateway.tasks.spawn(async move { media.run().await }));

@@ -181,6 +181,9 @@ pub struct Error {
     /// Of a remote hop: time spent on them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub elapsed: Option<Duration>,
+    /// When a retry can help, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retry_after: Option<Duration>,
 }
 
 impl Error {
@@ -197,7 +200,15 @@ impl Error {
             phase: None,
             attempt: None,
             elapsed: None,
+            retry_after: None,
         }
+    }
+
+    /// Says when a retry can help.
+    #[must_use]
+    pub const fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
     }
 
     /// Names the hop.

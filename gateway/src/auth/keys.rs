@@ -5,9 +5,8 @@
 //! are short ([`SECONDS`]). What is in a key can be read by its holder: nothing is that they may not know.
 
 use std::fmt;
-use std::io::Read as _;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -18,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tidegate_nodes::{Code, Error};
 
+use super::files;
 use crate::config;
 
 /// How long a key may live, in seconds.
@@ -30,8 +30,6 @@ const SESSION_BYTES: usize = 4 << 10;
 const PREFIX: &str = "ek_";
 /// Shortest secret: what HMAC-SHA256 uses of one.
 const SECRET_BYTES: usize = 32;
-/// Largest secret's file.
-const FILE_BYTES: u64 = 16 << 10;
 
 /// The secret's file does not do.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +85,12 @@ impl ClientKeys {
         let secret = if !config.secret.is_empty() {
             config.secret.clone().into_bytes()
         } else if !path.as_os_str().is_empty() {
-            read(path).map_err(|problem| SecretError {
+            let secret = files::read(path, files::SECRET_BYTES);
+            let long = secret.and_then(|text| match short(text.trim().len()) {
+                Some(problem) => Err(problem),
+                None => Ok(text.trim().as_bytes().to_vec()),
+            });
+            long.map_err(|problem| SecretError {
                 path: path.clone(),
                 problem,
             })?
@@ -138,21 +141,6 @@ impl ClientKeys {
         hmac::verify(&self.0, body.as_bytes(), &tag).ok()?;
         let text = BASE64_URL_SAFE_NO_PAD.decode(body).ok()?;
         serde_json::from_slice(&text).ok()
-    }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    let mut text = Vec::new();
-    let bytes = file.take(FILE_BYTES + 1).read_to_end(&mut text);
-    if bytes.map_err(unreadable)? as u64 > FILE_BYTES {
-        return Err(format!("has more than {FILE_BYTES} bytes"));
-    }
-    let secret = text.trim_ascii();
-    match short(secret.len()) {
-        Some(problem) => Err(problem),
-        None => Ok(secret.to_vec()),
     }
 }
 

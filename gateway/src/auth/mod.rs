@@ -4,13 +4,17 @@
 //! lists or ends something asks the caller's [`Grants`]. Nothing here knows a transport, so that another kind of key needs nothing but a
 //! way to an [`Identity`]. What has no caller is refused: a route that is not behind the guard can do nothing.
 
+mod files;
 mod grants;
+mod jwt;
 mod keys;
+pub(crate) mod limits;
 mod tokens;
 
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -19,11 +23,12 @@ use tidegate_media::Timestamp;
 use tidegate_nodes::{Code, Error};
 
 pub(crate) use self::grants::Grants;
+use self::jwt::{Jwt, JwtError};
 use self::keys::{Claims, ClientKeys};
 pub(crate) use self::keys::{Minted, SECONDS, SECONDS_DEFAULT, SecretError};
 pub(crate) use self::tokens::TokenError;
 use self::tokens::Tokens;
-use crate::clock::unix_seconds;
+use crate::clock::{Clock, unix_seconds};
 use crate::config;
 use crate::errors::HttpError;
 
@@ -37,8 +42,20 @@ pub(crate) struct Identity {
     pub(crate) grants: Grants,
     /// When what they have shown expires, in seconds since 1970.
     pub(crate) expires_at: Option<u64>,
+    /// Whether what they open ends then too.
+    ends_sessions: bool,
+    /// How much they may open, where it is not what everybody may.
+    pub(crate) limits: Option<config::KeyLimits>,
     /// Of a client key: what it was minted for.
     pub(crate) key: Option<MintedFor>,
+}
+
+impl Identity {
+    /// How long what they open now may go on, by what they have shown.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        let end = self.expires_at.filter(|_| self.ends_sessions)?;
+        Some(Duration::from_secs(end.saturating_sub(unix_seconds())))
+    }
 }
 
 /// What a client key was minted for.
@@ -62,28 +79,45 @@ impl Caller {
 
     fn new(name: &str, grants: Grants) -> Self {
         let name: Arc<str> = Arc::from(name);
-        Self(Arc::new(Identity {
+        Self::from(Identity {
             account: Arc::clone(&name),
             name,
             grants,
             expires_at: None,
+            ends_sessions: false,
+            limits: None,
             key: None,
-        }))
+        })
+    }
+
+    fn with_limits(self, limits: Option<config::KeyLimits>) -> Self {
+        Self::from(Identity {
+            limits,
+            ..(*self.0).clone()
+        })
     }
 
     /// Whoever holds a client key.
     fn with_key(claims: Claims, grants: Grants) -> Self {
         let name = format!("key:{}:{}", claims.account, claims.id);
-        Self(Arc::new(Identity {
+        Self::from(Identity {
             name: Arc::from(name),
             account: Arc::from(claims.account),
             grants,
             expires_at: Some(claims.expires_at),
+            ends_sessions: false,
+            limits: None,
             key: Some(MintedFor {
                 pipeline: claims.pipeline,
                 session: claims.session,
             }),
-        }))
+        })
+    }
+}
+
+impl From<Identity> for Caller {
+    fn from(identity: Identity) -> Self {
+        Self(Arc::new(identity))
     }
 }
 
@@ -104,6 +138,7 @@ pub(crate) struct Auth {
     open: Option<Caller>,
     tokens: Tokens,
     keys: ClientKeys,
+    jwt: Option<Jwt>,
 }
 
 /// Why nobody can be let in.
@@ -112,6 +147,7 @@ pub(crate) struct Auth {
 pub(crate) enum AuthError {
     Token(#[from] TokenError),
     Secret(#[from] SecretError),
+    Jwt(#[from] JwtError),
 }
 
 impl fmt::Debug for Auth {
@@ -125,13 +161,20 @@ impl Auth {
     ///
     /// # Errors
     /// A file with a secret cannot be read.
-    pub(crate) fn new(config: &config::Auth) -> Result<Self, AuthError> {
-        let asked = !config.token.is_empty() || !config.tokens.is_empty();
+    pub(crate) fn new(config: &config::Auth, clock: Clock) -> Result<Self, AuthError> {
         Ok(Self {
-            open: (!asked).then(Caller::anyone),
+            open: (!config.is_on()).then(Caller::anyone),
             tokens: Tokens::load(config)?,
             keys: ClientKeys::new(&config.client_keys)?,
+            jwt: Jwt::new(&config.jwt, clock)?,
         })
+    }
+
+    /// Asks for the keys of tokens for as long as it is polled; returns at once where there is nobody to ask.
+    pub(crate) async fn keep(&self) {
+        if let Some(jwt) = &self.jwt {
+            jwt.keep().await;
+        }
     }
 
     /// Whose token this is.
@@ -153,9 +196,15 @@ impl Auth {
             let text = "no bearer token: send 'Authorization: Bearer <token>'";
             return Err(nobody(text));
         };
-        self.tokens
-            .find(token, now)
-            .ok_or_else(|| nobody("the bearer token is wrong"))
+        if let Some(caller) = self.tokens.find(token, now) {
+            return Ok(caller);
+        }
+        if let Some(jwt) = &self.jwt
+            && let Some(found) = jwt.identify(token, now).await
+        {
+            return found;
+        }
+        Err(nobody("the bearer token is wrong"))
     }
 
     /// Who opened something with this key, whether or not it has expired since: somebody who is granted nothing, by the same name.
@@ -198,7 +247,12 @@ impl Auth {
             "" => self.open.clone(),
             name => self.tokens.named(name),
         };
-        let still = minter.is_some_and(|minter| minter.grants.covers(&claims.pipeline));
+        // Of whom a JWT named nothing is kept: their keys end with their token.
+        let elsewhere = claims.account.starts_with(jwt::NAMED) && self.jwt.is_some();
+        let still = elsewhere
+            || minter
+                .as_ref()
+                .is_some_and(|minter| minter.grants.covers(&claims.pipeline));
         if !still {
             let text = format!(
                 "who minted the client key may not use pipeline '{}' here: have one minted by who may",
@@ -206,7 +260,8 @@ impl Auth {
             );
             return Err(nobody(text));
         }
-        Ok(Caller::with_key(claims, grants))
+        let limits = minter.and_then(|minter| minter.limits.clone());
+        Ok(Caller::with_key(claims, grants).with_limits(limits))
     }
 }
 
@@ -214,6 +269,8 @@ impl Auth {
 pub(crate) fn wrong(config: &config::Auth) -> Vec<String> {
     let mut wrong = tokens::wrong(config);
     wrong.extend(keys::wrong(&config.client_keys));
+    wrong.extend(jwt::wrong(&config.jwt));
+    wrong.extend(limits::wrong(config));
     wrong
 }
 

@@ -4,23 +4,18 @@
 //! nor whose it may be. A file is looked at again once in [`LOOK`]; one that is gone or empty lets nobody in.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tidegate_media::Timestamp;
 
+use super::files::{self, LOOK, SECRET_BYTES, Stamp, stamp};
 use super::grants::is_pattern;
 use super::{Caller, Grants, THE_TOKEN};
 use crate::config::{Auth, TokenConfig};
 
-/// How often a file is looked at, at most: a new token is good, and an old one bad, within this.
-const LOOK: Duration = Duration::from_secs(1);
-/// Largest token file, in bytes. The largest request head that a token can come in has little more.
-const FILE_BYTES: u64 = 16 << 10;
 /// Longest name of a token.
 const NAME: usize = 64;
 
@@ -73,7 +68,7 @@ impl Tokens {
                 None => Secret::File(Box::new(TokenFile::open(token)?)),
             };
             entries.push(Entry {
-                caller: Caller::new(&token.name, grants),
+                caller: Caller::new(&token.name, grants).with_limits(token.limits.clone()),
                 secret,
             });
         }
@@ -116,15 +111,6 @@ struct Held {
     digest: Option<Fingerprint>,
     stamp: Option<Stamp>,
     looked: Option<Timestamp>,
-}
-
-/// What changes with a file's content, or with the file that has its name.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    modified: Option<SystemTime>,
-    changed: (i64, i64),
-    bytes: u64,
-    inode: u64,
 }
 
 impl TokenFile {
@@ -177,28 +163,8 @@ impl TokenFile {
     }
 }
 
-fn stamp(path: &Path) -> Result<Stamp, String> {
-    use std::os::unix::fs::MetadataExt as _;
-    let meta = std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
-    if !meta.is_file() {
-        return Err("is no regular file".to_owned());
-    }
-    Ok(Stamp {
-        modified: meta.modified().ok(),
-        changed: (meta.ctime(), meta.ctime_nsec()),
-        bytes: meta.len(),
-        inode: meta.ino(),
-    })
-}
-
 fn read(path: &Path) -> Result<Fingerprint, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    let mut text = String::new();
-    let bytes = file.take(FILE_BYTES + 1).read_to_string(&mut text);
-    if bytes.map_err(unreadable)? as u64 > FILE_BYTES {
-        return Err(format!("has more than {FILE_BYTES} bytes"));
-    }
+    let text = files::read(path, SECRET_BYTES)?;
     let token = text.trim();
     if token.is_empty() {
         return Err("is empty: write the token into it".to_owned());

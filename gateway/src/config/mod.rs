@@ -88,6 +88,90 @@ pub(crate) struct Auth {
     pub(crate) tokens: Vec<TokenConfig>,
     /// Short-lived keys that holders of tokens mint for their clients.
     pub(crate) client_keys: ClientKeys,
+    /// Tokens that somebody else's server signs.
+    pub(crate) jwt: Jwt,
+    /// What each key may open.
+    pub(crate) limits: KeyLimits,
+}
+
+impl Auth {
+    /// Whether anybody is asked who they are.
+    pub(crate) fn is_on(&self) -> bool {
+        !self.token.is_empty() || !self.tokens.is_empty() || self.jwt.is_on()
+    }
+}
+
+/// JSON Web Tokens: the keys that they are signed with, and what they must say.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Jwt {
+    /// The secret that both have, for HS256, HS384 and HS512.
+    pub(crate) secret: String,
+    /// Or the file that it lies in.
+    pub(crate) secret_file: PathBuf,
+    /// File with a set of public keys (JWKS).
+    pub(crate) jwks_file: PathBuf,
+    /// Address of such a set.
+    pub(crate) jwks_url: String,
+    /// One of them must be in `aud`; none: it is not looked at.
+    pub(crate) audiences: Vec<String>,
+    /// `iss` must be one of them; none: it is not looked at.
+    pub(crate) issuers: Vec<String>,
+    /// How far clocks may differ.
+    pub(crate) leeway: Span,
+    /// The claim that holds grants.
+    pub(crate) claim: String,
+    /// Whether a session ends when the token expires that opened it.
+    pub(crate) end_sessions: bool,
+}
+
+impl Jwt {
+    /// Whether there is anything to check them by.
+    pub(crate) fn is_on(&self) -> bool {
+        let files = [&self.secret_file, &self.jwks_file];
+        !self.secret.is_empty()
+            || !self.jwks_url.is_empty()
+            || files.iter().any(|path| !path.as_os_str().is_empty())
+    }
+}
+
+impl Default for Jwt {
+    fn default() -> Self {
+        Self {
+            secret: String::new(),
+            secret_file: PathBuf::new(),
+            jwks_file: PathBuf::new(),
+            jwks_url: String::new(),
+            audiences: Vec::new(),
+            issuers: Vec::new(),
+            leeway: Span(Duration::from_secs(30)),
+            claim: "tidegate".to_owned(),
+            end_sessions: false,
+        }
+    }
+}
+
+/// What one key may open, and all keys that it mints together; 0: no limit but the gateway's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct KeyLimits {
+    /// Sessions opened or joined in a minute, in the long run.
+    pub(crate) opens_per_minute: u32,
+    /// Of these at once.
+    pub(crate) burst: u32,
+    /// Sessions at a time.
+    pub(crate) sessions: usize,
+}
+
+impl Default for KeyLimits {
+    fn default() -> Self {
+        Self {
+            opens_per_minute: 0,
+            // A page that opens a few, and is loaded anew.
+            burst: 10,
+            sessions: 0,
+        }
+    }
 }
 
 /// What client keys are signed with. Neither: a secret of this process, so that keys end with it.
@@ -120,6 +204,9 @@ pub(crate) struct TokenConfig {
     pub(crate) sessions: bool,
     /// Whether it may read `/metrics`.
     pub(crate) metrics: bool,
+    /// How much it may open, instead of `auth.limits`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) limits: Option<KeyLimits>,
 }
 
 impl std::fmt::Debug for TokenConfig {
@@ -262,7 +349,7 @@ impl Default for Log {
 #[non_exhaustive]
 pub(crate) enum UnsafeConfig {
     #[error(
-        "listen address {0} can be reached from other machines: set tls.certificate, tls.key and auth.token or auth.tokens, or say --insecure"
+        "listen address {0} can be reached from other machines: set tls.certificate, tls.key and auth.token, auth.tokens or auth.jwt, or say --insecure"
     )]
     Exposed(SocketAddr),
     #[error("tls.certificate and tls.key go together: set both or neither")]
@@ -285,8 +372,7 @@ impl Config {
         if self.has_tls() == self.tls.key.as_os_str().is_empty() {
             problems.push(UnsafeConfig::HalfTls);
         }
-        let guarded =
-            self.has_tls() && (!self.auth.token.is_empty() || !self.auth.tokens.is_empty());
+        let guarded = self.has_tls() && self.auth.is_on();
         if !self.listen.ip().is_loopback() && !guarded && !self.insecure {
             problems.push(UnsafeConfig::Exposed(self.listen));
         }

@@ -36,6 +36,7 @@ pub(crate) fn malformed(error: &WireMessageError) -> Error {
 /// An error as it travels.
 pub(crate) fn wire_error(error: Error) -> WireError {
     WireError {
+        retry_after: crate::errors::retry_after(&error),
         code: error.code.as_str().to_owned(),
         message: error.message,
         fault: error.fault.as_str().to_owned(),
@@ -43,7 +44,6 @@ pub(crate) fn wire_error(error: Error) -> WireError {
         hop: error.hop,
         endpoint: error.endpoint,
         phase: error.phase.map(|phase| phase.as_str().to_owned()),
-        retry_after: error.retryable.then_some(crate::errors::RETRY_AFTER),
         attempt: error.attempt,
         elapsed: error.elapsed,
     }

@@ -22,6 +22,7 @@ const LABELS: &[(&str, &str)] = &[
     ("tidegate_sessions_limit", ""),
     ("tidegate_sessions_total", "transport, outcome"),
     ("tidegate_sessions_refused_total", "code"),
+    ("tidegate_key_limits_total", "reason"),
     ("tidegate_reloads_total", "outcome"),
     ("tidegate_session_latency_seconds", "pipeline, transport"),
     ("tidegate_hop_queue_seconds", "pipeline, hop, endpoint"),

@@ -181,6 +181,11 @@ const COUNTERS: &[Described] = &[
         "Sessions that were not opened, by error code.",
     ),
     (
+        "tidegate_key_limits_total",
+        None,
+        "Openings refused because a key had too many lately (opens) or at a time (sessions).",
+    ),
+    (
         "tidegate_reloads_total",
         None,
         "Times that the pipelines' folder was read anew: taken over, or refused for an error, in which case the old pipelines stay.",

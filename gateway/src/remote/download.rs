@@ -24,6 +24,9 @@ use super::addresses::is_public;
 /// How long one address of several may take to accept a connection.
 const CONNECT: Duration = Duration::from_millis(1_500);
 
+/// Redirects that are followed.
+const REDIRECTS: usize = 3;
+
 /// Hosts that may be at any address.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Allowed(Vec<String>);
@@ -56,7 +59,7 @@ pub(crate) struct Download {
 
 impl Download {
     /// Where it redirects to. A redirect from `https` to `http` is an error: it would give up what was asked for.
-    pub(crate) fn redirect(&self, from: &Uri) -> Result<Option<Uri>, String> {
+    fn redirect(&self, from: &Uri) -> Result<Option<Uri>, String> {
         let Some(location) = self
             .location
             .as_ref()
@@ -103,8 +106,37 @@ impl Client {
         }
     }
 
+    /// Gets what is there, or where it redirects to, at most `limit` bytes of it. `None`: it is still what the tag says. Cancel safe.
+    pub(crate) async fn follow(
+        &self,
+        url: &str,
+        etag: Option<HeaderValue>,
+        limit: usize,
+    ) -> Result<Option<Download>, String> {
+        let mut uri: Uri = url
+            .parse()
+            .map_err(|error| format!("is no address: {error}"))?;
+        for _ in 0..=REDIRECTS {
+            let answer = self.get(&uri, etag.clone(), limit).await?;
+            if answer.status == StatusCode::NOT_MODIFIED {
+                return Ok(None);
+            }
+            if answer.status.is_success() {
+                return Ok(Some(answer));
+            }
+            let Some(next) = answer.redirect(&uri)? else {
+                let status = answer.status;
+                return Err(format!("was answered with {status}: look at the server"));
+            };
+            uri = next;
+        }
+        Err(format!(
+            "leads through more than {REDIRECTS} redirects: write the address where they end"
+        ))
+    }
+
     /// Gets what is there, at most `limit` bytes of it; a tag asks whether it has changed. Cancel safe.
-    pub(crate) async fn get(
+    async fn get(
         &self,
         uri: &Uri,
         etag: Option<HeaderValue>,
@@ -137,7 +169,7 @@ impl Client {
             .await
             .map_err(|error| {
                 format!(
-                    "cannot be fetched, for host '{host}' cannot be resolved: {error}: look at its name in 'manifest_url'"
+                    "cannot be fetched, for host '{host}' cannot be resolved: {error}: look at its name"
                 )
             })?;
         let mut found: Vec<_> = found.collect();

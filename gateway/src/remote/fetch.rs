@@ -4,7 +4,7 @@
 //! left out unless the configuration names the host (`manifest_hosts`), at every redirect anew. The connection goes to an address that
 //! was looked at, so that a name which changes its mind in between (rebinding) gains nothing.
 //!
-//! Bounds: [`BYTES`] a manifest, [`TIME`] in all, [`REDIRECTS`] redirects, [`ENTRIES`] manifests kept. What is kept is taken as it is for
+//! Bounds: [`BYTES`] a manifest, [`TIME`] in all, a few redirects, [`ENTRIES`] manifests kept. What is kept is taken as it is for
 //! [`FRESH`], or for as long as the server's `Cache-Control` says; then the server is asked whether it still holds, and while it cannot
 //! be asked, what is kept goes on to serve for [`STALE`]. A pinned manifest (`manifest_sha256`) is what it is: it is never asked for again.
 
@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::Uri;
 use tidegate_media::Timestamp;
 use tidegate_nodes::{Code, Error, Manifest};
 use tidegate_remote::describe::shown;
@@ -25,8 +24,6 @@ use crate::clock::Clock;
 const BYTES: usize = 256 << 10;
 /// Longest time for one, redirects included.
 const TIME: Duration = Duration::from_secs(5);
-/// Redirects that are followed.
-const REDIRECTS: usize = 3;
 /// Manifests that are kept; a quarter of a gigabyte is the most they hold.
 const ENTRIES: usize = 1_024;
 /// Kept ones are taken as they are for so long.
@@ -150,7 +147,7 @@ impl Fetcher {
         let kept = self.kept(url, now);
         let etag = kept.as_ref().and_then(|kept| kept.etag.clone());
         let etag = etag.filter(|_| pin.is_none());
-        let fetched = tokio::time::timeout(TIME, self.fetch(url, etag)).await;
+        let fetched = tokio::time::timeout(TIME, self.0.client.follow(url, etag, BYTES)).await;
         let fetched = fetched.unwrap_or_else(|_| Err(format!("took longer than {TIME:?}: give it from a server that is nearer, or write the manifest in place")));
         match (fetched.map_err(|problem| failed(url, &problem))?, kept) {
             (Some(fetched), _) => self.judge(url, pin, fetched, now),
@@ -196,34 +193,6 @@ impl Fetcher {
         };
         self.keep(url, kept);
         Ok(text)
-    }
-
-    /// Follows redirects. `None`: it is still what the tag says.
-    async fn fetch(
-        &self,
-        url: &str,
-        etag: Option<http::HeaderValue>,
-    ) -> Result<Option<Download>, String> {
-        let mut uri: Uri = url
-            .parse()
-            .map_err(|error| format!("is no address: {error}"))?;
-        for _ in 0..=REDIRECTS {
-            let answer = self.0.client.get(&uri, etag.clone(), BYTES).await?;
-            if answer.status == http::StatusCode::NOT_MODIFIED {
-                return Ok(None);
-            }
-            if answer.status.is_success() {
-                return Ok(Some(answer));
-            }
-            let Some(next) = answer.redirect(&uri)? else {
-                let status = answer.status;
-                return Err(format!("was answered with {status}: look at the server"));
-            };
-            uri = next;
-        }
-        Err(format!(
-            "leads through more than {REDIRECTS} redirects: write the address where they end"
-        ))
     }
 
     fn kept(&self, url: &str, now: Timestamp) -> Option<Kept> {

@@ -6,7 +6,7 @@
 mod addresses;
 mod circles;
 mod config;
-mod download;
+pub(crate) mod download;
 mod fetch;
 pub(crate) mod state;
 mod survey;

@@ -64,15 +64,20 @@ impl Gateway {
         let (pipeline, inline) = self.pipeline(&request.caller, &request.source)?;
         let shared = request.key.map(|key| shared_key(key, &pipeline, inline));
         let shared = shared.transpose()?;
+        let now = self.clock.now();
+        self.accounts.opens(&request.caller, now)?;
         if let Some(shared) = &shared
             && let Some(handle) = self.sessions.find(shared)
         {
             handle.join(request.link).await?;
             return Ok(handle);
         }
-        let slot = self.sessions.admit()?;
+        let counted = self.accounts.session(&request.caller, now)?;
+        let slot = self.sessions.admit()?.counting(counted);
         // From here on, so that what opening takes is not given to those behind.
-        let deadline = request.deadline.map(|limit| self.clock.now() + limit);
+        let limits = request.deadline.into_iter();
+        let limit = limits.chain(request.caller.time_left()).min();
+        let deadline = limit.map(|limit| self.clock.now() + limit);
         let Request {
             caller,
             parameters,

@@ -1,5 +1,7 @@
 //! Whose a token is, what is told of tokens that do not do, and files that change.
 
+use std::time::Duration;
+
 use super::*;
 
 fn token(name: &str, token: &str) -> TokenConfig {
