@@ -25,12 +25,13 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
-use tokio_rustls::TlsAcceptor;
 use tower::Service as _;
 
 use self::place::Busy;
 pub(crate) use self::place::Place;
+use crate::auth::Certificate;
 use crate::tasks::Tasks;
+use crate::tls::Tls;
 /// Largest HTTP/2 frame: a megabyte and what names it, so that a tensor of that size comes in one piece, which is not copied. Frames of
 /// 16 KiB cost it 64 headers and as many wake-ups.
 const FRAME: u32 = (1 << 20) + (64 << 10);
@@ -55,7 +56,7 @@ pub(crate) struct Connections {
     pub(crate) open: Duration,
     /// How long a peer may take nothing although something waits for it.
     pub(crate) stalled: Duration,
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 impl Connections {
@@ -91,19 +92,25 @@ impl Connections {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "nodelay");
             }
-            let one = Connection {
+            let mut one = Connection {
                 place: Place::new(place),
                 router: router.clone(),
                 open: self.open,
                 stalled: self.stalled,
                 stop: stopped.clone(),
+                certificate: None,
             };
-            let tls = self.tls.clone();
+            let tls = self.tls.as_ref().map(|tls| tls.acceptor());
             drop(self.tasks.spawn(async move {
                 match tls {
                     None => one.serve(stream).await,
                     Some(tls) => match tokio::time::timeout(one.open, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => one.serve(stream).await,
+                        Ok(Ok(stream)) => {
+                            let shown = stream.get_ref().1.peer_certificates();
+                            let shown = shown.and_then(|chain| chain.first());
+                            one.certificate = shown.map(|der| Arc::new(Certificate::read(der)));
+                            one.serve(stream).await;
+                        }
                         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
                         Err(_) => tracing::debug!("TLS handshake took too long"),
                     },
@@ -128,6 +135,8 @@ struct Connection {
     open: Duration,
     stalled: Duration,
     stop: watch::Receiver<bool>,
+    /// What the client has shown, and the authority that we trust has signed.
+    certificate: Option<Arc<Certificate>>,
 }
 
 impl Connection {
@@ -138,12 +147,16 @@ impl Connection {
             open,
             stalled,
             mut stop,
+            certificate,
         } = self;
         let builder = builder(open);
         let asking = place.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             let busy = asking.asked();
             request.extensions_mut().insert(asking.clone());
+            if let Some(certificate) = &certificate {
+                request.extensions_mut().insert(Arc::clone(certificate));
+            }
             let answer = router.clone().call(request);
             async move {
                 let Ok(response) = answer.await;

@@ -15,7 +15,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What a client is advised to wait; `None`: a retry does not help.
 pub(crate) fn retry_after(error: &Error) -> Option<Duration> {
-    let wait = error.retry_after.unwrap_or(RETRY_AFTER);
+    let wait = error.retry_after().unwrap_or(RETRY_AFTER);
     error.retryable.then_some(wait)
 }
 

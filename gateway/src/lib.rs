@@ -19,4 +19,5 @@ mod roles;
 mod serve;
 mod session;
 mod tasks;
+mod tls;
 mod udp;

@@ -10,13 +10,13 @@ use notify::{RecursiveMode, Watcher as _};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
-use tokio_rustls::TlsAcceptor;
 
-use crate::config::{Config, Tls};
+use crate::config::Config;
 use crate::connections::Connections;
 use crate::gateway::{Gateway, StartError};
 use crate::metrics::label;
 use crate::pipelines::Changes;
+use crate::tls::{Tls, TlsError};
 
 /// How often histogram samples are folded into buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -24,7 +24,9 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_millis(200);
 /// Times that a change puts the reload off; a folder that is written to for ever is read now and then all the same.
 const SETTLE_MAX: u32 = 25;
-/// What became of a reload (`tidegate_reloads_total`).
+/// What is read again, and what became of it.
+const PIPELINES: &str = "tidegate_reloads_total";
+const CERTIFICATES: &str = "tidegate_tls_reloads_total";
 const TAKEN: &str = "taken";
 const REFUSED: &str = "refused";
 
@@ -41,17 +43,15 @@ pub(crate) enum ServeError {
     },
     #[error("signals cannot be waited for")]
     Signals(#[source] io::Error),
-    #[error("TLS file {path} {problem}")]
-    TlsFile { path: String, problem: String },
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// A listener that is bound and not served yet.
 pub(crate) struct Server {
     gateway: Arc<Gateway>,
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Server {
@@ -61,7 +61,7 @@ impl Server {
     /// An address is taken, a pipeline has errors, or TLS files do not do.
     pub(crate) async fn bind(config: Config) -> Result<Self, ServeError> {
         let tls = if config.has_tls() {
-            Some(acceptor(&config.tls)?)
+            Some(Tls::load(&config.tls)?)
         } else {
             None
         };
@@ -104,12 +104,18 @@ impl Server {
         let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(ServeError::Signals)?;
-        let changed = Arc::new(Notify::new());
-        let watcher = watch(&gateway, &changed);
+        let (changed, renewed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let folders = self.tls.as_ref().map(|tls| tls.folders());
+        let watchers = [
+            watch(gateway.pipelines.folder().as_slice(), &changed),
+            watch(&folders.unwrap_or_default(), &renewed),
+        ];
+        let tls = self.tls.clone();
         let background = background(&gateway);
         // There from the start, so that an alert can compare.
         for outcome in [TAKEN, REFUSED] {
-            count_reloads(&gateway, outcome, 0);
+            count_reloads(&gateway, PIPELINES, outcome, 0);
+            count_reloads(&gateway, CERTIFICATES, outcome, 0);
         }
         let router = crate::http::router(&gateway);
         let (stop, stopped) = watch::channel(false);
@@ -126,11 +132,15 @@ impl Server {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => reload(&gateway),
+                _ = hangup.recv() => {
+                    reload(&gateway);
+                    renew(&gateway, tls.as_deref());
+                }
                 () = settled(&changed) => reload(&gateway),
+                () = settled(&renewed) => renew(&gateway, tls.as_deref()),
             }
         }
-        drop(watcher);
+        drop(watchers);
         let grace = gateway.config.limits.grace.0;
         tracing::info!(grace_seconds = grace.as_secs(), "draining");
         gateway.sessions.drain(grace);
@@ -221,7 +231,7 @@ fn reload(gateway: &Gateway) {
     let reloaded = gateway.pipelines.reload();
     // Before it is said, for those who look when they read of it.
     let outcome = if reloaded.is_ok() { TAKEN } else { REFUSED };
-    count_reloads(gateway, outcome, 1);
+    count_reloads(gateway, PIPELINES, outcome, 1);
     match reloaded {
         Ok(Changes {
             added,
@@ -238,15 +248,34 @@ fn reload(gateway: &Gateway) {
     }
 }
 
-fn count_reloads(gateway: &Gateway, outcome: &'static str, more: u64) {
-    let labels = vec![label("outcome", outcome)];
-    let reloads = gateway.metrics.counter("tidegate_reloads_total", labels);
-    reloads.increment(more);
+/// Reads certificate, key and authorities again, if they have changed.
+fn renew(gateway: &Gateway, tls: Option<&Tls>) {
+    match tls.map(Tls::reload) {
+        None | Some(Ok(false)) => {}
+        Some(Ok(true)) => {
+            count_reloads(gateway, CERTIFICATES, TAKEN, 1);
+            tracing::info!("certificates read again; connections that stand keep theirs");
+        }
+        Some(Err(error)) => {
+            count_reloads(gateway, CERTIFICATES, REFUSED, 1);
+            tracing::error!(%error, "certificates not read again; the old ones are kept");
+        }
+    }
 }
 
-/// Watches the folder of pipelines; `None` where there is none or it cannot be watched (SIGHUP still works).
-fn watch(gateway: &Gateway, changed: &Arc<Notify>) -> Option<notify::RecommendedWatcher> {
-    let folder = gateway.pipelines.folder()?;
+fn count_reloads(gateway: &Gateway, name: &'static str, outcome: &'static str, more: u64) {
+    let labels = vec![label("outcome", outcome)];
+    gateway.metrics.counter(name, labels).increment(more);
+}
+
+/// Watches folders; `None` where there are none or they cannot be watched (SIGHUP still works).
+fn watch(
+    folders: &[impl AsRef<Path>],
+    changed: &Arc<Notify>,
+) -> Option<notify::RecommendedWatcher> {
+    if folders.is_empty() {
+        return None;
+    }
     let changed = Arc::clone(changed);
     let on_event = move |event: notify::Result<notify::Event>| {
         let changes = |event: &notify::Event| !event.kind.is_access();
@@ -255,33 +284,14 @@ fn watch(gateway: &Gateway, changed: &Arc<Notify>) -> Option<notify::Recommended
         }
     };
     let watcher = notify::recommended_watcher(on_event).and_then(|mut watcher| {
-        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        for folder in folders {
+            watcher.watch(folder.as_ref(), RecursiveMode::NonRecursive)?;
+        }
         Ok(watcher)
     });
     watcher
-        .inspect_err(|error| tracing::warn!(%error, "the folder is not watched; SIGHUP reloads"))
+        .inspect_err(|error| tracing::warn!(%error, "a folder is not watched; SIGHUP reloads"))
         .ok()
-}
-
-fn acceptor(tls: &Tls) -> Result<TlsAcceptor, ServeError> {
-    use rustls::pki_types::pem::PemObject as _;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let problem = |path: &Path, error: &dyn std::fmt::Display| ServeError::TlsFile {
-        path: path.display().to_string(),
-        problem: format!("cannot be used: {error}"),
-    };
-    let chain = CertificateDer::pem_file_iter(&tls.certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| problem(&tls.certificate, &error))?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| problem(&tls.key, &error))?;
-    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(
-        rustls::crypto::ring::default_provider(),
-    ))
-    .with_safe_default_protocol_versions()?
-    .with_no_client_auth()
-    .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! turned into it where they cross to a client; it is not a replacement for them.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -181,9 +182,9 @@ pub struct Error {
     /// Of a remote hop: time spent on them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub elapsed: Option<Duration>,
-    /// When a retry can help, where that is known.
+    /// When a retry can help, where that is known. Small, for errors are returned by value.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub retry_after: Option<Duration>,
+    pub retry_after_ms: Option<NonZeroU32>,
 }
 
 impl Error {
@@ -200,15 +201,23 @@ impl Error {
             phase: None,
             attempt: None,
             elapsed: None,
-            retry_after: None,
+            retry_after_ms: None,
         }
     }
 
-    /// Says when a retry can help.
+    /// Says when a retry can help, to the next millisecond.
     #[must_use]
-    pub const fn after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
+    pub fn after(mut self, wait: Duration) -> Self {
+        let millis = u32::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u32::MAX);
+        self.retry_after_ms = NonZeroU32::new(millis);
         self
+    }
+
+    /// When a retry can help, where that is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let millis = self.retry_after_ms?;
+        Some(Duration::from_millis(millis.get().into()))
     }
 
     /// Names the hop.

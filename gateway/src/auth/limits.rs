@@ -199,10 +199,10 @@ mod tests {
         }
         let refused = accounts.opens(&one, at(0)).expect_err("refused");
         assert_eq!(refused.code, Code::RateLimited);
-        assert_eq!(refused.retry_after, Some(Duration::from_secs(1)));
+        assert_eq!(refused.retry_after(), Some(Duration::from_secs(1)));
         assert_eq!(accounts.opens(&who("two"), at(0)), Ok(()), "others may");
         let refused = accounts.opens(&one, at(400)).expect_err("refused");
-        assert_eq!(refused.retry_after, Some(Duration::from_millis(600)));
+        assert_eq!(refused.retry_after(), Some(Duration::from_millis(600)));
         assert_eq!(
             accounts.opens(&one, at(1_000)),
             Ok(()),

@@ -4,6 +4,7 @@
 //! lists or ends something asks the caller's [`Grants`]. Nothing here knows a transport, so that another kind of key needs nothing but a
 //! way to an [`Identity`]. What has no caller is refused: a route that is not behind the guard can do nothing.
 
+mod certificates;
 mod files;
 mod grants;
 mod jwt;
@@ -22,6 +23,8 @@ use serde_json::{Map, Value};
 use tidegate_media::Timestamp;
 use tidegate_nodes::{Code, Error};
 
+pub(crate) use self::certificates::Certificate;
+use self::certificates::Certificates;
 pub(crate) use self::grants::Grants;
 use self::jwt::{Jwt, JwtError};
 use self::keys::{Claims, ClientKeys};
@@ -137,6 +140,7 @@ pub(crate) struct Auth {
     /// What a request is without a token, where none is asked for.
     open: Option<Caller>,
     tokens: Tokens,
+    certificates: Certificates,
     keys: ClientKeys,
     jwt: Option<Jwt>,
 }
@@ -165,6 +169,7 @@ impl Auth {
         Ok(Self {
             open: (!config.is_on()).then(Caller::anyone),
             tokens: Tokens::load(config)?,
+            certificates: Certificates::new(config),
             keys: ClientKeys::new(&config.client_keys)?,
             jwt: Jwt::new(&config.jwt, clock)?,
         })
@@ -207,6 +212,20 @@ impl Auth {
         Err(nobody("the bearer token is wrong"))
     }
 
+    /// Whose certificate this is, of a request without a token.
+    ///
+    /// # Errors
+    /// It is nobody's, where anybody is asked who they are.
+    pub(crate) fn by_certificate(&self, shown: &Certificate) -> Result<Caller, Error> {
+        let known = self.certificates.find(shown).or_else(|| self.open.clone());
+        known.ok_or_else(|| {
+            nobody(format!(
+                "no bearer token, and the certificate '{}' is none of auth.certificates",
+                shown.shown()
+            ))
+        })
+    }
+
     /// Who opened something with this key, whether or not it has expired since: somebody who is granted nothing, by the same name.
     pub(crate) fn opener(&self, token: &str) -> Option<Caller> {
         let claims = self.keys.read(token)?;
@@ -245,7 +264,10 @@ impl Auth {
         let grants = Grants::new(vec![claims.pipeline.clone()], false, false, false);
         let minter = match &*claims.account {
             "" => self.open.clone(),
-            name => self.tokens.named(name),
+            name => {
+                let minter = self.tokens.named(name);
+                minter.or_else(|| self.certificates.named(name))
+            }
         };
         // Of whom a JWT named nothing is kept: their keys end with their token.
         let elsewhere = claims.account.starts_with(jwt::NAMED) && self.jwt.is_some();
@@ -268,6 +290,7 @@ impl Auth {
 /// All that is wrong with who may come in, as it is configured, in words for the operator and without a secret in them.
 pub(crate) fn wrong(config: &config::Auth) -> Vec<String> {
     let mut wrong = tokens::wrong(config);
+    wrong.extend(certificates::wrong(config));
     wrong.extend(keys::wrong(&config.client_keys));
     wrong.extend(jwt::wrong(&config.jwt));
     wrong.extend(limits::wrong(config));

@@ -194,7 +194,8 @@ impl Layered {
             let name = path.rsplit('.').next().unwrap_or(path);
             let value = at(&self.merged, path).unwrap_or(&Value::Null);
             // A list of settings may have secrets inside, and what was written for one may be one.
-            let listed = name == "tokens" || hide(value) != *value;
+            let listed = matches!(path.as_str(), "auth.tokens" | "auth.certificates")
+                || hide(value) != *value;
             let secret = listed || SECRETS.contains(&name);
             let message = problem(defaults.clone(), path, value, secret);
             wrong.extend(message.map(|message| ConfigError::Value {

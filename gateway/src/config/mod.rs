@@ -2,6 +2,7 @@
 //!
 //! Where a value came from is [`layers`]'s affair. Every limit has its reason beside it.
 
+mod auth;
 pub(crate) mod layers;
 mod units;
 mod wrong;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
+pub(crate) use auth::{Auth, CertificateConfig, ClientKeys, Jwt, KeyLimits, TokenConfig};
 pub(crate) use units::{Bytes, Span, address};
 
 /// The environment. A value that is not text stays set, if to something else: a token must not count as none.
@@ -76,145 +78,19 @@ pub(crate) struct Tls {
     pub(crate) certificate: PathBuf,
     /// PEM file with the private key.
     pub(crate) key: PathBuf,
+    /// PEM file with the authorities of clients' certificates; empty: no client is asked for one.
+    pub(crate) client_ca: PathBuf,
+    /// Whether clients must have one.
+    pub(crate) clients: ClientCertificates,
 }
 
-/// Who may come in.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Auth {
-    /// The bearer token that grants everything; empty, with no `tokens`: none is asked for.
-    pub(crate) token: String,
-    /// Further tokens, each with a name and what it grants.
-    pub(crate) tokens: Vec<TokenConfig>,
-    /// Short-lived keys that holders of tokens mint for their clients.
-    pub(crate) client_keys: ClientKeys,
-    /// Tokens that somebody else's server signs.
-    pub(crate) jwt: Jwt,
-    /// What each key may open.
-    pub(crate) limits: KeyLimits,
-}
-
-impl Auth {
-    /// Whether anybody is asked who they are.
-    pub(crate) fn is_on(&self) -> bool {
-        !self.token.is_empty() || !self.tokens.is_empty() || self.jwt.is_on()
-    }
-}
-
-/// JSON Web Tokens: the keys that they are signed with, and what they must say.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Jwt {
-    /// The secret that both have, for HS256, HS384 and HS512.
-    pub(crate) secret: String,
-    /// Or the file that it lies in.
-    pub(crate) secret_file: PathBuf,
-    /// File with a set of public keys (JWKS).
-    pub(crate) jwks_file: PathBuf,
-    /// Address of such a set.
-    pub(crate) jwks_url: String,
-    /// One of them must be in `aud`; none: it is not looked at.
-    pub(crate) audiences: Vec<String>,
-    /// `iss` must be one of them; none: it is not looked at.
-    pub(crate) issuers: Vec<String>,
-    /// How far clocks may differ.
-    pub(crate) leeway: Span,
-    /// The claim that holds grants.
-    pub(crate) claim: String,
-    /// Whether a session ends when the token expires that opened it.
-    pub(crate) end_sessions: bool,
-}
-
-impl Jwt {
-    /// Whether there is anything to check them by.
-    pub(crate) fn is_on(&self) -> bool {
-        let files = [&self.secret_file, &self.jwks_file];
-        !self.secret.is_empty()
-            || !self.jwks_url.is_empty()
-            || files.iter().any(|path| !path.as_os_str().is_empty())
-    }
-}
-
-impl Default for Jwt {
-    fn default() -> Self {
-        Self {
-            secret: String::new(),
-            secret_file: PathBuf::new(),
-            jwks_file: PathBuf::new(),
-            jwks_url: String::new(),
-            audiences: Vec::new(),
-            issuers: Vec::new(),
-            leeway: Span(Duration::from_secs(30)),
-            claim: "tidegate".to_owned(),
-            end_sessions: false,
-        }
-    }
-}
-
-/// What one key may open, and all keys that it mints together; 0: no limit but the gateway's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct KeyLimits {
-    /// Sessions opened or joined in a minute, in the long run.
-    pub(crate) opens_per_minute: u32,
-    /// Of these at once.
-    pub(crate) burst: u32,
-    /// Sessions at a time.
-    pub(crate) sessions: usize,
-}
-
-impl Default for KeyLimits {
-    fn default() -> Self {
-        Self {
-            opens_per_minute: 0,
-            // A page that opens a few, and is loaded anew.
-            burst: 10,
-            sessions: 0,
-        }
-    }
-}
-
-/// What client keys are signed with. Neither: a secret of this process, so that keys end with it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct ClientKeys {
-    /// The secret itself, which gateways behind one name have in common.
-    pub(crate) secret: String,
-    /// Or the file that it lies in.
-    pub(crate) secret_file: PathBuf,
-}
-
-/// A bearer token that grants some things. One of `token`, `token_file` and `token_sha256` is set.
-#[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct TokenConfig {
-    /// Tells callers apart.
-    pub(crate) name: String,
-    /// The token itself.
-    pub(crate) token: String,
-    /// The file that it lies in.
-    pub(crate) token_file: PathBuf,
-    /// Its SHA-256 in hexadecimal digits.
-    pub(crate) token_sha256: String,
-    /// Pipelines that it may use: names, or beginnings with a `*` behind.
-    pub(crate) pipelines: Vec<String>,
-    /// Whether it may run manifests of its own, where `inline` is on.
-    pub(crate) inline: bool,
-    /// Whether it may list, inspect and end all sessions.
-    pub(crate) sessions: bool,
-    /// Whether it may read `/metrics`.
-    pub(crate) metrics: bool,
-    /// How much it may open, instead of `auth.limits`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) limits: Option<KeyLimits>,
-}
-
-impl std::fmt::Debug for TokenConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenConfig")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
+/// Whether a client must show a certificate of `client_ca`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ClientCertificates {
+    #[default]
+    Required,
+    Optional,
 }
 
 /// WebRTC.
@@ -349,11 +225,15 @@ impl Default for Log {
 #[non_exhaustive]
 pub(crate) enum UnsafeConfig {
     #[error(
-        "listen address {0} can be reached from other machines: set tls.certificate, tls.key and auth.token, auth.tokens or auth.jwt, or say --insecure"
+        "listen address {0} can be reached from other machines: set tls.certificate, tls.key and auth.token, auth.tokens or auth.jwt (or tls.client_ca), or say --insecure"
     )]
     Exposed(SocketAddr),
     #[error("tls.certificate and tls.key go together: set both or neither")]
     HalfTls,
+    #[error("tls.client_ca is of no use without tls.certificate and tls.key: set them too")]
+    NoTls,
+    #[error("auth.certificates names certificates that nobody is asked for: set tls.client_ca")]
+    NoAuthorities,
     #[error("limits.{0} must be above zero")]
     Zero(&'static str),
     #[error("{0}")]
@@ -372,7 +252,15 @@ impl Config {
         if self.has_tls() == self.tls.key.as_os_str().is_empty() {
             problems.push(UnsafeConfig::HalfTls);
         }
-        let guarded = self.has_tls() && self.auth.is_on();
+        let asked = !self.tls.client_ca.as_os_str().is_empty();
+        let known = asked && self.tls.clients == ClientCertificates::Required;
+        let guarded = self.has_tls() && (self.auth.is_on() || known);
+        if asked && !self.has_tls() {
+            problems.push(UnsafeConfig::NoTls);
+        }
+        if !asked && !self.auth.certificates.is_empty() {
+            problems.push(UnsafeConfig::NoAuthorities);
+        }
         if !self.listen.ip().is_loopback() && !guarded && !self.insecure {
             problems.push(UnsafeConfig::Exposed(self.listen));
         }

@@ -43,6 +43,7 @@ async fn open() -> Pair {
         open: Duration::from_secs(10),
         stalled: STALLED,
         stop: stopped,
+        certificate: None,
     };
     let (near, far) = tokio::io::duplex(PIPE);
     let tasks = Tasks::default();
@@ -131,6 +132,7 @@ async fn an_answer_that_nobody_reads_is_not_kept() {
         open: Duration::from_secs(10),
         stalled: STALLED,
         stop,
+        certificate: None,
     };
     let (near, mut far) = tokio::io::duplex(PIPE);
     let served = Tasks::default().spawn(one.serve(near));

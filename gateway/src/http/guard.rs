@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, header};
 use tidegate_nodes::{Code, Error};
 
+use crate::auth::Certificate;
 use crate::config::Config;
 use crate::errors::HttpError;
 use crate::gateway::Gateway;
@@ -66,6 +67,11 @@ pub(crate) async fn refuse_foreign(
         && request
             .headers()
             .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let wanted = request.headers();
+    let wanted = wanted
+        .get(header::ACCESS_CONTROL_REQUEST_HEADERS)
+        .filter(|_| preflight);
+    let wanted = wanted.cloned();
     // Answered here, for what is behind asks for credentials, which a preflight never has.
     let mut response = if preflight {
         http::StatusCode::NO_CONTENT.into_response()
@@ -73,7 +79,7 @@ pub(crate) async fn refuse_foreign(
         next.run(request).await
     };
     if configured {
-        cors(response.headers_mut(), &origin);
+        cors(response.headers_mut(), &origin, wanted);
     }
     response
 }
@@ -100,7 +106,11 @@ pub(crate) async fn authenticate(
         .is_some_and(|kind| kind.starts_with("application/grpc"));
     let now = gateway.clock.now();
     let token = token(request.headers()).map(str::to_owned);
-    let mut found = gateway.auth.identify(token.as_deref(), now).await;
+    let certificate = request.extensions().get::<Arc<Certificate>>();
+    let mut found = match (&token, certificate) {
+        (None, Some(shown)) => gateway.auth.by_certificate(shown),
+        _ => gateway.auth.identify(token.as_deref(), now).await,
+    };
     if found.is_err() && on_resource(&request) {
         // Whoever opened it with a key that has expired since may still end it, and move it to another network.
         let opener = token.and_then(|token| gateway.auth.opener(&token));
@@ -174,7 +184,9 @@ fn origin_host(origin: &str) -> Option<&str> {
     origin.split_once("://").map(|(_, host)| host)
 }
 
-fn cors(headers: &mut HeaderMap, origin: &str) {
+/// What a page of a configured origin may do and read. It may send whatever headers it asks for in its preflight: clients of
+/// other protocols have some of their own, and none is a secret that the browser adds.
+fn cors(headers: &mut HeaderMap, origin: &str, wanted: Option<HeaderValue>) {
     let Ok(origin) = HeaderValue::from_str(origin) else {
         return;
     };
@@ -184,20 +196,19 @@ fn cors(headers: &mut HeaderMap, origin: &str) {
             "GET, POST, PATCH, DELETE, OPTIONS",
         ),
         (
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "authorization, content-type, if-match, accept",
-        ),
-        (
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
             "location, etag, link, accept-patch, retry-after, tidegate-session",
         ),
         (header::ACCESS_CONTROL_MAX_AGE, "600"),
-        (header::VARY, "origin"),
+        (header::VARY, "origin, access-control-request-headers"),
     ];
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    let usual = HeaderValue::from_static("authorization, content-type, if-match, accept");
+    let allowed = wanted.unwrap_or(usual);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
 }
 
 fn clip(text: &str) -> String {

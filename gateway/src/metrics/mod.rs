@@ -191,6 +191,11 @@ const COUNTERS: &[Described] = &[
         "Times that the pipelines' folder was read anew: taken over, or refused for an error, in which case the old pipelines stay.",
     ),
     (
+        "tidegate_tls_reloads_total",
+        None,
+        "Times that changed files of TLS were read anew: taken over, or refused for an error, in which case the old ones stay.",
+    ),
+    (
         "tidegate_hop_frames_total",
         None,
         "Frames that entered and left a hop.",

@@ -23,6 +23,7 @@ use super::link::{Link, Transport};
 use super::ports::SessionPorts;
 use super::table::{Handle, SharedKey, Slot};
 use crate::auth::Caller;
+use crate::auth::limits::Counted;
 use crate::gateway::Gateway;
 use crate::metrics::label;
 
@@ -73,7 +74,7 @@ impl Gateway {
             return Ok(handle);
         }
         let counted = self.accounts.session(&request.caller, now)?;
-        let slot = self.sessions.admit()?.counting(counted);
+        let slot = self.sessions.admit()?;
         // From here on, so that what opening takes is not given to those behind.
         let limits = request.deadline.into_iter();
         let limit = limits.chain(request.caller.time_left()).min();
@@ -108,7 +109,7 @@ impl Gateway {
         let parts = self
             .prepare(prepared, binding, &slot, is_shared, control)
             .await?;
-        self.run(parts, slot, link.transport());
+        self.run(parts, (slot, counted), link.transport());
         if let Err(error) = handle.join(link).await {
             // Not to be kept for nobody until it is found vacant.
             handle.end_if_empty().await;
@@ -210,14 +211,15 @@ impl Gateway {
         })
     }
 
-    fn run(self: &Arc<Self>, parts: Parts, slot: Slot, transport: Transport) {
+    /// Runs it; what it takes of what there is, and of its opener's share, is given back when it ends.
+    fn run(self: &Arc<Self>, parts: Parts, taken: (Slot, Option<Counted>), transport: Transport) {
         parts.control.begin();
         let driver = Driver::new(parts);
         let metrics = Arc::clone(&self.metrics);
         // The task ends with the session, which ends with its clients, its limits or the drain; the table counts it.
         drop(self.tasks.spawn(async move {
             let outcome = driver.run().await;
-            drop(slot);
+            drop(taken);
             let labels = vec![
                 label("transport", transport.as_str()),
                 label("outcome", outcome.label),

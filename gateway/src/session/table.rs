@@ -15,7 +15,6 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::control::{Control, End, Inbox, Stage};
 pub(crate) use super::handle::Handle;
 use super::link::Transport;
-use crate::auth::limits::Counted;
 use crate::metrics::{Metrics, label};
 
 /// Messages to a driver that may wait. Joins and snapshots; a driver that is this far behind is not asked more.
@@ -64,8 +63,6 @@ struct Entry {
 pub(crate) struct Slot {
     table: Arc<Table>,
     id: String,
-    /// What it counts as towards the limits of who opened it.
-    counted: Option<Counted>,
 }
 
 impl std::fmt::Debug for Slot {
@@ -130,7 +127,6 @@ impl Table {
         Ok(Slot {
             table: Arc::clone(self),
             id: new_id(),
-            counted: None,
         })
     }
 
@@ -299,12 +295,6 @@ impl Entry {
 }
 
 impl Slot {
-    /// With what it counts as, which is given back with it.
-    pub(crate) fn counting(mut self, counted: Option<Counted>) -> Self {
-        self.counted = counted;
-        self
-    }
-
     /// The id of the session that has this slot.
     pub(crate) fn id(&self) -> &str {
         &self.id

@@ -259,6 +259,56 @@ async fn a_configured_origin_is_let_in_and_told_so() {
 }
 
 #[tokio::test]
+async fn a_preflight_of_a_configured_origin_needs_no_token_and_what_it_may_read_is_said() {
+    let page = "https://app.example";
+    let gateway = Gateway::with(&[("ORIGINS", page), ("AUTH_TOKEN", TOKEN)]).await;
+    let whip = "/v1/pipelines/echo/whip";
+    let asks = [
+        ("origin", page),
+        ("access-control-request-method", "POST"),
+        (
+            "access-control-request-headers",
+            "authorization,x-stainless-os",
+        ),
+    ];
+    for path in [whip, "/v1/keys", "/v1/realtime/client_secrets"] {
+        let answer = gateway.request("OPTIONS", path, &asks, "").await;
+        assert_eq!(answer.status, 204, "{path}: {}", answer.text());
+        assert_eq!(answer.header("access-control-allow-origin"), page);
+        let allowed = answer.header("access-control-allow-headers");
+        assert_eq!(allowed, "authorization,x-stainless-os", "{path}");
+        let methods = answer.header("access-control-allow-methods");
+        assert!(
+            methods.contains("POST") && methods.contains("PATCH"),
+            "{methods}"
+        );
+        assert_eq!(
+            answer.header("access-control-allow-credentials"),
+            "",
+            "no cookies"
+        );
+    }
+    // Refused or not, the page may read why.
+    let refused = gateway.request("POST", whip, &asks[..1], "").await;
+    assert_eq!(refused.status, 401);
+    assert_eq!(refused.header("access-control-allow-origin"), page);
+    let exposed = refused.header("access-control-expose-headers");
+    for header in [
+        "location",
+        "etag",
+        "link",
+        "retry-after",
+        "tidegate-session",
+    ] {
+        assert!(exposed.contains(header), "{header} in {exposed}");
+    }
+    let foreign = [("origin", "https://evil.example"), asks[1], asks[2]];
+    let answer = gateway.request("OPTIONS", whip, &foreign, "").await;
+    assert_eq!(answer.status, 403);
+    assert_eq!(answer.header("access-control-allow-origin"), "");
+}
+
+#[tokio::test]
 async fn an_open_address_needs_both_tls_and_a_token() {
     for settings in [
         vec![],

@@ -5,6 +5,7 @@
 
 mod access;
 mod browser;
+mod certificates;
 mod chains;
 mod chaos;
 mod churn;
@@ -19,6 +20,8 @@ mod hops;
 mod hops_transports;
 mod http;
 mod ice;
+mod jwt;
+mod key_limits;
 mod kserve;
 mod lifecycle;
 mod limits;

@@ -5,7 +5,7 @@
 mod balance;
 mod breakers;
 mod calls;
-mod credentials;
+pub(crate) mod credentials;
 mod drains;
 mod edges;
 mod errors;

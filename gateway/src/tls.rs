@@ -1,0 +1,241 @@
+//! TLS of the listener: the certificate with its key, and whose client certificates are taken; read again when the files change.
+//!
+//! Connections keep what they began with. Files that do not do together change nothing: the old ones go on to serve, and the log and
+//! `tidegate_tls_reloads_total` say so.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use rustls::RootCertStore;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use sha2::{Digest as _, Sha256};
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::{self, ClientCertificates};
+
+/// Largest file: a chain, or the authorities of many clients.
+const FILE_BYTES: u64 = 1 << 20;
+
+/// Files that do not do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum TlsError {
+    #[error("tls.{setting} {} cannot be used: {problem}", path.display())]
+    File {
+        setting: &'static str,
+        path: PathBuf,
+        problem: String,
+    },
+    #[error("tls.certificate and tls.key do not do together: {0}")]
+    Pair(String),
+}
+
+/// What connections begin with.
+pub(crate) struct Tls {
+    files: config::Tls,
+    now: ArcSwap<ServerConfig>,
+    /// Of what `now` was made.
+    digest: Mutex<[u8; 32]>,
+}
+
+/// The files' contents.
+struct Contents {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    authorities: Option<Vec<u8>>,
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// They do not do.
+    pub(crate) fn load(files: &config::Tls) -> Result<Arc<Self>, TlsError> {
+        let contents = Contents::read(files)?;
+        let config = contents.config(files)?;
+        Ok(Arc::new(Self {
+            files: files.clone(),
+            now: ArcSwap::from_pointee(config),
+            digest: Mutex::new(contents.digest()),
+        }))
+    }
+
+    /// For the next connection.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.now.load_full())
+    }
+
+    /// Reads the files again; says whether they have changed.
+    ///
+    /// # Errors
+    /// They do not do; what there was goes on to serve.
+    pub(crate) fn reload(&self) -> Result<bool, TlsError> {
+        let contents = Contents::read(&self.files)?;
+        let mut digest = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = contents.digest();
+        if *digest == new {
+            return Ok(false);
+        }
+        self.now.store(Arc::new(contents.config(&self.files)?));
+        *digest = new;
+        Ok(true)
+    }
+
+    /// Where the files lie, to be watched: who renews them often puts others in their place.
+    pub(crate) fn folders(&self) -> Vec<PathBuf> {
+        let files = &self.files;
+        let all = [&files.certificate, &files.key, &files.client_ca];
+        let set = all.iter().filter(|path| !path.as_os_str().is_empty());
+        let mut folders: Vec<_> = set
+            .map(|path| match path.parent() {
+                Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+                _ => PathBuf::from("."),
+            })
+            .collect();
+        folders.sort();
+        folders.dedup();
+        folders
+    }
+}
+
+impl Contents {
+    fn read(files: &config::Tls) -> Result<Self, TlsError> {
+        let ca = &files.client_ca;
+        Ok(Self {
+            certificate: read("certificate", &files.certificate)?,
+            key: read("key", &files.key)?,
+            authorities: (!ca.as_os_str().is_empty())
+                .then(|| read("client_ca", ca))
+                .transpose()?,
+        })
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        let authorities = self.authorities.as_deref().unwrap_or_default();
+        for part in [&self.certificate[..], &self.key, authorities] {
+            digest.update(part.len().to_le_bytes());
+            digest.update(part);
+        }
+        digest.finalize().into()
+    }
+
+    fn config(&self, files: &config::Tls) -> Result<ServerConfig, TlsError> {
+        let wrong = |setting, path: &Path, problem: String| TlsError::File {
+            setting,
+            path: path.to_owned(),
+            problem,
+        };
+        let chain = certificates(&self.certificate)
+            .map_err(|problem| wrong("certificate", &files.certificate, problem))?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|error| wrong("key", &files.key, error.to_string()))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TlsError::Pair(error.to_string()))?;
+        let builder = match &self.authorities {
+            None => builder.with_no_client_auth(),
+            Some(text) => {
+                let refused = |problem| wrong("client_ca", &files.client_ca, problem);
+                let mut roots = RootCertStore::empty();
+                for authority in certificates(text).map_err(refused)? {
+                    roots
+                        .add(authority)
+                        .map_err(|error| refused(error.to_string()))?;
+                }
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier = match files.clients {
+                    ClientCertificates::Required => verifier,
+                    ClientCertificates::Optional => verifier.allow_unauthenticated(),
+                };
+                let verifier = verifier
+                    .build()
+                    .map_err(|error| refused(error.to_string()))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let mut config = builder
+            .with_single_cert(chain, key)
+            .map_err(|error| TlsError::Pair(error.to_string()))?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}
+
+fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let all = CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>();
+    let all = all.map_err(|error| error.to_string())?;
+    if all.is_empty() {
+        return Err("it has no certificate: write PEM".to_owned());
+    }
+    Ok(all)
+}
+
+fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    use std::io::Read as _;
+    let wrong = |problem: String| TlsError::File {
+        setting,
+        path: path.to_owned(),
+        problem,
+    };
+    let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
+    let mut text = Vec::new();
+    let bytes = file.take(FILE_BYTES + 1).read_to_end(&mut text);
+    if bytes.map_err(|error| wrong(error.to_string()))? as u64 > FILE_BYTES {
+        return Err(wrong(format!("it has more than {FILE_BYTES} bytes")));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("made");
+        let files = (folder.join("cert.pem"), folder.join("key.pem"));
+        std::fs::write(&files.0, made.cert.pem()).expect("written");
+        std::fs::write(&files.1, made.signing_key.serialize_pem()).expect("written");
+        files
+    }
+
+    #[test]
+    fn files_that_do_not_do_together_change_nothing() {
+        let folder = std::env::temp_dir().join(format!("tidegate-tls-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let (certificate, key) = made(&folder, "one");
+        let files = config::Tls {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            ..config::Tls::default()
+        };
+        let tls = Tls::load(&files).expect("a pair");
+        let (old, first) = (
+            std::fs::read(&key).expect("it is there"),
+            tls.now.load_full(),
+        );
+        let is_first = || Arc::ptr_eq(&tls.now.load_full(), &first);
+        assert!(
+            !tls.reload().expect("a pair") && is_first(),
+            "nothing has changed"
+        );
+        made(&folder, "two");
+        let new = std::fs::read(&key).expect("it is there");
+        for wrong in [&old[..], b"", b"no PEM"] {
+            std::fs::write(&key, wrong).expect("written");
+            assert!(tls.reload().is_err() && is_first());
+        }
+        std::fs::remove_file(&key).expect("it is there");
+        assert!(tls.reload().is_err() && is_first(), "no key");
+        std::fs::write(&key, new).expect("written");
+        assert!(tls.reload().expect("a pair") && !is_first());
+        assert_eq!(tls.folders(), std::slice::from_ref(&folder));
+        std::fs::remove_dir_all(&folder).expect("removed");
+    }
+}
