@@ -1,11 +1,13 @@
 //! Media files: read as a stream of frames, written as they come.
 //!
 //! Reading: WAV, FLAC, MP3, Ogg/Vorbis, AAC (ADTS and MP4) by symphonia, Ogg/Opus by the `ogg` and `opus` crates. Writing:
-//! WAV and Ogg/Opus to any `Write`, without seeking. A file is a stranger's: what it claims is checked against
+//! WAV, FLAC and Ogg/Opus to any `Write`, without seeking and as it comes; MP3 whole. A file is a stranger's: what it claims is checked against
 //! [`FileLimits`], damage gives an error or a gap that is counted, and memory does not grow with the file.
 //!
 //! Absent: paths and directories. Whoever opens a file decides whether that is allowed.
 
+mod flac;
+mod mp3;
 mod opus_read;
 mod opus_write;
 mod read;
@@ -17,6 +19,8 @@ mod tests;
 use std::io;
 use std::time::Duration;
 
+pub use self::flac::FlacWriter;
+pub use self::mp3::Mp3Writer;
 pub use self::opus_read::OpusPackets;
 pub use self::opus_write::{OggOpusWriter, OpusFile};
 pub use self::read::AudioFile;
@@ -50,6 +54,9 @@ impl Default for FileLimits {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
+    /// The encoder failed.
+    #[error("the sound cannot be encoded: {0}")]
+    Encode(String),
     /// Reading or writing failed.
     #[error("could not {operation} the media file")]
     Io {

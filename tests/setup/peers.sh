@@ -16,4 +16,5 @@ python_env "$venv" "$ROOT/tests/requirements.txt" --require-hashes --only-binary
 
 npm_ci "$ROOT/tests/peers"
 "$ROOT/tests/setup/kserve.sh"
+"$ROOT/tests/setup/chat.sh"
 "$ROOT/tests/setup/fixtures.sh"

@@ -101,6 +101,7 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
         .route("/readyz", get(ready))
         .with_state(Arc::clone(gateway))
         .merge(api)
+        .merge(openai(gateway))
         .merge(late)
         .merge(page::router())
         .merge(kserve::router(gateway))
@@ -109,6 +110,22 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
             Arc::clone(gateway),
             guard::refuse_foreign,
         ))
+}
+
+/// What clients of OpenAI's interfaces ask for; its errors have their form.
+fn openai(gateway: &Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/v1/models", get(openai::models))
+        .route("/v1/models/{name}", get(openai::model))
+        .route("/v1/audio/transcriptions", post(openai::transcriptions))
+        .route("/v1/audio/speech", post(openai::speech))
+        .with_state(Arc::clone(gateway))
+        .layer(middleware::map_response(rejections::as_problem))
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(gateway),
+            guard::authenticate,
+        ))
+        .layer(middleware::map_response(openai::as_openai))
 }
 
 async fn ready(State(gateway): Shared) -> Response {

@@ -269,3 +269,39 @@ fn frames_of_another_format_do_not_get_into_a_file() {
     let mut ogg = OggOpusWriter::new(Vec::new(), 1, 1, 312, 48_000).expect("writes");
     assert!(ogg.write(pcm(48_000, 1, &[0.0; 960])).is_err());
 }
+
+#[test]
+fn flac_gives_back_every_sample() {
+    let samples: Vec<i16> = tone(440.0, 24_000, 0, 10_000)
+        .into_iter()
+        .map(quantise)
+        .collect();
+    let mut writer = FlacWriter::new(Vec::new(), 24_000, 1).expect("a header");
+    for part in samples.chunks(480) {
+        let audio = Audio::from_s16(24_000, 1, part.to_vec());
+        writer.write(&audio).expect("memory takes it");
+    }
+    let file = writer.finish().expect("memory takes it");
+    assert!(file.len() < samples.len() * 2, "it is compressed");
+    let (format, sound) = read(&file);
+    assert_eq!((format.sample_rate, format.channels), (24_000, 1));
+    let got: Vec<_> = sound.into_iter().map(quantise).collect();
+    assert_eq!(got, samples);
+}
+
+#[test]
+fn mp3_sounds_as_what_was_written() {
+    let mut writer = Mp3Writer::new().expect("an encoder");
+    let sound = tone(440.0, 24_000, 0, 24_000);
+    for part in sound.chunks(480) {
+        let part = part.iter().map(|&s| quantise(s)).collect();
+        let audio = Audio::from_s16(24_000, 1, part);
+        writer.write(&audio).expect("it fits");
+    }
+    let file = writer.finish(Vec::new()).expect("memory takes it");
+    let (format, got) = read(&file);
+    assert_eq!(format, AudioFormat::pcm_f32(24_000, 1));
+    assert!(got.len() >= 24_000 && got.len() < 28_000, "{}", got.len());
+    let (snr, _) = fit(440.0, 24_000, 10_000, &got[10_000..20_000]);
+    assert!(snr > 25.0, "{snr:.1} dB");
+}

@@ -27,6 +27,7 @@ mod lifecycle;
 mod limits;
 mod malformed;
 mod manifests;
+mod openai_audio;
 mod prometheus;
 mod realtime;
 mod remote;

@@ -46,7 +46,11 @@ fn describe() -> Value {
     for (_, path) in paths {
         for (method, operation) in path.as_object_mut().into_iter().flatten() {
             if method != "parameters" {
-                operation["responses"]["default"] = refused.clone();
+                let responses = &mut operation["responses"];
+                // Some interfaces have errors of their own.
+                if responses["default"].is_null() {
+                    responses["default"] = refused.clone();
+                }
             }
         }
     }

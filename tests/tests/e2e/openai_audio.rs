@@ -1,0 +1,246 @@
+//! OpenAI's audio endpoints: the `openai` package as their client, and hops at a server that has them.
+
+use serde_json::{Value, json};
+use tidegate_tests::fixtures::recording;
+use tidegate_tests::{Deadline, Gateway, Peer};
+
+/// Without models: who is heard is written down in the words of the prompt, and what is said is a tone of the voice's pitch.
+const PIPELINES: [(&str, &str); 3] = [
+    (
+        "writes",
+        r#"
+version: tidegate/v1
+name: writes
+parameters: {language: {type: string, default: en, enum: [en, es]}, prompt: {type: string, default: heard}}
+inputs: [{name: mic, kind: audio}]
+outputs: [{name: words, kind: text}]
+nodes:
+  - {id: vad, type: audio.vad}
+  - {id: pen, type: text.constant, params: {text: "${param:prompt} ${param:language}", per: utterance}}
+edges: [mic -> vad, vad.speech -> pen, pen -> words]
+"#,
+    ),
+    (
+        "speaks",
+        r#"
+version: tidegate/v1
+name: speaks
+parameters: {voice: {type: number, default: 440, min: 100, max: 2000}}
+inputs: [{name: text, kind: text}]
+outputs: [{name: speaker, kind: audio}]
+nodes: [{id: tone, type: audio.tone, params: {triggered: true, frequency: "${param:voice}", frame: 100ms, duration: 100ms, sample_rate: 24000}}]
+edges: [text -> tone, tone -> speaker]
+"#,
+    ),
+    (
+        "beeps",
+        r#"
+version: tidegate/v1
+name: beeps
+inputs: [{name: text, kind: text}]
+outputs: [{name: speaker, kind: audio}]
+nodes: [{id: tone, type: audio.tone, params: {triggered: true, sample_rate: 16000}}]
+edges: [text -> tone, tone -> speaker]
+"#,
+    ),
+];
+
+/// A folder with manifests, and a gateway that serves them.
+async fn serving(manifests: &[(&str, String)]) -> (Gateway, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, text) in manifests {
+        let file = folder.path().join(format!("{name}.yaml"));
+        std::fs::write(file, text).expect("written");
+    }
+    let path = folder.path().to_str().expect("a readable path");
+    let gateway = Gateway::start(&["--pipelines", path]).await;
+    (gateway, folder)
+}
+
+async fn server() -> (Gateway, tempfile::TempDir) {
+    let manifests = PIPELINES.map(|(name, text)| (name, text.to_owned()));
+    serving(&manifests).await
+}
+
+#[tokio::test]
+async fn the_openai_package_transcribes_and_speaks() {
+    let (gateway, _folder) = server().await;
+    let address = gateway.address.to_string();
+    let peer = Peer::python("openai_audio.py").args([address.as_str(), "--wav"]);
+    let peer = peer.args([recording("jfk.wav")]);
+    let report = peer.report(Deadline::secs(120)).await;
+    let shown = format!("{report:#}\n{}", gateway.logs.text());
+    let models = report["models"].as_array().expect("a list");
+    for name in ["beeps", "speaks", "writes", "echo"] {
+        assert!(models.contains(&name.into()), "{name}: {shown}");
+    }
+    assert_eq!(report["model"], "writes", "{shown}");
+    check_transcriptions(&report, &shown);
+    check_speech(&report, &shown);
+    check_refusals(&report["refused"], &shown);
+}
+
+fn check_transcriptions(report: &Value, shown: &str) {
+    // Once for each thing that was said.
+    let said = report["json"].as_str().expect("a text");
+    let times = said.matches("heard en").count();
+    assert!(times >= 1 && said.len() == times * 9 - 1, "{shown}");
+    assert_eq!(
+        report["text"].as_str().map(str::trim),
+        Some(said),
+        "{shown}"
+    );
+    assert_eq!(
+        report["stream"],
+        json!({"deltas": said, "done": [said]}),
+        "{shown}"
+    );
+    let cues = |name: &str| {
+        report[name]
+            .as_str()
+            .map(|text| text.matches(" --> ").count())
+    };
+    assert_eq!(
+        (cues("srt"), cues("vtt")),
+        (Some(times), Some(times)),
+        "{shown}"
+    );
+    let verbose = &report["verbose"];
+    assert_eq!(
+        (&verbose["segments"], &verbose["language"]),
+        (&json!(times), &json!("en")),
+        "{shown}"
+    );
+    assert!(
+        (verbose["duration"].as_f64().unwrap_or_default() - 11.0).abs() < 0.1,
+        "{shown}"
+    );
+}
+
+fn check_speech(report: &Value, shown: &str) {
+    let is_tone = |sound: &Value, pitch: f64| {
+        let (at, seconds) = (sound["pitch"].as_f64(), sound["seconds"].as_f64());
+        // Coders add silence.
+        at.is_some_and(|at| (at - pitch).abs() < 8.0)
+            && seconds.is_some_and(|s| (0.09..0.25).contains(&s))
+    };
+    for (kind, name) in [
+        ("mp3", "audio/mpeg"),
+        ("opus", "audio/ogg"),
+        ("flac", "audio/flac"),
+        ("wav", "audio/wav"),
+        ("pcm", "audio/pcm"),
+    ] {
+        let sound = &report["speech"][kind];
+        assert!(is_tone(sound, 440.0), "{kind}: {shown}");
+        assert_eq!(sound["type"], name, "{shown}");
+    }
+    assert!(is_tone(&report["usual"], 880.0), "{shown}");
+    assert!(is_tone(&report["events"], 440.0), "{shown}");
+    assert_eq!(report["events"]["last"], "speech.audio.done", "{shown}");
+}
+
+fn check_refusals(refused: &Value, shown: &str) {
+    let cases = [
+        ("model", 404, json!("model"), "unknown_pipeline"),
+        ("port", 409, json!("model"), "incompatible"),
+        ("language", 400, json!(null), "bad_request"),
+        (
+            "words",
+            400,
+            json!("timestamp_granularities"),
+            "bad_request",
+        ),
+        ("file", 415, json!("file"), "unsupported_media"),
+        ("voice", 400, json!("voice"), "bad_request"),
+        ("speed", 400, json!("speed"), "bad_request"),
+        ("aac", 400, json!("response_format"), "bad_request"),
+        ("long", 400, json!("input"), "bad_request"),
+    ];
+    for (name, status, param, code) in cases {
+        let error = &refused[name];
+        assert_eq!(
+            (&error["status"], &error["param"], &error["code"]),
+            (&json!(status), &param, &json!(code)),
+            "{name}: {shown}"
+        );
+        assert_eq!(error["type"], "invalid_request_error", "{name}: {shown}");
+    }
+    assert_eq!(refused["only_voice"], json!(null), "{shown}");
+}
+
+#[tokio::test]
+async fn a_hop_speaks_and_writes_at_a_server_with_these_endpoints() {
+    let (server, _manifests) = server().await;
+    let at = format!("http://{}", server.address);
+    let says = format!(
+        "
+version: tidegate/v1
+name: says
+inputs: [{{name: text, kind: text}}]
+outputs: [{{name: speaker, kind: audio}}]
+nodes:
+  - id: far
+    type: remote
+    params: {{protocol: openai.speech, endpoints: ['{at}'], pipeline: speaks, parameters: {{voice: '660'}}}}
+edges: [text -> far, far -> speaker]
+"
+    );
+    let hears = format!(
+        "
+version: tidegate/v1
+name: hears
+inputs: [{{name: mic, kind: audio}}]
+outputs: [{{name: words, kind: text}}]
+nodes:
+  - id: far
+    type: remote
+    params: {{protocol: openai.transcriptions, endpoints: ['http://127.0.0.1:9', '{at}/v1'], pipeline: writes, parameters: {{prompt: asked}}}}
+edges: [mic -> far, far -> words]
+"
+    );
+    let (gateway, _folder) = serving(&[("says", says), ("hears", hears)]).await;
+    let text = json!({"text": {"text": "Hello."}, "utterance": 1, "final": true});
+    let body = json!({"inputs": {"text": [text]}});
+    let answer = gateway.post_json("/v1/pipelines/says/execute", &body).await;
+    let shown = format!(
+        "{}\n{}\n{}",
+        answer.text(),
+        gateway.logs.text(),
+        server.logs.text()
+    );
+    assert_eq!(answer.status, 200, "{shown}");
+    let frames = answer.json()["outputs"]["speaker"].clone();
+    let frames = frames.as_array().expect("frames");
+    assert_eq!(
+        frames.last().map(|frame| &frame["final"]),
+        Some(&json!(true)),
+        "{shown}"
+    );
+
+    let wav = std::fs::read(recording("jfk.wav")).expect("a recording");
+    let path = "/v1/pipelines/hears/execute";
+    let answer = gateway
+        .request("POST", path, &[("content-type", "audio/wav")], wav)
+        .await;
+    let shown = format!(
+        "{}\n{}\n{}",
+        answer.text(),
+        gateway.logs.text(),
+        server.logs.text()
+    );
+    assert_eq!(answer.status, 200, "{shown}");
+    let frames = answer.json()["outputs"]["words"].clone();
+    let last = frames.as_array().and_then(|frames| frames.last().cloned());
+    let last = last.expect("a text");
+    assert_eq!(last["final"], true, "{shown}");
+    assert!(
+        last["text"]["text"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("asked en")),
+        "{shown}"
+    );
+    // The first endpoint is not there, and another one took its place.
+    let metrics = gateway.get("/metrics").await.text();
+    assert!(metrics.contains("tidegate_hop_attempts_total"), "{metrics}");
+}
