@@ -1,7 +1,8 @@
 //! OpenAI's audio endpoints: the `openai` package as their client, and hops at a server that has them.
 
 use serde_json::{Value, json};
-use tidegate_tests::fixtures::recording;
+use tidegate_tests::fixtures::{cached, recording, root};
+use tidegate_tests::peer::Running;
 use tidegate_tests::{Deadline, Gateway, Peer};
 
 /// Without models: who is heard is written down in the words of the prompt, and what is said is a tone of the voice's pitch.
@@ -243,4 +244,89 @@ edges: [mic -> far, far -> words]
     // The first endpoint is not there, and another one took its place.
     let metrics = gateway.get("/metrics").await.text();
     assert!(metrics.contains("tidegate_hop_attempts_total"), "{metrics}");
+}
+
+/// llama.cpp's server with a small language model.
+async fn chat_server() -> (Running, String) {
+    let script = root().join("tests/peers/chat_server.py");
+    let server = Peer::program("chat_server.py", &cached("chat-venv/bin/python"))
+        .args(["-u".as_ref(), script.as_os_str()])
+        .start();
+    let line = Deadline::secs(120)
+        .wait(server.logs.find("listening on"))
+        .await;
+    let line = line.unwrap_or_else(|| panic!("it does not start:\n{}", server.logs.text()));
+    let address = line.rsplit(' ').next().expect("an address").to_owned();
+    (server, address)
+}
+
+#[tokio::test]
+async fn a_hop_chats_with_a_real_server_word_by_word() {
+    let (server, at) = chat_server().await;
+    let chats = format!(
+        "
+version: tidegate/v1
+name: chats
+inputs: [{{name: said, kind: text}}]
+outputs: [{{name: answer, kind: text}}]
+nodes:
+  - id: model
+    type: remote
+    params:
+      protocol: openai.chat
+      endpoints: ['{at}']
+      pipeline: smollm2
+      timeout: {{call: 5m}}
+      parameters: {{max_tokens: 6, temperature: 0}}
+      options: {{system: You are brief.}}
+edges: [said -> model, model -> answer]
+"
+    );
+    let (gateway, _folder) = serving(&[("chats", chats)]).await;
+    let said = |utterance: u64, text: &str| json!({"text": {"text": text}, "utterance": utterance, "final": true});
+    let body =
+        json!({"inputs": {"said": [said(1, "Say hello."), said(2, "  "), said(3, "And again?")]}});
+    let answer = gateway
+        .post_json("/v1/pipelines/chats/execute", &body)
+        .await;
+    let shown = format!(
+        "{}\n{}\n{}",
+        answer.text(),
+        gateway.logs.text(),
+        server.logs.text()
+    );
+    assert_eq!(answer.status, 200, "{shown}");
+    let frames = answer.json()["outputs"]["answer"].clone();
+    let frames = frames.as_array().expect("frames");
+    // Silence is not answered.
+    for utterance in [1, 3] {
+        let pieces: Vec<_> = frames
+            .iter()
+            .filter(|frame| frame["utterance"] == utterance)
+            .collect();
+        assert!(pieces.len() >= 3, "word by word: {shown}");
+        let (last, pieces) = pieces.split_last().expect("pieces");
+        assert_eq!(
+            (&last["final"], &last["text"]["text"]),
+            (&json!(true), &json!("")),
+            "{shown}"
+        );
+        assert!(
+            pieces
+                .iter()
+                .all(|piece| piece["final"].is_null() && piece["revision"].is_null()),
+            "{shown}"
+        );
+    }
+    assert!(
+        frames.iter().all(|frame| frame["utterance"] != 2),
+        "{shown}"
+    );
+    let up = gateway
+        .metric(
+            "tidegate_hop_attempts_total",
+            &["outcome=\"ok\"", "hop=\"model\""],
+        )
+        .await;
+    assert_eq!(up, Some(1.0), "{shown}");
 }
