@@ -66,10 +66,19 @@ pub(crate) struct Attempt {
     pub(crate) said: String,
 }
 
+/// Each endpoint with what it said, once, however often it said so.
 fn listed(attempts: &[Attempt]) -> String {
-    let each = attempts
-        .iter()
-        .map(|attempt| format!("{}: {}", attempt.endpoint, attempt.said));
+    let mut each: Vec<(&Attempt, usize)> = Vec::new();
+    for attempt in attempts {
+        match each.iter_mut().find(|(known, _)| *known == attempt) {
+            Some((_, times)) => *times += 1,
+            None => each.push((attempt, 1)),
+        }
+    }
+    let each = each.into_iter().map(|(attempt, times)| match times {
+        1 => format!("{}: {}", attempt.endpoint, attempt.said),
+        _ => format!("{} ({times} times): {}", attempt.endpoint, attempt.said),
+    });
     each.collect::<Vec<_>>().join("; ")
 }
 
@@ -216,6 +225,24 @@ mod tests {
         );
         assert_eq!(error.message, "worker says: no such voice (at its hop tts)");
         assert_eq!(wire("a_newer_code", "gateway").code, Code::RemoteExecution);
+    }
+
+    #[test]
+    fn what_an_endpoint_says_again_and_again_is_listed_once() {
+        let attempt = |endpoint: &str, said: &str| Attempt {
+            endpoint: endpoint.into(),
+            said: said.into(),
+        };
+        let all = RemoteError::All(vec![
+            attempt("http://a:1", "refused"),
+            attempt("http://b:1", "silent"),
+            attempt("http://a:1", "refused"),
+            attempt("http://a:1", "draining"),
+        ]);
+        assert_eq!(
+            all.to_string(),
+            "none of the endpoints could be used: http://a:1 (2 times): refused; http://b:1: silent; http://a:1: draining"
+        );
     }
 
     #[test]

@@ -34,6 +34,10 @@ pub(crate) fn said(error: &(dyn Error + 'static)) -> String {
         Some(ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => {
             format!("{text}: look at the address, and at the network between")
         }
+        // It spoke once, or the connection would not stand.
+        _ if text.contains("keep-alive timed out") => {
+            "it has stopped answering (keep-alive timed out): look whether the process is stopped or stuck, and at the network between".to_owned()
+        }
         _ if text.contains("failed to lookup address") => {
             format!("{text}: look at the host's name in 'endpoints'")
         }
@@ -109,6 +113,12 @@ mod tests {
         let text = before_answer(&error, false);
         assert!(text.contains("write https://"), "{text}");
         assert_eq!(before_answer(&error, true), "broken pipe");
+        let stopped = io::Error::other("http2 error: keep-alive timed out: operation timed out");
+        let text = before_answer(&stopped, false);
+        assert!(
+            text.contains("stopped or stuck") && !text.contains("https"),
+            "{text}"
+        );
         let refused = io::Error::from(ErrorKind::ConnectionRefused);
         let text = before_answer(&refused, false);
         assert!(
