@@ -1,4 +1,4 @@
-"""A real Triton Inference Server with a few models, each as small as what it is for.
+"""A real Triton Inference Server with a few models, each as small as what it is for: those that the arguments name.
 
 Prints its gRPC address as a JSON object on a line once it is ready, and serves until it is killed.
 """
@@ -94,6 +94,8 @@ def serve():
         ("length", length, [("SOUND", np.float32, (-1,))], [("COUNT", np.int64, (1,)), ("MEAN", np.float32, (1,))], {}),
     ]
     for name, function, inputs, outputs, more in models:
+        if name not in sys.argv[1:]:
+            continue
         triton.bind(
             model_name=name,
             infer_func=function,

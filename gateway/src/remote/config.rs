@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tidegate_media::Timestamp;
 use tidegate_nodes::compile::RemoteParams;
-use tidegate_nodes::compile::remote::{self, Empty, Endpoint, Health, Transport};
+use tidegate_nodes::compile::remote::{
+    self, Empty, Endpoint, Health, HopMode, Protocol, Transport,
+};
 use tidegate_nodes::plan::{PlanHop, PlanPort};
 use tidegate_nodes::{Code, Error, Port, Registry};
 use tidegate_remote::pool::{
@@ -69,7 +71,7 @@ pub(super) fn hop_config(
     let replay = params.replay.unwrap_or_default();
     Ok(HopConfig {
         tiers: tiers.collect::<Result<_, _>>()?,
-        mode: params.mode(),
+        mode: exchange(params),
         timeouts: timeouts(params),
         attempts: params.retry.attempts,
         deterministic: params.deterministic,
@@ -82,6 +84,16 @@ pub(super) fn hop_config(
             bytes: usize::try_from(replay.bytes.0).unwrap_or(usize::MAX),
         },
     })
+}
+
+/// Whether the hop's exchange goes on for the whole session. A request of several tensors has a frame of each input, which a call of its
+/// own, of one input's, cannot have.
+fn exchange(params: &RemoteParams) -> HopMode {
+    let inputs = params.inputs.as_ref().map_or(0, Vec::len);
+    match params.protocol {
+        Protocol::Kserve if inputs > 1 => HopMode::Stream,
+        _ => params.mode(),
+    }
 }
 
 /// The node's own endpoints, as its first tier.
@@ -173,7 +185,7 @@ impl Making<'_> {
         };
         let spec = PoolSpec {
             pool: self.pool(endpoints, balance),
-            checks: self.checks(transport, auth),
+            checks: self.checks(&config.target, transport, auth),
         };
         RemoteTier {
             config: Arc::new(config),
@@ -247,7 +259,7 @@ impl Making<'_> {
         })
     }
 
-    fn checks(&self, transport: Transport, auth: Auth) -> Checks {
+    fn checks(&self, target: &Target, transport: Transport, auth: Auth) -> Checks {
         let path = match &self.params.health {
             Health::On(checks) => checks.path.clone(),
             Health::Off => None,
@@ -256,6 +268,10 @@ impl Making<'_> {
             transport,
             path: path.filter(|_| transport != Transport::Grpc),
             usual: self.params.protocol.health_path(),
+            model: match (self.params.protocol, target) {
+                (Protocol::Kserve, Target::Pipeline(model)) => Some(model.clone()),
+                _ => None,
+            },
             auth,
         }
     }

@@ -8,6 +8,7 @@ use tidegate_proto::message::Opened;
 use crate::config::{Foreign, HopPorts, OpenContext, RemoteConfig};
 use crate::connector::Connector;
 use crate::error::RemoteError;
+use crate::kserve;
 use crate::link::Link;
 use crate::openai;
 use crate::pool::Member;
@@ -33,5 +34,16 @@ pub(crate) async fn open(
         Protocol::OpenaiTranscriptions | Protocol::OpenaiSpeech | Protocol::OpenaiChat => {
             openai::open(connector, member, speaking, ports, context)
         }
+        Protocol::Kserve => kserve::open(connector, member, speaking, ports, context),
     }
+}
+
+/// The options of a protocol, which the manifest's reader has checked.
+///
+/// # Errors
+/// They are not those of the protocol.
+pub(crate) fn options<T: serde::de::DeserializeOwned>(foreign: &Foreign) -> Result<T, RemoteError> {
+    let options = serde_json::Value::Object(foreign.options.clone());
+    serde_json::from_value(options)
+        .map_err(|error| RemoteError::Config(format!("'options' cannot be used: {error}")))
 }

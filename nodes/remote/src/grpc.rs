@@ -9,7 +9,7 @@ use crate::auth::Credential;
 mod codec;
 mod describe;
 mod open;
-mod status;
+pub(crate) mod status;
 mod stream;
 mod unary;
 

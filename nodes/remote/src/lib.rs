@@ -47,6 +47,7 @@ mod failover;
 mod foreign;
 mod http;
 mod inplace;
+mod kserve;
 mod link;
 mod memory;
 mod numbering;

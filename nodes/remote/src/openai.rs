@@ -26,6 +26,7 @@ use crate::config::{Foreign, HopPorts, OpenContext, RemoteConfig, Target};
 use crate::connector::Connector;
 use crate::dial::Place;
 use crate::error::RemoteError;
+use crate::foreign::options;
 use crate::link::Link;
 use crate::opening;
 use crate::pool::Member;
@@ -123,13 +124,6 @@ pub(crate) fn open(
     let opened = opened(&gather, &terms.source);
     let link = CallLink::new(caller, terms, gather, credential);
     Ok((Box::new(link), opened))
-}
-
-/// The options of a protocol, which the manifest's reader has checked.
-fn options<T: serde::de::DeserializeOwned>(foreign: &Foreign) -> Result<T, RemoteError> {
-    let options = Value::Object(foreign.options.clone());
-    serde_json::from_value(options)
-        .map_err(|error| RemoteError::Config(format!("'options' cannot be used: {error}")))
 }
 
 /// The frames of a call's one input.

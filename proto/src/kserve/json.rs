@@ -1,12 +1,15 @@
 //! The protocol over REST: JSON, and behind it the raw contents of tensors that say how long theirs are (the binary tensor data
 //! extension; the header `Inference-Header-Content-Length` says where the JSON ends).
 
-use bytes::{BufMut as _, Bytes, BytesMut};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use tidegate_media::{Dtype, Tensor};
+mod elements;
 
-use super::strings::check_count;
+use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use self::elements::{Listed, put, walk};
+use super::strings::{STRINGS, check_count};
 use super::{
     Data, Datatype, InferRequest, InferResponse, Named, Result, TENSORS, Wanted, numbers,
     shape_from,
@@ -43,7 +46,8 @@ struct Input {
     datatype: String,
     #[serde(default)]
     parameters: Map<String, Value>,
-    data: Option<Value>,
+    /// Not parsed before its datatype is known: a list of values takes many times the room of its text.
+    data: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -145,7 +149,7 @@ fn input(input: Input, binary: &mut Bytes) -> Result<Named> {
             })?;
             Data::raw(&field, kind, &shape, binary.split_to(size))
         }
-        (None, Some(data)) => parsed(&field, kind, &shape, &data),
+        (None, Some(data)) => parsed(&field, kind, &shape, data.get()),
         _ => Err(WireMessageError::invalid(
             &field,
             format!("has not exactly one of data and {BINARY_SIZE}"),
@@ -160,7 +164,7 @@ fn input(input: Input, binary: &mut Bytes) -> Result<Named> {
 }
 
 /// Elements that are JSON: a flat list, or nested as the shape is.
-fn parsed(field: &str, kind: Datatype, shape: &[u64], data: &Value) -> Result<Data> {
+fn parsed(field: &str, kind: Datatype, shape: &[u64], data: &str) -> Result<Data> {
     if kind.is_raw_only() {
         return Err(WireMessageError::invalid(
             field,
@@ -170,58 +174,26 @@ fn parsed(field: &str, kind: Datatype, shape: &[u64], data: &Value) -> Result<Da
     }
     let Datatype::Number(dtype) = kind else {
         let mut elements = Vec::new();
-        walk(data, 0, &mut |value| {
-            let text = value.as_str()?;
-            elements.push(Bytes::copy_from_slice(text.as_bytes()));
+        let mut count = 0_usize;
+        walk(data, &mut |value| {
+            count += 1;
+            if count <= STRINGS {
+                elements.push(Bytes::copy_from_slice(value.as_str()?.as_bytes()));
+            }
             Some(())
         })
         .ok_or_else(|| wrong(field, kind))?;
-        check_count(field, elements.len())?;
+        check_count(field, count)?;
         return Data::of_strings(field, shape, elements);
     };
     let mut bytes = BytesMut::new();
-    walk(data, 0, &mut |value| put(&mut bytes, dtype, value)).ok_or_else(|| wrong(field, kind))?;
+    walk(data, &mut |value| put(&mut bytes, dtype, value)).ok_or_else(|| wrong(field, kind))?;
     numbers(field, dtype, shape, bytes.freeze())
 }
 
 fn wrong(field: &str, kind: Datatype) -> WireMessageError {
     let problem = format!("has an element that is no {}", kind.as_str());
     WireMessageError::invalid(format!("{field}.data"), problem, "send a list of such")
-}
-
-/// Every element of nested lists, outermost first.
-fn walk(value: &Value, depth: usize, each: &mut impl FnMut(&Value) -> Option<()>) -> Option<()> {
-    match value {
-        Value::Array(items) if depth < Tensor::MAX_RANK => items
-            .iter()
-            .try_for_each(|item| walk(item, depth + 1, each)),
-        other => each(other),
-    }
-}
-
-fn put(bytes: &mut BytesMut, dtype: Dtype, value: &Value) -> Option<()> {
-    match dtype {
-        Dtype::Bool => bytes.put_u8(match value {
-            Value::Bool(value) => u8::from(*value),
-            other => u8::try_from(other.as_u64()?).ok().filter(|v| *v <= 1)?,
-        }),
-        Dtype::U8 => bytes.put_u8(u8::try_from(value.as_u64()?).ok()?),
-        Dtype::U16 => bytes.put_u16_le(u16::try_from(value.as_u64()?).ok()?),
-        Dtype::U32 => bytes.put_u32_le(u32::try_from(value.as_u64()?).ok()?),
-        Dtype::U64 => bytes.put_u64_le(value.as_u64()?),
-        Dtype::I8 => bytes.put_i8(i8::try_from(value.as_i64()?).ok()?),
-        Dtype::I16 => bytes.put_i16_le(i16::try_from(value.as_i64()?).ok()?),
-        Dtype::I32 => bytes.put_i32_le(i32::try_from(value.as_i64()?).ok()?),
-        Dtype::I64 => bytes.put_i64_le(value.as_i64()?),
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the nearest 32-bit float is what the datatype asks for"
-        )]
-        Dtype::F32 => bytes.put_f32_le(value.as_f64()? as f32),
-        Dtype::F64 => bytes.put_f64_le(value.as_f64()?),
-        Dtype::F16 | Dtype::Bf16 => return None,
-    }
-    Some(())
 }
 
 #[derive(Serialize)]
@@ -243,7 +215,7 @@ struct OutputTensor {
     #[serde(skip_serializing_if = "Map::is_empty")]
     parameters: Map<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Value>,
+    data: Option<Listed>,
 }
 
 /// A response as JSON and the pieces behind it, which are not copied. Outputs for which `binary` says so are raw.
@@ -264,7 +236,8 @@ pub fn encode_response(
             pieces.push(raw);
             None
         } else {
-            Some(listed(&named.name, &named.data)?)
+            check_listed(&named.name, &named.data)?;
+            Some(Listed(named.data))
         };
         Ok(OutputTensor {
             name: named.name,
@@ -288,65 +261,22 @@ pub fn encode_response(
     Ok((text, pieces))
 }
 
-/// Elements as a flat JSON list.
-fn listed(name: &str, data: &Data) -> Result<Value> {
-    let no_json = |problem: &str| {
-        let field = format!("outputs[{}]", super::clip(name));
-        WireMessageError::invalid(field, problem, "ask for it with binary_data true")
-    };
-    let tensor = match data {
+/// Refuses what JSON does not have.
+fn check_listed(name: &str, data: &Data) -> Result<()> {
+    let problem = match data {
         Data::Strings { elements, .. } => {
-            let text = |bytes: &Bytes| std::str::from_utf8(bytes).map(Value::from);
-            let texts: std::result::Result<Vec<_>, _> = elements.iter().map(text).collect();
-            return texts
-                .map(Value::from)
-                .map_err(|_| no_json("is no text, which JSON cannot carry"));
+            let is_text = |bytes: &Bytes| std::str::from_utf8(bytes).is_ok();
+            if elements.iter().all(is_text) {
+                return Ok(());
+            }
+            "is no text, which JSON cannot carry".to_owned()
         }
         Data::Numbers(tensor) if data.datatype().is_raw_only() => {
-            return Err(no_json(&format!(
-                "is of {}, which JSON does not have",
-                tensor.dtype()
-            )));
+            format!("is of {}, which JSON does not have", tensor.dtype())
         }
-        Data::Numbers(tensor) => tensor,
+        Data::Numbers(_) => return Ok(()),
     };
-    let values = match tensor.dtype() {
-        Dtype::Bool => tensor
-            .elements::<u8>()
-            .map(|all| all.iter().map(|v| Value::from(*v != 0)).collect()),
-        Dtype::U8 => tensor
-            .elements::<u8>()
-            .map(|all| all.iter().map(|v| Value::from(*v)).collect()),
-        Dtype::U16 => tensor
-            .elements::<u16>()
-            .map(|all| all.iter().map(|v| Value::from(*v)).collect()),
-        Dtype::U32 => tensor
-            .elements::<u32>()
-            .map(|all| all.iter().map(|v| Value::from(*v)).collect()),
-        Dtype::U64 => tensor
-            .elements::<u64>()
-            .map(|all| all.iter().map(|v| Value::from(*v)).collect()),
-        Dtype::I8 => tensor
-            .elements::<i8>()
-            .map(|all| all.iter().map(|v| Value::from(*v)).collect()),
-        Dtype::I16 => tensor
-            .elements::<i16>()
-            .map(|all| all.iter().map(|v| Value::from(*v)).collect()),
-        Dtype::I32 => tensor
-            .elements::<i32>()
-            .map(|all| all.iter().map(|v| Value::from(*v)).collect()),
-        Dtype::I64 => tensor
-            .elements::<i64>()
-            .map(|all| all.iter().map(|v| Value::from(*v)).collect()),
-        Dtype::F32 => tensor
-            .elements::<f32>()
-            .map(|all| all.iter().map(|v| Value::from(*v)).collect()),
-        Dtype::F64 => tensor
-            .elements::<f64>()
-            .map(|all| all.iter().map(|v| Value::from(*v)).collect()),
-        Dtype::F16 | Dtype::Bf16 => Ok(Vec::new()),
-    };
-    values
-        .map(Value::Array)
-        .map_err(|error| no_json(&error.to_string()))
+    let field = format!("outputs[{}]", super::clip(name));
+    let mend = "ask for it with binary_data true";
+    Err(WireMessageError::invalid(field, problem, mend))
 }

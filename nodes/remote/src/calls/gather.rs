@@ -1,6 +1,6 @@
 //! What becomes one call, and what its answers mean, without I/O.
 
-use tidegate_media::Frame;
+use tidegate_media::{Frame, Kind};
 use tidegate_nodes::StreamFormat;
 use tidegate_nodes::compile::remote::HopMode;
 use tidegate_proto::message::{Ack, Direction, Port, StreamSpec};
@@ -27,6 +27,8 @@ pub(crate) struct Gather {
     whole: bool,
     /// Frames of no utterance belong together, as long as they come.
     loose: bool,
+    /// A call takes a frame of each input, in their order, where there are several; utterances of sound and text are gathered.
+    turns: bool,
     bytes_max: usize,
 }
 
@@ -132,6 +134,7 @@ impl Gather {
             inputs,
             outputs: outputs.collect::<Result<_, _>>()?,
             loose: false,
+            turns: false,
             bytes_max,
         })
     }
@@ -140,6 +143,18 @@ impl Gather {
     pub(crate) fn with_loose_frames_together(mut self) -> Self {
         self.loose = true;
         self
+    }
+
+    /// Each call has something of each input: where there are several, their next frames; of one input an utterance of sound or text,
+    /// and else a frame.
+    pub(crate) fn in_turns(mut self) -> Self {
+        self.turns = true;
+        self
+    }
+
+    /// Whether each frame of an input is a unit by itself, whatever utterance it is of.
+    fn is_single(&self, kind: Kind) -> bool {
+        self.turns && (self.inputs.len() > 1 || !matches!(kind, Kind::Audio | Kind::Text))
     }
 
     /// The first output.
@@ -172,7 +187,7 @@ impl Gather {
 
     /// Whether a frame is of another utterance than what was gathered of its input, which then makes a call before the frame is taken.
     pub(super) fn begins_another(&mut self, port: &PortName, frame: &Frame) -> bool {
-        if self.whole {
+        if self.whole || self.turns && self.inputs.len() > 1 {
             return false;
         }
         let Some(input) = self.input(port) else {
@@ -189,6 +204,7 @@ impl Gather {
     /// The call becomes larger than it may be.
     pub(super) fn push(&mut self, port: &PortName, frame: Frame) -> Result<(), RemoteError> {
         let (whole, loose) = (self.whole, self.loose);
+        let single = self.is_single(frame.payload.kind());
         let Some(input) = self.input(port) else {
             return Err(RemoteError::Internal(
                 "a frame for a port that is not joined",
@@ -196,7 +212,8 @@ impl Gather {
         };
         input.bytes += frame.payload.size();
         input.newest = frame.meta.seq;
-        input.complete = !whole && (frame.meta.utterance == 0 && !loose || frame.meta.is_final);
+        let is_whole = frame.meta.utterance == 0 && !loose || frame.meta.is_final || single;
+        input.complete = !whole && is_whole;
         input.gathered.push(frame);
         let bytes: usize = self.inputs.iter().map(|input| input.bytes).sum();
         let frames: usize = self.inputs.iter().map(|input| input.gathered.len()).sum();
@@ -230,6 +247,13 @@ impl Gather {
         if self.whole {
             return (self.has_ended() && gathered.next().is_some()).then_some(Due::All);
         }
+        if self.turns && self.inputs.len() > 1 {
+            // One that has ended gives nothing more, which the server says what it thinks of.
+            let has = |input: &Input| !input.gathered.is_empty();
+            let any = self.inputs.iter().any(has);
+            let all = self.inputs.iter().all(|input| has(input) || input.ended);
+            return (any && all).then_some(Due::All);
+        }
         let due = gathered.find(|(_, input)| input.complete || input.ended);
         due.map(|(index, _)| Due::Input(index))
     }
@@ -237,21 +261,26 @@ impl Gather {
     /// What was gathered, as the inputs of a call, numbered from 1.
     pub(super) fn take(&mut self, due: Due) -> Vec<(PortName, Vec<Frame>)> {
         self.answered = Answered::default();
+        let one = self.turns && self.inputs.len() > 1;
         let mut inputs = Vec::new();
         for (index, input) in self.inputs.iter_mut().enumerate() {
             let meant = due == Due::All || due == Due::Input(index);
-            let Some(last) = input.gathered.last().filter(|_| meant) else {
+            if input.gathered.is_empty() || !meant {
                 continue;
-            };
-            let utterance = last.meta.utterance;
-            let mut frames = std::mem::take(&mut input.gathered);
-            (input.bytes, input.complete) = (0, false);
+            }
+            let taken = if one { 1 } else { input.gathered.len() };
+            let mut frames: Vec<_> = input.gathered.drain(..taken).collect();
+            let taken = frames.iter().map(|frame| frame.payload.size());
+            (input.bytes, input.complete) = (input.bytes.saturating_sub(taken.sum()), false);
+            let (newest, utterance) = frames
+                .last()
+                .map_or((0, 0), |last| (last.meta.seq, last.meta.utterance));
             for (seq, frame) in (1..).zip(&mut frames) {
                 frame.meta.seq = seq;
             }
             let count = frames.len() as u64;
             input.call = Some(Called {
-                before: input.newest.saturating_sub(count),
+                before: newest.saturating_sub(count),
                 count,
                 utterance,
             });

@@ -112,6 +112,17 @@ impl Bench {
         mode: HopMode,
         answers: Vec<Vec<Answer>>,
     ) -> Self {
+        Self::with(outputs, inputs, answers, |ports| {
+            Gather::new(ports, mode, 100)
+        })
+    }
+
+    fn with(
+        outputs: &[&str],
+        inputs: &[&str],
+        answers: Vec<Vec<Answer>>,
+        gather: impl FnOnce(&HopPorts) -> Result<Gather, RemoteError>,
+    ) -> Self {
         let ports = HopPorts {
             hop: "h".into(),
             inputs: side(inputs),
@@ -119,7 +130,7 @@ impl Bench {
         };
         let script = Script::default();
         script.0.lock().expect("not poisoned").answers = answers.into();
-        let gather = Gather::new(&ports, mode, 100).expect("names");
+        let gather = gather(&ports).expect("names");
         let credential = Auth::default().read(&Files::default(), Timestamp::ZERO);
         let terms = Terms {
             source: Source::Pipeline("p".into()),
@@ -353,4 +364,30 @@ fn a_worker_may_have_more_outputs_than_the_hop_declares_or_joins() {
     // Who joins nothing wants no answer.
     assert_eq!(answered_on_words(&["-text"], Vec::new()), ["ack in 1"]);
     assert_eq!(answered_on_words(&[], Vec::new()), ["ack in 1"]);
+}
+
+#[test]
+fn a_hop_that_calls_in_turns_takes_a_frame_of_each_input_whichever_comes_first() {
+    let answers = vec![
+        vec![answer(0), Answer::Done],
+        vec![answer(0), Answer::Done],
+        vec![Answer::Done],
+    ];
+    let mut bench = Bench::with(&[""], &["a", "b"], answers, |ports| {
+        Gather::new(ports, HopMode::Stream, 100).map(Gather::in_turns)
+    });
+    bench.send("a", frame(1, 0, false));
+    bench.send("a", frame(2, 7, false));
+    bench.send("a", frame(3, 7, true));
+    assert!(bench.poll().is_empty() && bench.asked().is_empty());
+    bench.send("b", frame(1, 0, false));
+    assert_eq!(bench.poll(), ["1 of 1 in 0", "ack a 1", "ack b 1"]);
+    bench.send("b", frame(2, 0, false));
+    assert_eq!(bench.poll(), ["2 of 2 in 7", "ack a 2", "ack b 2"]);
+    // What has no partner is asked all the same, once none can come.
+    bench.end("b");
+    bench.end("a");
+    assert_eq!(bench.poll(), ["ack a 3", "ended"]);
+    let both = |said: &str| [call("a", &[said]), call("b", &[said])].concat();
+    assert_eq!(bench.asked(), [both("1"), both("2"), call("a", &["3"])]);
 }

@@ -11,7 +11,7 @@ use crate::trouble;
 const TOO_LARGE: &str = "Error, decoded message length too large";
 
 /// Why a stream could not be opened, or a question got no answer. `encrypted`: TLS was asked for.
-pub(super) fn before_answer(status: &Status, encrypted: bool) -> RemoteError {
+pub(crate) fn before_answer(status: &Status, encrypted: bool) -> RemoteError {
     match std::error::Error::source(status) {
         Some(source) if native(status).is_none() => {
             let said = trouble::before_answer(source, encrypted);

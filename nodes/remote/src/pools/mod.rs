@@ -65,6 +65,8 @@ pub struct Checks {
     pub path: Option<String>,
     /// The page that is asked where none is configured, of servers that have another one than Tidegate.
     pub usual: Option<&'static str>,
+    /// The model that is asked for, of servers that speak the Open Inference Protocol.
+    pub model: Option<String>,
     /// Whom to trust and what to show.
     pub auth: Auth,
 }

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `grpc` | `grpc.health.v1.Health/Check` of the whole server | it says `SERVING`, or answers that it has no such service |
 //! | `webrtc` | an offer to `/v1/whip/ping`, ICE, DTLS and a word on a data channel, without a session | the word comes back; of a server that has nothing like it, or where a path is configured, as below |
+//! | `grpc` of `kserve` | `ModelReady` of the hop's model | it is |
 //! | others | `GET` of a path, `/readyz` by default | it answers 2xx; without a configured path also 3xx and 4xx |
 //!
 //! A check asks whether the endpoint could serve: that it refuses the check itself does not mean that it would refuse a hop.
@@ -35,9 +36,12 @@ pub(crate) async fn check(
 ) -> Result<Duration, Code> {
     let credential = checks.auth.read(connector.files(), clock());
     let credential = credential.map_err(|error| unmade(member, &error.to_string()))?;
-    match checks.transport {
-        Transport::Grpc => grpc::check(connector, member, &credential, clock).await,
-        Transport::Webrtc if checks.path.is_none() => {
+    match (checks.transport, &checks.model) {
+        (Transport::Grpc, Some(model)) => {
+            grpc::check_model(connector, member, &credential, model, clock).await
+        }
+        (Transport::Grpc, None) => grpc::check(connector, member, &credential, clock).await,
+        (Transport::Webrtc, _) if checks.path.is_none() => {
             webrtc::check(connector, member, &credential, clock).await
         }
         _ => {

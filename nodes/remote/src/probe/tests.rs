@@ -32,6 +32,7 @@ fn by(transport: Transport, path: Option<&str>) -> Checks {
         transport,
         path: path.map(ToOwned::to_owned),
         usual: None,
+        model: None,
         auth: Auth::bearer("sesame"),
     }
 }

@@ -34,7 +34,9 @@ use serde_json::{Map, Value};
 pub use self::address::Endpoint;
 pub use self::auth::{Auth, AuthHeader, AuthTls};
 pub use self::fallback::{Cache, Fallback, Tier};
-pub use self::options::{ChatOptions, NoOptions, TranscriptionOptions};
+pub use self::options::{
+    ChatOptions, KserveDialect, KserveOptions, NoOptions, TranscriptionOptions,
+};
 pub use self::policy::{
     Balance, Breaker, Empty, Health, HealthChecks, HopMode, Partial, Replay, Retry, Timeout,
     Timeouts, Waits,

@@ -1,5 +1,7 @@
 //! How a foreign protocol is spoken: `options` of a remote node, typed by its protocol.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -60,4 +62,31 @@ impl ChatOptions {
             problems.add("options.turns", what, mend);
         }
     }
+}
+
+/// Options of `kserve`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KserveOptions {
+    /// How the server answers `ModelStreamInfer` (`mode: stream`).
+    pub dialect: KserveDialect,
+    /// The model's version; empty: the server's choice.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// Names of the model's tensors, by port, where they are not the port's own.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tensors: BTreeMap<String, String>,
+    /// Whether the model's tensors begin with the axis of a batch, of which each request has one.
+    pub batch: bool,
+}
+
+/// How a server of the Open Inference Protocol answers a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KserveDialect {
+    /// Responses that are wrapped, with room for an error, and say when nothing more comes: Triton's.
+    #[default]
+    Triton,
+    /// Responses as they are: MLServer's.
+    Mlserver,
 }

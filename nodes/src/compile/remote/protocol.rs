@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use tidegate_media::Kind;
 
 use super::checks::Problems;
-use super::options::{ChatOptions, NoOptions, TranscriptionOptions};
+use super::options::{ChatOptions, KserveOptions, NoOptions, TranscriptionOptions};
 use super::{HopMode, RemoteParams, RemotePort, Transport};
 
 /// What a worker is: a Tidegate, a service written with its SDK, or a server of somebody else's.
@@ -31,6 +31,10 @@ pub enum Protocol {
     /// `POST /v1/chat/completions` for each utterance: text in, text out word by word.
     #[serde(rename = "openai.chat")]
     OpenaiChat,
+    /// The Open Inference Protocol ("KServe v2") over gRPC: `ModelInfer`, or with `mode: stream` `ModelStreamInfer`, for each frame or
+    /// utterance.
+    #[serde(rename = "kserve")]
+    Kserve,
 }
 
 impl Protocol {
@@ -42,6 +46,7 @@ impl Protocol {
             Self::OpenaiTranscriptions => "openai.transcriptions",
             Self::OpenaiSpeech => "openai.speech",
             Self::OpenaiChat => "openai.chat",
+            Self::Kserve => "kserve",
         }
     }
 
@@ -55,7 +60,7 @@ impl Protocol {
     #[must_use]
     pub const fn transport(self) -> Transport {
         match self {
-            Self::Tidegate => Transport::Grpc,
+            Self::Tidegate | Self::Kserve => Transport::Grpc,
             Self::OpenaiTranscriptions | Self::OpenaiSpeech | Self::OpenaiChat => Transport::Http,
         }
     }
@@ -64,7 +69,7 @@ impl Protocol {
     #[must_use]
     pub const fn health_path(self) -> Option<&'static str> {
         match self {
-            Self::Tidegate => None,
+            Self::Tidegate | Self::Kserve => None,
             Self::OpenaiTranscriptions | Self::OpenaiSpeech | Self::OpenaiChat => {
                 Some("/v1/models")
             }
@@ -74,7 +79,8 @@ impl Protocol {
     /// How it is called unless the manifest says otherwise. A foreign call whose answer comes in parts gives them on as they come.
     pub(super) const fn mode(self, transport: Transport) -> HopMode {
         match (self, transport) {
-            (Self::Tidegate, Transport::Http) => HopMode::Unary,
+            // Every server of it has calls, few have streams.
+            (Self::Tidegate, Transport::Http) | (Self::Kserve, _) => HopMode::Unary,
             _ => HopMode::Stream,
         }
     }
@@ -83,7 +89,9 @@ impl Protocol {
     const fn needs_model(self) -> bool {
         match self {
             Self::Tidegate => false,
-            Self::OpenaiTranscriptions | Self::OpenaiSpeech | Self::OpenaiChat => true,
+            Self::OpenaiTranscriptions | Self::OpenaiSpeech | Self::OpenaiChat | Self::Kserve => {
+                true
+            }
         }
     }
 
@@ -91,6 +99,7 @@ impl Protocol {
     const fn reserved(self) -> &'static [&'static str] {
         match self {
             Self::Tidegate => &[],
+            Self::Kserve => &["triton_enable_empty_final_response"],
             Self::OpenaiTranscriptions => &["file", "model", "stream", "response_format"],
             Self::OpenaiSpeech => &["input", "model", "response_format", "stream_format"],
             Self::OpenaiChat => &["messages", "model", "n", "stream"],
@@ -108,7 +117,8 @@ impl Protocol {
         let audio = |name: &str, rate| port(name, Kind::Audio, Some(rate));
         let text = |name| port(name, Kind::Text, None);
         match self {
-            Self::Tidegate => None,
+            // A model has the tensors that it has.
+            Self::Tidegate | Self::Kserve => None,
             // What speech recognition hears; servers resample what is more.
             Self::OpenaiTranscriptions => Some([audio("audio", "pcm_s16/16000/1"), text("text")]),
             // What the interface calls `pcm`.
@@ -136,6 +146,9 @@ impl Protocol {
                 if let Some(options) = read::<ChatOptions>(options, problems) {
                     options.check(problems);
                 }
+            }
+            Self::Kserve => {
+                read::<KserveOptions>(options, problems);
             }
         }
     }
@@ -191,6 +204,18 @@ pub(super) fn check(node: &RemoteParams, problems: &mut Problems) {
     if protocol.needs_model() && node.pipeline.is_none() {
         let what = format!("protocol '{name}' needs a model");
         problems.add("pipeline", what, "name the model in 'pipeline'");
+    }
+    if protocol == Protocol::Kserve {
+        let sides = [
+            ("inputs", node.inputs.is_none()),
+            ("outputs", node.outputs.is_none()),
+        ];
+        for (key, _) in sides.into_iter().filter(|(_, missing)| *missing) {
+            let what =
+                format!("a model's tensors do not say what they are here, and '{key}' does not");
+            let mend = format!("declare '{key}', such as [{{name: in, kind: tensor}}]");
+            problems.add(key, what, mend);
+        }
     }
     for key in protocol.reserved() {
         if node.parameters.contains_key(*key) {

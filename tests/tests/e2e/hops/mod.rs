@@ -13,6 +13,7 @@ mod fake;
 mod fallback;
 mod gatekeeper;
 mod health;
+mod kserve;
 mod long;
 mod metrics;
 mod misconfigured;
