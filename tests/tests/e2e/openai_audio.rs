@@ -277,7 +277,7 @@ nodes:
       endpoints: ['{at}']
       pipeline: smollm2
       timeout: {{call: 5m}}
-      parameters: {{max_tokens: 6, temperature: 0}}
+      parameters: {{max_tokens: 3, temperature: 0}}
       options: {{system: You are brief.}}
 edges: [said -> model, model -> answer]
 "
