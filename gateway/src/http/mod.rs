@@ -9,6 +9,7 @@ pub(crate) mod formats;
 pub(crate) mod guard;
 mod keys;
 mod kserve;
+mod offers;
 pub(crate) mod openai;
 pub(crate) mod openapi;
 pub(crate) mod page;
@@ -66,6 +67,11 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
         .route("/v1/pipelines/{name}/ws", get(ws::upgrade))
         .route("/v1/ws", get(ws::upgrade_any))
         .route("/v1/realtime", get(openai::realtime::upgrade))
+        .route("/v1/realtime/calls", post(openai::calls::call))
+        .route(
+            "/v1/realtime/calls/{resource}/hangup",
+            post(openai::calls::hang_up),
+        )
         .route("/v1/whip", post(whip::whip_any))
         .route("/v1/whip/ping", post(ping::ping))
         .route(

@@ -13,26 +13,23 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tidegate_media::Kind;
 use tidegate_nodes::compile::Pipeline;
 use tidegate_nodes::{Code, Error};
-use tidegate_proto::message::{Open, Source};
-use tidegate_signaling::whip::{FRAGMENT_TYPE, Fragment, PatchRefusal, etag};
-use tidegate_signaling::{Capabilities, Peer, Role, SignalingError};
+use tidegate_proto::message::Source;
+use tidegate_signaling::whip::{FRAGMENT_TYPE, Fragment, PatchRefusal};
+use tidegate_signaling::{Capabilities, Role, SignalingError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
+use super::offers::{Answer, Offer, connect, hang_up};
 use super::ws::JoinQuery;
 use crate::auth::Caller;
 use crate::errors::HttpError;
 use crate::gateway::{Gateway, WebrtcParts};
-use crate::links::webrtc::{PeerCommand, WebrtcLink};
-use crate::session::open::Request;
-use crate::session::table::new_id;
+use crate::links::webrtc::PeerCommand;
 
 pub(super) const SDP: &str = "application/sdp";
 const SESSION: HeaderName = HeaderName::from_static("tidegate-session");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
-/// Commands for one peer that wait: `PATCH`es of one client, each answered before it should send the next.
-const COMMANDS: usize = 16;
 
 /// The resources that `Location` names, by their unguessable names.
 #[derive(Default)]
@@ -41,13 +38,13 @@ pub(crate) struct Resources {
 }
 
 /// A peer, and whose it is.
-struct Resource {
-    owner: Arc<str>,
-    commands: mpsc::Sender<PeerCommand>,
+pub(super) struct Resource {
+    pub(super) owner: Arc<str>,
+    pub(super) commands: mpsc::Sender<PeerCommand>,
 }
 
 impl Resources {
-    fn insert(&self, name: String, resource: Resource) {
+    pub(super) fn insert(&self, name: String, resource: Resource) {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         // Peers that ended took their receivers along; their number is bounded by that of the sessions between two openings.
         peers.retain(|_, resource| !resource.commands.is_closed());
@@ -55,7 +52,11 @@ impl Resources {
     }
 
     /// The peer, for the caller that opened it and for who administers sessions.
-    fn get(&self, caller: &Caller, name: &str) -> Result<mpsc::Sender<PeerCommand>, Error> {
+    pub(super) fn get(
+        &self,
+        caller: &Caller,
+        name: &str,
+    ) -> Result<mpsc::Sender<PeerCommand>, Error> {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let found = peers
             .get(name)
@@ -121,53 +122,23 @@ async fn open(
     let offer = self::offer(headers, body)?;
     let source = source(&name, query)?;
     let (pipeline, _) = gateway.pipeline(&caller, &source)?;
-    let capabilities = capabilities(&pipeline, role);
-    let at = gateway.clock.instant(gateway.clock.now());
-    let (peer, answer) =
-        Peer::accept(&webrtc.peers, offer, role, &capabilities, at).map_err(signaling)?;
-    let route = webrtc.media.register(peer.local_ufrag()).ok_or_else(|| {
-        Error::new(
-            Code::Overloaded,
-            "the media socket has all the sessions that it takes",
-        )
-    })?;
-    let tag = etag(peer.local_ufrag());
-    let (commands, receiver) = mpsc::channel(COMMANDS);
-    let open = Open {
+    let offer = Offer {
+        text: offer,
+        role,
+        capabilities: capabilities(&pipeline, role),
         source,
-        parameters: query.parameters()?,
-        mode: query.mode()?,
-        features: query.features(),
-        session: query.session.clone(),
-        as_ports: query.ports()?,
-        hop_count: query.hop_count,
-        deadline: query.deadline(),
-        ..Open::default()
+        realtime: None,
     };
-    let owner = Arc::clone(&caller.name);
-    let request = Request {
-        caller,
-        source: open.source.clone(),
-        parameters: open.parameters.clone(),
-        key: open.session.clone(),
-        hop_count: open.hop_count,
-        deadline: open.deadline,
-        link: Box::new(WebrtcLink::new(peer, route, gateway.clock, receiver, open)),
-    };
-    let handle = gateway.open(request).await.map_err(|error| {
-        // Tracks that the pipeline cannot serve (RFC 9725 §4.2).
-        let misfit = error.code == Code::Incompatible && !error.retryable && role == Role::Whip;
-        let status = misfit.then_some(StatusCode::NOT_ACCEPTABLE);
-        HttpError { error, status }
-    })?;
-    let resource = new_id();
+    let Answer {
+        answer,
+        tag,
+        resource,
+        session,
+    } = connect((caller, gateway), offer, query).await?;
     let kind = if role == Role::Whip { "whip" } else { "whep" };
     // The resource's name says all; what stands before it is for people.
     let name = name.as_deref().unwrap_or("inline");
     let location = format!("/v1/pipelines/{name}/{kind}/{resource}");
-    webrtc
-        .resources
-        .insert(resource, Resource { owner, commands });
     let mut response = (StatusCode::CREATED, answer).into_response();
     let out = response.headers_mut();
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
@@ -175,7 +146,7 @@ async fn open(
     for (name, value) in [
         (header::LOCATION, location),
         (header::ETAG, tag),
-        (SESSION, handle.id),
+        (SESSION, session),
     ] {
         if let Ok(value) = HeaderValue::from_str(&value) {
             out.insert(name, value);
@@ -210,7 +181,7 @@ fn source(name: &Option<String>, query: &JoinQuery) -> Result<Source, Error> {
 }
 
 /// What the pipeline can take from this client and give it.
-fn capabilities(pipeline: &Pipeline, role: Role) -> Capabilities {
+pub(super) fn capabilities(pipeline: &Pipeline, role: Role) -> Capabilities {
     let plan = pipeline.outline();
     let takes = |kind: Kind| plan.inputs.iter().any(|input| input.kind == kind);
     let gives = |kind: Kind| plan.outputs.iter().any(|output| output.kind == kind);
@@ -295,11 +266,7 @@ pub(crate) async fn resource_delete(
     State(gateway): Shared,
     Path((_, resource)): Path<(String, String)>,
 ) -> Result<StatusCode, HttpError> {
-    let commands = parts(&gateway)?.resources.get(&caller, &resource)?;
-    commands
-        .send(PeerCommand::Close)
-        .await
-        .map_err(|_| ended())?;
+    hang_up(&caller, &gateway, &resource).await?;
     Ok(StatusCode::OK)
 }
 
@@ -374,6 +341,6 @@ fn add_links(webrtc: &WebrtcParts, headers: &mut HeaderMap) {
     }
 }
 
-fn ended() -> Error {
+pub(super) fn ended() -> Error {
     Error::new(Code::UnknownSession, "the session has just ended")
 }

@@ -181,3 +181,30 @@ async fn text_is_answered_in_text() {
         "{shown}"
     );
 }
+
+#[tokio::test]
+async fn a_call_by_webrtc_has_its_sound_on_tracks_and_its_events_on_a_channel() {
+    let _turn = turn::alone().await;
+    let gateway = Gateway::start(&["--pipelines", "tests/pipelines"]).await;
+    let url = gateway.url("/v1");
+    let wav = recording("jfk.wav");
+    let peer =
+        Peer::python("openai_call.py").args([url.as_ref(), "parrot".as_ref(), wav.as_os_str()]);
+    let report = peer.report(Deadline::secs(PATIENCE_SECONDS)).await;
+    let shown = format!("{report:#}\n{}", gateway.logs.text());
+    assert_eq!(report["status"], 201, "{shown}");
+    assert_eq!(report["events"][0]["type"], "session.created", "{shown}");
+    let refused = &report["events"][1]["error"];
+    assert_eq!(refused["param"], "session.instructions", "{shown}");
+    let started = of(&report, "input_audio_buffer.speech_started");
+    assert!(!started.is_empty(), "{shown}");
+    assert!(
+        of(&report, "response.output_audio.delta").is_empty(),
+        "{shown}"
+    );
+    let hertz = report["hertz"].as_f64().unwrap_or_default();
+    assert!((hertz - 440.0).abs() < 3.0, "{shown}");
+    let details = &report["cancelled"]["response"]["status_details"];
+    assert_eq!(details["reason"], "client_cancelled", "{shown}");
+    assert_eq!(report["hangup"], 200, "{shown}");
+}

@@ -2,6 +2,7 @@
 //!
 //! Absent: a second path. A request becomes the same `session::open::Request` as every other, over a link in this process.
 
+pub(crate) mod calls;
 mod encode;
 mod form;
 mod models;

@@ -7,6 +7,7 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use tidegate_nodes::{Code, Error};
 use tidegate_proto::message::{Mode as Asked, Source};
 
@@ -37,12 +38,8 @@ pub(crate) async fn upgrade(
     place: Option<Extension<Place>>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, HttpError> {
-    let model = model.model.filter(|model| !model.is_empty());
-    let model = model.ok_or_else(|| {
-        let text = "it is not said what to run: add ?model=, which is a pipeline's name";
-        Error::new(Code::BadRequest, text)
-    })?;
-    let codec = codec((&caller, &gateway), &model, &query, false)?;
+    let model = self::model(&caller, model, &Map::new())?;
+    let codec = codec((&caller, &gateway), &model, &query, None, false)?;
     let request = move |link| -> Result<Request, Error> {
         Ok(Request {
             caller,
@@ -66,11 +63,38 @@ pub(crate) async fn upgrade(
     }))
 }
 
+/// What is to run: what the address names, or the session, or the key that was minted for it.
+///
+/// # Errors
+/// None of them names anything.
+pub(super) fn model(
+    caller: &Caller,
+    named: ModelQuery,
+    session: &Map<String, Value>,
+) -> Result<String, Error> {
+    let of = |session: &Map<String, Value>| {
+        let model = session.get("model").and_then(Value::as_str);
+        model.map(str::to_owned)
+    };
+    let named = named.model.filter(|model| !model.is_empty());
+    let model = named
+        .or_else(|| of(session))
+        .or_else(|| Some(caller.key.as_ref()?.pipeline.clone()));
+    model.ok_or_else(|| {
+        let text = "it is not said what to run: add ?model=, which is a pipeline's name";
+        Error::new(Code::BadRequest, text)
+    })
+}
+
 /// The client's side of the pipeline that it names.
+///
+/// # Errors
+/// It may not use it, there is none, or it does not suit the interface.
 pub(super) fn codec(
     (caller, gateway): (&Caller, &Gateway),
     model: &str,
     query: &JoinQuery,
+    session: Option<&Map<String, Value>>,
     tracks: bool,
 ) -> Result<Realtime, Error> {
     let pipeline = gateway.named(caller, model)?;
@@ -82,7 +106,14 @@ pub(super) fn codec(
         Asked::Live => tidegate_nodes::graph::Mode::Live,
         Asked::Waits => tidegate_nodes::graph::Mode::Waits,
     };
-    Ok(Realtime::new(ports, mode, tracks))
+    let mut realtime = Realtime::new(ports, mode, tracks);
+    if let Some(key) = &caller.key {
+        realtime.configure(&key.session)?;
+    }
+    if let Some(session) = session {
+        realtime.configure(session)?;
+    }
+    Ok(realtime)
 }
 
 /// Opens the session; where that fails the client is told why, in an `error` event.

@@ -21,9 +21,10 @@ mod words;
 
 use std::collections::VecDeque;
 
+use serde_json::{Map, Value};
 use tidegate_media::{Frame, Kind, Payload};
 use tidegate_nodes::graph::Mode;
-use tidegate_nodes::{Accepts, StreamFormat};
+use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
 
 use self::client::{Head, ItemCreate, ItemNamed, ItemTruncate, SessionUpdate, read};
 use self::hearing::Hearing;
@@ -57,6 +58,8 @@ pub(crate) struct Realtime {
     items: Items,
     hearing: Hearing,
     saying: Saying,
+    /// What was refused before the session stood.
+    untold: Vec<Refusal>,
 }
 
 /// The ports by number, as the session has them.
@@ -86,7 +89,29 @@ impl Realtime {
             items: Items::default(),
             hearing: Hearing::default(),
             saying: Saying::default(),
+            untold: Vec::new(),
         }
+    }
+
+    /// Takes what is said of the session before it is opened: by the key that opens it, or beside the offer. What cannot be honoured is
+    /// told once it stands.
+    ///
+    /// # Errors
+    /// It is no session that anybody could have.
+    pub(crate) fn configure(&mut self, session: &Map<String, Value>) -> Result<(), Error> {
+        if session.is_empty() {
+            return Ok(());
+        }
+        let mut session = session.clone();
+        let purpose = self.settings.purpose.name();
+        session.entry("type").or_insert_with(|| purpose.into());
+        let bad = |text| Error::new(Code::BadRequest, text);
+        let patch = serde_json::from_value(Value::Object(session))
+            .map_err(|error| bad(format!("the session does not have its shape: {error}")))?;
+        let refused = self.settings.update(patch, &self.ports, self.tracks);
+        self.untold
+            .extend(refused.map_err(|refusal| bad(refusal.message))?);
+        Ok(())
     }
 
     /// Takes a client's event.
@@ -119,6 +144,11 @@ impl Realtime {
     /// The next thing that the client is to know.
     pub(crate) fn next_said(&mut self) -> Option<Said> {
         self.out.next()
+    }
+
+    /// Events that nobody took in time, since this was last asked.
+    pub(crate) fn take_lost(&mut self) -> u64 {
+        self.out.take_lost()
     }
 
     fn refuse(&mut self, refusal: Refusal, event_id: Option<String>) {
@@ -327,6 +357,9 @@ impl Realtime {
         self.session = format!("sess_{}", info.session_id);
         let session = self.settings.shown(&self.session, &self.ports);
         self.out.say(&ServerEvent::SessionCreated { session });
+        for refusal in std::mem::take(&mut self.untold) {
+            self.refuse(refusal, None);
+        }
     }
 
     /// Takes a frame of an output. Of sound that goes by a track only what it says of itself matters.
@@ -379,7 +412,7 @@ impl Wishes for Realtime {
 }
 
 /// What a client is told whom no session takes.
-pub(crate) fn last_words(error: &tidegate_nodes::Error) -> String {
+pub(crate) fn last_words(error: &Error) -> String {
     let mut out = Out::default();
     let error = Refusal::failed(error);
     out.say(&ServerEvent::Error { error });

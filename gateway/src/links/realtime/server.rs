@@ -242,10 +242,14 @@ struct Named<'a> {
     event: &'a ServerEvent<'a>,
 }
 
+/// Events that wait for a client that has not opened its channel yet; what is said beyond is lost to it.
+const WAITING: usize = 512;
+
 /// Events on their way to the client.
 #[derive(Debug, Default)]
 pub(super) struct Out {
     count: u64,
+    lost: u64,
     waiting: std::collections::VecDeque<Said>,
 }
 
@@ -262,11 +266,20 @@ impl Out {
     pub(super) fn say(&mut self, event: &ServerEvent<'_>) {
         let frame = matches!(event, ServerEvent::AudioDelta { .. });
         self.count += 1;
+        if self.waiting.len() >= WAITING {
+            self.lost += 1;
+            return;
+        }
         let event_id = format!("event_{}", self.count);
         // Strings, numbers and maps with string keys: nothing that JSON could not write.
         if let Ok(text) = serde_json::to_string(&Named { event_id, event }) {
             self.waiting.push_back(Said { frame, text });
         }
+    }
+
+    /// How many were lost since this was last asked.
+    pub(super) fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
     }
 
     /// The next that leaves.

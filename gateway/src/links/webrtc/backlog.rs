@@ -93,6 +93,21 @@ impl Backlog {
         true
     }
 
+    /// Whether the client has a channel.
+    pub(super) const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Queues a text; false if it is lost: too much waits.
+    pub(super) fn push_text(&mut self, text: ChannelMessage) -> bool {
+        if self.bytes >= LIVE_BYTES {
+            return false;
+        }
+        self.bytes += text.payload().len();
+        self.waiting.push_back((false, text));
+        true
+    }
+
     /// Hands over what the channel takes; gives how many frames were lost because no channel takes them.
     pub(super) fn pump(&mut self, peer: &mut Peer, at: Instant) -> u64 {
         let mut lost = 0;

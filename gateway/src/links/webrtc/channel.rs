@@ -20,7 +20,7 @@ pub(super) struct Unread(VecDeque<LinkEvent>);
 impl Unread {
     /// What of an event goes on at once. A frame waits until it is read, and an end for the frames before it, which it would make
     /// come too late; an interrupt overtakes them all.
-    fn pass(&mut self, event: LinkEvent, reading: bool) -> Option<LinkEvent> {
+    pub(super) fn pass(&mut self, event: LinkEvent, reading: bool) -> Option<LinkEvent> {
         let waits = !reading || !self.0.is_empty();
         match event {
             event @ (LinkEvent::Frame { .. } | LinkEvent::End { .. }) if waits => {
@@ -49,6 +49,7 @@ impl WebrtcLink {
         if let Some(opened) = self.opened.take() {
             self.send_event(now, opened);
         }
+        self.flush_talk(now);
     }
 
     pub(super) fn channel_closed(&mut self, id: ChannelId) {
@@ -61,6 +62,9 @@ impl WebrtcLink {
         id: ChannelId,
         message: &ChannelMessage,
     ) -> Option<LinkEvent> {
+        if self.realtime.is_some() {
+            return self.talk_back(now, id, message);
+        }
         let subprotocol = self.backlog.subprotocol(id)?;
         let bytes = message.payload().clone();
         let decoded = match subprotocol {
@@ -98,6 +102,10 @@ impl WebrtcLink {
     }
 
     pub(super) fn send_event(&mut self, now: Timestamp, message: LinkMessage) {
+        if self.realtime.is_some() {
+            // It was told already.
+            return;
+        }
         let Some(message) = self.native.encode(message) else {
             return;
         };

@@ -7,6 +7,7 @@ mod backlog;
 mod channel;
 mod figures;
 mod media;
+mod realtime;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use self::backlog::Backlog;
 use self::channel::Unread;
 use self::figures::Dropped;
 use super::native::Native;
+use super::realtime::Realtime;
 use crate::clock::Clock;
 use crate::session::link::{Features, Link, LinkEvent, LinkMessage, Transport, Wishes};
 use crate::session::network::WebrtcStats;
@@ -62,6 +64,8 @@ pub(crate) struct WebrtcLink {
     receives: Vec<Inbound>,
     sends: Vec<Outbound>,
     native: Native,
+    /// Instead of the native stream, for a client that speaks OpenAI Realtime on its channel.
+    realtime: Option<Box<Realtime>>,
     formats: PortFormats,
     backlog: Backlog,
     unread: Unread,
@@ -103,6 +107,7 @@ impl WebrtcLink {
             wanted: native.wanted_ports().to_vec(),
             formats: native.formats(),
             native,
+            realtime: None,
             peer,
             route,
             clock,
@@ -204,7 +209,7 @@ impl WebrtcLink {
                 id,
                 label,
                 protocol,
-            } if label == "events" => {
+            } if label == self.label() => {
                 self.channel_opened(now, id, &protocol);
                 None
             }
@@ -237,6 +242,9 @@ impl Wishes for WebrtcLink {
     }
 
     fn feeds(&self, port: &PortFacts) -> Option<StreamFormat> {
+        if let Some(realtime) = &self.realtime {
+            realtime.feeds(port)?;
+        }
         match port.kind {
             kind @ (Kind::Audio | Kind::Video) => self
                 .receives
@@ -250,6 +258,9 @@ impl Wishes for WebrtcLink {
     }
 
     fn listens(&self, port: &PortFacts) -> Option<Accepts> {
+        if let Some(realtime) = &self.realtime {
+            realtime.listens(port)?;
+        }
         match port.kind {
             Kind::Audio => {
                 let format = self.sends.iter().find_map(Outbound::audio_format)?;
@@ -317,6 +328,9 @@ impl Link for WebrtcLink {
                 return Poll::Ready(event);
             }
         }
+        if let Some(event) = self.talked() {
+            return Poll::Ready(event);
+        }
         if let Some(event) = self.pictures(now) {
             return Poll::Ready(event);
         }
@@ -325,6 +339,7 @@ impl Link for WebrtcLink {
     }
 
     fn send(&mut self, now: Timestamp, message: LinkMessage) {
+        self.talk(now, &message);
         match message {
             LinkMessage::Frame { output, ref frame } if self.send_media(now, output, frame) => {}
             LinkMessage::Opened(ref info) => {
