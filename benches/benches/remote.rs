@@ -196,6 +196,7 @@ async fn remote_hop(address: SocketAddr) -> f64 {
         hop_count: 0,
         mode: Mode::Live,
         deadline: None,
+        trace: None,
     };
     let connector = Connector::new(ConnectorConfig::default());
     let epoch = clock::now();

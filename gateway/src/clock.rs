@@ -71,6 +71,17 @@ pub(crate) fn unix_seconds() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
+/// Time since 1970, for what other programs compare with their own: exemplars and spans.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one file that reads a clock"
+)]
+pub(crate) fn since_1970() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
 /// Virtual time of the tests that run on one thread.
 #[cfg(test)]
 pub(crate) mod standing {

@@ -16,6 +16,7 @@ use crate::pipelines::Pipelines;
 use crate::session::driver::SessionLimits;
 use crate::session::table::Table;
 use crate::tasks::Tasks;
+use crate::trace::Tracer;
 use crate::udp::MediaSocket;
 
 /// What all listeners share. Cheap to share in an [`Arc`].
@@ -28,6 +29,7 @@ pub(crate) struct Gateway {
     pub(crate) clock: Clock,
     pub(crate) tasks: Tasks,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tracer: Tracer,
     pub(crate) pipelines: Pipelines,
     pub(crate) sessions: Arc<Table>,
     pub(crate) bodies: crate::http::body::Bodies,
@@ -52,6 +54,8 @@ pub(crate) enum StartError {
     Pipelines(#[from] crate::pipelines::LoadError),
     #[error(transparent)]
     Auth(#[from] crate::auth::AuthError),
+    #[error(transparent)]
+    Tracing(#[from] crate::trace::TraceError),
     #[error(
         "media address {address} cannot be bound{}",
         crate::serve::taken(source, "--media")
@@ -60,8 +64,6 @@ pub(crate) enum StartError {
         address: std::net::SocketAddr,
         source: std::io::Error,
     },
-    #[error("metrics cannot be set up")]
-    Metrics(#[from] metrics_exporter_prometheus::BuildError),
     #[error("WebRTC cannot be set up")]
     Webrtc(#[from] tidegate_signaling::SignalingError),
     #[error("setting 'recordings': {0} is no folder: make it, or leave the setting empty")]
@@ -98,7 +100,7 @@ impl Gateway {
     ) -> Result<Arc<Self>, StartError> {
         let clock = Clock::start();
         let auth = Auth::new(&config.auth, clock)?;
-        let metrics = Arc::new(Metrics::new()?);
+        let metrics = Arc::new(Metrics::new());
         let webrtc = if webrtc {
             Some(WebrtcParts::new(&config, &metrics)?)
         } else {
@@ -106,6 +108,7 @@ impl Gateway {
         };
         let tasks = Tasks::default();
         let remotes = crate::remote::Remotes::new(&config, clock, &tasks);
+        let tracer = Tracer::new(&config.tracing, clock, &metrics, &tasks)?;
         Ok(Arc::new(Self {
             id: crate::session::table::new_id(),
             auth,
@@ -116,6 +119,7 @@ impl Gateway {
             ),
             clock,
             tasks,
+            tracer,
             sessions: Table::new(config.limits.sessions, Arc::clone(&metrics)),
             bodies: crate::http::body::Bodies::new(config.limits.body.0),
             metrics,

@@ -20,4 +20,5 @@ mod serve;
 mod session;
 mod tasks;
 mod tls;
+mod trace;
 mod udp;

@@ -18,12 +18,12 @@ use crate::metrics::label;
 use crate::pipelines::Changes;
 use crate::tls::{Tls, TlsError};
 
-/// How often histogram samples are folded into buckets.
-const UPKEEP: Duration = Duration::from_secs(5);
 /// Changes of one save arrive as several events; they become one reload once nothing has changed for this long.
 const SETTLE: Duration = Duration::from_millis(200);
 /// Times that a change puts the reload off; a folder that is written to for ever is read now and then all the same.
 const SETTLE_MAX: u32 = 25;
+/// How long the collector may take for the spans of the last sessions.
+const FLUSH: Duration = Duration::from_secs(5);
 /// What is read again, and what became of it.
 const PIPELINES: &str = "tidegate_reloads_total";
 const CERTIFICATES: &str = "tidegate_tls_reloads_total";
@@ -150,6 +150,8 @@ impl Server {
             _ = interrupt.recv() => tracing::warn!("second signal: not waiting for sessions"),
         }
         stop.send_replace(true);
+        // Sessions have told all of themselves by now.
+        gateway.tracer.flush(FLUSH).await;
         // Its own bound is inside; a panic there has been reported by the runtime.
         drop(accepting.await);
         for task in background {
@@ -176,14 +178,6 @@ async fn drained(gateway: &Gateway, grace: Duration) {
 
 fn background(gateway: &Arc<Gateway>) -> Vec<tokio::task::JoinHandle<()>> {
     let mut tasks = Vec::new();
-    let metrics = Arc::clone(&gateway.metrics);
-    tasks.push(gateway.tasks.spawn(async move {
-        let mut ticks = tokio::time::interval(UPKEEP);
-        loop {
-            ticks.tick().await;
-            metrics.upkeep();
-        }
-    }));
     let keeping = Arc::clone(gateway);
     tasks.push(
         gateway

@@ -178,7 +178,7 @@ mod tests {
             burst,
             sessions,
         };
-        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let metrics = Arc::new(Metrics::new());
         Accounts::new(usual, 0, metrics)
     }
 

@@ -18,10 +18,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
+use http::HeaderMap;
 use http::request::Parts;
 use serde_json::{Map, Value};
 use tidegate_media::Timestamp;
 use tidegate_nodes::{Code, Error};
+use tidegate_remote::TraceContext;
 
 pub(crate) use self::certificates::Certificate;
 use self::certificates::Certificates;
@@ -72,7 +74,11 @@ pub(crate) struct MintedFor {
 
 /// The identity behind a request.
 #[derive(Clone, Debug)]
-pub(crate) struct Caller(Arc<Identity>);
+pub(crate) struct Caller {
+    identity: Arc<Identity>,
+    /// The trace that its request belongs to.
+    trace: Option<TraceContext>,
+}
 
 impl Caller {
     /// Somebody who may do all: whoever runs the program, or anybody where no token is asked for.
@@ -96,7 +102,7 @@ impl Caller {
     fn with_limits(self, limits: Option<config::KeyLimits>) -> Self {
         Self::from(Identity {
             limits,
-            ..(*self.0).clone()
+            ..(*self.identity).clone()
         })
     }
 
@@ -116,11 +122,25 @@ impl Caller {
             }),
         })
     }
+
+    /// The same, in the trace that its request's headers name.
+    pub(crate) fn traced(mut self, headers: &HeaderMap) -> Self {
+        self.trace = TraceContext::of(headers);
+        self
+    }
+
+    /// The trace that its request belongs to.
+    pub(crate) const fn trace(&self) -> Option<&TraceContext> {
+        self.trace.as_ref()
+    }
 }
 
 impl From<Identity> for Caller {
     fn from(identity: Identity) -> Self {
-        Self(Arc::new(identity))
+        Self {
+            identity: Arc::new(identity),
+            trace: None,
+        }
     }
 }
 
@@ -128,7 +148,7 @@ impl Deref for Caller {
     type Target = Identity;
 
     fn deref(&self) -> &Identity {
-        &self.0
+        &self.identity
     }
 }
 

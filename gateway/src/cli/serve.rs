@@ -107,7 +107,12 @@ fn log(log: &Log) -> Result<(), Box<dyn std::error::Error>> {
             .with_ansi(false)
             .try_init()
             .map_err(|error| error as _),
-        LogFormat::Json => builder.json().try_init().map_err(|error| error as _),
+        // The innermost span says all that those around it do.
+        LogFormat::Json => builder
+            .json()
+            .with_span_list(false)
+            .try_init()
+            .map_err(|error| error as _),
     }
 }
 

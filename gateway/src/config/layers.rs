@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::Config;
 use super::wrong::problem;
+use super::{Config, standard};
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,6 +162,14 @@ impl Layered {
         }
         let known = known_variables(&defaults);
         let variables: Vec<_> = variables.into_iter().collect();
+        for (name, path) in standard::settings(&variables) {
+            let text = variables.iter().find(|(known, _)| known == name);
+            let Some((_, text)) = text.filter(|(_, text)| !text.is_empty()) else {
+                continue;
+            };
+            let value = scalar(&defaults, path, text.clone());
+            layered.set(path, value, Origin::Variable((*name).to_owned()));
+        }
         let linked = variables.iter().any(|(name, _)| name == SERVICE_LINK);
         for (name, text) in variables {
             let Some(path) = known.get(&name).cloned() else {

@@ -4,6 +4,7 @@
 
 mod auth;
 pub(crate) mod layers;
+mod standard;
 mod units;
 mod wrong;
 
@@ -68,6 +69,8 @@ pub(crate) struct Config {
     pub(crate) inline: bool,
     /// Logging.
     pub(crate) log: Log,
+    /// Where spans go.
+    pub(crate) tracing: Tracing,
 }
 
 /// Transport security.
@@ -157,6 +160,18 @@ pub(crate) struct Log {
     pub(crate) format: LogFormat,
 }
 
+/// Where spans go. Each setting has the standard's variable too.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Tracing {
+    /// A collector that takes OTLP over gRPC; empty: no spans are made.
+    pub(crate) endpoint: String,
+    /// Share of sessions whose spans are exported, of those whose client brings no trace: 0 to 1.
+    pub(crate) ratio: f64,
+    /// What the gateway is called in traces.
+    pub(crate) service: String,
+}
+
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -184,6 +199,7 @@ impl Default for Config {
             manifest_hosts: Vec::new(),
             inline: false,
             log: Log::default(),
+            tracing: Tracing::default(),
         }
     }
 }
@@ -216,6 +232,16 @@ impl Default for Log {
         Self {
             filter: "info".to_owned(),
             format: LogFormat::Text,
+        }
+    }
+}
+
+impl Default for Tracing {
+    fn default() -> Self {
+        Self {
+            endpoint: String::new(),
+            ratio: 1.0,
+            service: "tidegate".to_owned(),
         }
     }
 }

@@ -18,6 +18,14 @@ pub(super) fn problem(
                 "{value} does not do: a level such as info, or target=level pairs separated by commas, is expected ({error})"
             ));
         }
+        ("tracing.ratio", Value::Number(ratio)) => {
+            let within = ratio
+                .as_f64()
+                .is_some_and(|ratio| (0.0..=1.0).contains(&ratio));
+            if !within {
+                return Some(format!("{value} does not do: 0 to 1 is expected"));
+            }
+        }
         ("origins", Value::Array(origins)) => {
             let mut origins = origins.iter().filter_map(Value::as_str);
             if let Some(why) = origins.find_map(no_origin) {

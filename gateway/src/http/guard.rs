@@ -118,6 +118,7 @@ pub(crate) async fn authenticate(
     }
     let error = match found {
         Ok(caller) => {
+            let caller = caller.traced(request.headers());
             request.extensions_mut().insert(caller);
             return next.run(request).await;
         }

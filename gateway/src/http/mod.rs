@@ -29,13 +29,14 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use tidegate_nodes::{Code, Error};
 use tidegate_signaling::Role;
 
 use crate::auth::Caller;
 use crate::errors::HttpError;
 use crate::gateway::Gateway;
+use crate::metrics::page::Format;
 
 /// Largest body that is read by an extractor: an offer, with every candidate and codec that there is.
 const SDP_BYTES: usize = 256 << 10;
@@ -147,7 +148,11 @@ async fn ready(State(gateway): Shared) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
-async fn metrics(caller: Caller, State(gateway): Shared) -> Result<Response, HttpError> {
+async fn metrics(
+    caller: Caller,
+    State(gateway): Shared,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
     caller.grants.may_scrape()?;
     #[expect(
         clippy::cast_precision_loss,
@@ -159,11 +164,18 @@ async fn metrics(caller: Caller, State(gateway): Shared) -> Result<Response, Htt
         .gauge("tidegate_tasks", Vec::new())
         .set(tasks);
     let (pools, now) = (gateway.remotes.pools(), gateway.clock.now());
-    let text = gateway
-        .metrics
-        .render_with(|page| crate::remote::state::publish(pools, now, page));
-    let kind = "text/plain; version=0.0.4; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    let format = Format::wanted(accept.unwrap_or_default());
+    let text = gateway.metrics.render_with(format, |page| {
+        crate::remote::state::publish(pools, now, page)
+    });
+    let kind = [
+        (header::CONTENT_TYPE, format.content_type()),
+        (header::VARY, "accept"),
+    ];
+    Ok((kind, text).into_response())
 }
 
 async fn not_found() -> HttpError {

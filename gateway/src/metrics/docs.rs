@@ -9,7 +9,9 @@ use tidegate_nodes::DropReason;
 use tidegate_nodes::graph::{TIMED_FIRST, TIMED_ONE_OF};
 
 use super::hops::HopKey;
-use super::{COUNTERS, GAUGES, HISTOGRAMS, LATENCY_BUCKETS, Metrics};
+use super::latency::BOUNDS;
+use super::page::Format;
+use super::{COUNTERS, GAUGES, HISTOGRAMS, Metrics};
 use crate::session::network::{DATAGRAM_REASONS, FRAME_REASONS};
 
 const BEGIN: &str = "<!-- written from gateway/src/metrics -->\n";
@@ -70,6 +72,8 @@ const LABELS: &[(&str, &str)] = &[
     ("tidegate_webrtc_jitter_seconds", "pipeline"),
     ("tidegate_webrtc_round_trip_seconds", "pipeline"),
     ("tidegate_webrtc_jitter_buffer_seconds", "pipeline"),
+    ("tidegate_spans_exported_total", ""),
+    ("tidegate_spans_dropped_total", "reason"),
     ("tidegate_udp_dropped_datagrams_total", "reason"),
     ("tidegate_frames_dropped_total", "reason"),
     ("tidegate_ignored_messages_total", "interface, reason"),
@@ -85,8 +89,8 @@ fn labels(name: &str) -> Option<&'static str> {
 fn all() -> Vec<(&'static str, &'static str, &'static str)> {
     let counters = COUNTERS
         .iter()
-        .map(|(name, _, text)| (*name, "counter", *text));
-    let gauges = GAUGES.iter().map(|(name, _, text)| (*name, "gauge", *text));
+        .map(|(name, text)| (*name, "counter", *text));
+    let gauges = GAUGES.iter().map(|(name, text)| (*name, "gauge", *text));
     let histograms = HISTOGRAMS
         .iter()
         .map(|(name, text)| (*name, "histogram", *text));
@@ -106,7 +110,7 @@ fn written() -> String {
         let labels = labels.join(", ");
         writeln!(out, "| `{name}` | {kind} | {labels} | {text} |").expect("a string takes text");
     }
-    let buckets: Vec<_> = LATENCY_BUCKETS.iter().map(f64::to_string).collect();
+    let buckets: Vec<_> = BOUNDS.iter().map(f64::to_string).collect();
     let buckets = buckets.join(", ");
     write!(
         out,
@@ -161,7 +165,7 @@ fn every_metric_has_its_labels_written_down() {
 
 #[test]
 fn the_labels_of_a_hop_are_those_that_it_is_registered_with() {
-    let metrics = Metrics::new().expect("buckets");
+    let metrics = Metrics::new();
     let hop = metrics.hop(HopKey {
         pipeline: "p".into(),
         hop: "h".into(),
@@ -171,7 +175,7 @@ fn the_labels_of_a_hop_are_those_that_it_is_registered_with() {
     for histogram in [&hop.queue, &hop.service, &hop.wire, &hop.first_output] {
         histogram.record(0.001);
     }
-    let text = metrics.render();
+    let text = metrics.render(Format::Text);
     let mut seen = 0;
     for line in text.lines().filter(|line| line.starts_with("tidegate_hop")) {
         let (name, rest) = line.split_once('{').expect("labels");

@@ -1,9 +1,12 @@
 //! The metrics of one hop: handles, and the bookkeeping that turns a graph's running totals into increments.
 
-use metrics::{Counter, Gauge, Histogram, Label};
-use std::sync::OnceLock;
-use tidegate_nodes::DropReason;
+use std::sync::{Arc, OnceLock};
 
+use metrics::{Counter, Gauge, Label};
+use tidegate_nodes::DropReason;
+use tidegate_nodes::graph::Stage;
+
+use super::latency::Latency;
 use super::{Metrics, label};
 
 /// What tells hops apart on `/metrics`.
@@ -19,10 +22,10 @@ pub(crate) struct HopKey {
 
 /// Kept handles of one hop.
 pub(crate) struct HopHandles {
-    pub(crate) queue: Histogram,
-    pub(crate) service: Histogram,
-    pub(crate) wire: Histogram,
-    pub(crate) first_output: Histogram,
+    pub(crate) queue: Arc<Latency>,
+    pub(crate) service: Arc<Latency>,
+    pub(crate) wire: Arc<Latency>,
+    pub(crate) first_output: Arc<Latency>,
     pub(crate) frames_in: Counter,
     pub(crate) frames_out: Counter,
     pub(crate) bytes_in: Counter,
@@ -61,6 +64,16 @@ impl HopHandles {
             in_flight: metrics.gauge("tidegate_hop_in_flight", labels.clone()),
             dropped: std::array::from_fn(|_| OnceLock::new()),
             labels,
+        }
+    }
+
+    /// The histogram of a stage.
+    pub(crate) const fn of(&self, stage: Stage) -> &Arc<Latency> {
+        match stage {
+            Stage::Queue => &self.queue,
+            Stage::Service => &self.service,
+            Stage::Wire => &self.wire,
+            Stage::FirstOutput => &self.first_output,
         }
     }
 

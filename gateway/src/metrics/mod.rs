@@ -6,94 +6,64 @@
 #[cfg(test)]
 mod docs;
 pub(crate) mod hops;
+pub(crate) mod latency;
+pub(crate) mod page;
+mod registry;
 pub(crate) mod window;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use metrics::{
-    Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit,
-};
-use metrics_exporter_prometheus::{
-    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
-};
+use metrics::{Counter, Gauge, Label, SharedString};
 
 use self::hops::{HopHandles, HopKey};
-
-const METADATA: Metadata<'static> = Metadata::new("tidegate", Level::INFO, None);
-
-/// In-place hops take well under a microsecond, remote ones up to their time limit: 100 ns to 30 s.
-const LATENCY_BUCKETS: &[f64] = &[
-    1e-7, 2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3,
-    5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
+use self::latency::Latency;
+use self::page::Format;
+use self::registry::Registry;
 
 /// The process's metrics.
+#[derive(Default)]
 pub(crate) struct Metrics {
-    recorder: PrometheusRecorder,
-    handle: PrometheusHandle,
+    registry: Registry,
     hops: Mutex<HashMap<HopKey, Arc<HopHandles>>>,
 }
 
 impl Metrics {
-    /// An empty registry with every metric described.
-    ///
-    /// # Errors
-    /// The bucket list is not accepted, which is a defect of this file.
-    pub(crate) fn new() -> Result<Self, BuildError> {
-        let recorder = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), LATENCY_BUCKETS)?
-            .build_recorder();
-        let handle = recorder.handle();
-        let metrics = Self {
-            recorder,
-            handle,
-            hops: Mutex::default(),
-        };
-        metrics.describe();
-        Ok(metrics)
+    /// An empty registry.
+    pub(crate) fn new() -> Self {
+        Self::default()
     }
 
-    /// The text format, version 0.0.4.
-    pub(crate) fn render(&self) -> String {
-        self.handle.run_upkeep();
-        self.handle.render()
+    /// The page as it is.
+    #[cfg(test)]
+    pub(crate) fn render(&self, format: Format) -> String {
+        self.render_with(format, |_| {})
     }
 
-    /// The same, with gauges that are of this page only: what has gone meanwhile is on the next one no more.
-    pub(crate) fn render_with(&self, set: impl FnOnce(&Passing)) -> String {
-        let passing = Passing(PrometheusBuilder::new().build_recorder());
-        for (name, unit, text) in GAUGES {
-            passing
-                .0
-                .describe_gauge(KeyName::from(*name), *unit, SharedString::from(*text));
-        }
+    /// The page, with gauges that are of this page only: what has gone meanwhile is on the next one no more.
+    pub(crate) fn render_with(&self, format: Format, set: impl FnOnce(&Passing)) -> String {
+        let passing = Passing::default();
         set(&passing);
-        self.render() + &passing.0.handle().render()
-    }
-
-    /// Folds raw histogram samples into buckets; without it they pile up between scrapes.
-    pub(crate) fn upkeep(&self) {
-        self.handle.run_upkeep();
+        let mut families = self.registry.families();
+        families.extend(passing.0.families());
+        families.sort_by_key(|family| family.name);
+        page::write(format, &families)
     }
 
     /// A counter's handle.
     pub(crate) fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
-        self.recorder
-            .register_counter(&Key::from_parts(name, labels), &METADATA)
+        self.registry.counter(name, labels)
     }
 
     /// A gauge's handle.
     pub(crate) fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
-        self.recorder
-            .register_gauge(&Key::from_parts(name, labels), &METADATA)
+        self.registry.gauge(name, labels)
     }
 
     /// A histogram's handle.
-    pub(crate) fn histogram(&self, name: &'static str, labels: Vec<Label>) -> Histogram {
-        self.recorder
-            .register_histogram(&Key::from_parts(name, labels), &METADATA)
+    pub(crate) fn histogram(&self, name: &'static str, labels: Vec<Label>) -> Arc<Latency> {
+        self.registry.histogram(name, labels)
     }
 
     /// The handles of one hop, made on first use and kept.
@@ -111,7 +81,7 @@ impl Metrics {
     }
 
     /// One histogram of session latency.
-    pub(crate) fn session_latency(&self, pipeline: &str, transport: &'static str) -> Histogram {
+    pub(crate) fn session_latency(&self, pipeline: &str, transport: &'static str) -> Arc<Latency> {
         self.histogram(
             "tidegate_session_latency_seconds",
             vec![
@@ -120,34 +90,16 @@ impl Metrics {
             ],
         )
     }
-
-    fn describe(&self) {
-        for (name, unit, text) in COUNTERS {
-            self.recorder
-                .describe_counter(KeyName::from(*name), *unit, SharedString::from(*text));
-        }
-        for (name, unit, text) in GAUGES {
-            self.recorder
-                .describe_gauge(KeyName::from(*name), *unit, SharedString::from(*text));
-        }
-        for (name, text) in HISTOGRAMS {
-            self.recorder.describe_histogram(
-                KeyName::from(*name),
-                Some(Unit::Seconds),
-                SharedString::from(*text),
-            );
-        }
-    }
 }
 
-/// Gauges of one page.
-pub(crate) struct Passing(PrometheusRecorder);
+/// Gauges of one page. None of their names may be in the registry.
+#[derive(Default)]
+pub(crate) struct Passing(Registry);
 
 impl Passing {
     /// Sets one.
     pub(crate) fn set(&self, name: &'static str, labels: Vec<Label>, value: f64) {
-        let key = Key::from_parts(name, labels);
-        self.0.register_gauge(&key, &METADATA).set(value);
+        self.0.gauge(name, labels).set(value);
     }
 }
 
@@ -167,107 +119,99 @@ pub(crate) fn seconds(value: Duration) -> f64 {
     value.as_secs_f64()
 }
 
-type Described = (&'static str, Option<Unit>, &'static str);
+/// What the page says of a metric.
+fn described(name: &str) -> Option<&'static str> {
+    let all = [COUNTERS, GAUGES, HISTOGRAMS];
+    let mut all = all.into_iter().flatten();
+    all.find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+type Described = (&'static str, &'static str);
 
 const COUNTERS: &[Described] = &[
-    (
-        "tidegate_sessions_total",
-        None,
-        "Sessions that ended, by how.",
-    ),
+    ("tidegate_sessions_total", "Sessions that ended, by how."),
     (
         "tidegate_sessions_refused_total",
-        None,
         "Sessions that were not opened, by error code.",
     ),
     (
         "tidegate_key_limits_total",
-        None,
         "Openings refused because a key had too many lately (opens) or at a time (sessions).",
     ),
     (
         "tidegate_reloads_total",
-        None,
         "Times that the pipelines' folder was read anew: taken over, or refused for an error, in which case the old pipelines stay.",
     ),
     (
         "tidegate_tls_reloads_total",
-        None,
         "Times that changed files of TLS were read anew: taken over, or refused for an error, in which case the old ones stay.",
     ),
     (
         "tidegate_hop_frames_total",
-        None,
         "Frames that entered and left a hop.",
     ),
     (
         "tidegate_hop_bytes_total",
-        None,
         "Payload bytes that entered and left a hop.",
     ),
     (
         "tidegate_hop_dropped_frames_total",
-        None,
         "Frames that did not go on, by reason.",
     ),
     (
         "tidegate_hop_attempts_total",
-        None,
         "Streams of a remote hop that were opened (`ok`), could not be, or broke (the error's code).",
     ),
     (
         "tidegate_hop_retries_total",
-        None,
         "Attempts that were made because the one before had failed.",
     ),
     (
         "tidegate_hop_failovers_total",
-        None,
         "Streams that another one took over from, by the endpoint that was left.",
     ),
     (
         "tidegate_hop_replayed_frames_total",
-        None,
         "Frames that were sent again after a failover, by the endpoint that was left.",
     ),
     (
         "tidegate_webrtc_pings_total",
-        None,
         "Checks of WebRTC by other gateways, by whether their data channel came to stand.",
     ),
     (
         "tidegate_webrtc_packets_received_total",
-        None,
         "RTP packets received.",
     ),
     (
         "tidegate_webrtc_packets_lost_total",
-        None,
         "RTP packets that never came.",
     ),
     (
         "tidegate_webrtc_packets_late_total",
-        None,
         "RTP packets that came too late to be played.",
     ),
     (
         "tidegate_webrtc_concealed_samples_total",
-        None,
         "Samples made up for lost or late audio.",
     ),
     (
+        "tidegate_spans_exported_total",
+        "Spans that the collector took. Both are there only where `tracing.endpoint` is set.",
+    ),
+    (
+        "tidegate_spans_dropped_total",
+        "Spans that never reached the collector: the queue was full (`queue_full`), or it did not take them (`export_failed`).",
+    ),
+    (
         "tidegate_udp_dropped_datagrams_total",
-        None,
         "Datagrams of the media socket that were not handled or not sent, by reason.",
     ),
     (
         "tidegate_frames_dropped_total",
-        None,
         "Frames dropped outside of a hop, by reason.",
     ),
     (
         "tidegate_ignored_messages_total",
-        None,
         "Messages of foreign protocols that came to nothing, by reason.",
     ),
 ];
@@ -275,39 +219,33 @@ const COUNTERS: &[Described] = &[
 const GAUGES: &[Described] = &[
     (
         "tidegate_sessions_active",
-        None,
         "Sessions with at least one client, by transport.",
     ),
     (
         "tidegate_sessions_taken",
-        None,
         "Places taken of those that `tidegate_sessions_limit` counts: sessions that are being opened and shared ones without a client too.",
     ),
-    ("tidegate_sessions_limit", None, "Most sessions at a time."),
+    ("tidegate_sessions_limit", "Most sessions at a time."),
     (
         "tidegate_hop_queue_frames",
-        None,
         "Frames that wait before a hop, over all sessions.",
     ),
     (
         "tidegate_hop_in_flight",
-        None,
         "Frames that a hop has taken and not answered.",
     ),
     (
         "tidegate_endpoint_up",
-        None,
         "Whether the checks of a remote hop's endpoint pass.",
     ),
     (
         "tidegate_endpoint_breaker_state",
-        None,
         "1 for the state that an endpoint's breaker is in (`closed`, `open`, `half_open`), else 0.",
     ),
-    ("tidegate_tasks", None, "Tasks that run."),
+    ("tidegate_tasks", "Tasks that run."),
 ];
 
-const HISTOGRAMS: &[(&str, &str)] = &[
+const HISTOGRAMS: &[Described] = &[
     (
         "tidegate_session_latency_seconds",
         "From a frame's arrival to the departure of what it caused.",
@@ -345,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_hop_is_registered_once_and_rendered_with_its_labels() {
-        let metrics = Metrics::new().expect("buckets");
+        let metrics = Metrics::new();
         let key = HopKey {
             pipeline: "echo".into(),
             hop: "gain".into(),
@@ -354,7 +292,7 @@ mod tests {
         let first = metrics.hop(key.clone());
         assert!(Arc::ptr_eq(&first, &metrics.hop(key)));
         first.service.record(0.0004);
-        let text = metrics.render();
+        let text = metrics.render(Format::Text);
         let line =
             "tidegate_hop_service_seconds_bucket{pipeline=\"echo\",hop=\"gain\",le=\"0.0005\"} 1";
         assert!(text.contains(line), "{text}");

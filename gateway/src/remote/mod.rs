@@ -39,6 +39,7 @@ use crate::session::hops::Hop;
 use crate::session::notes::{CountedHop, Notes};
 use crate::session::open::Prepared;
 use crate::tasks::Tasks;
+use crate::trace::HopTrace;
 
 /// What a description waits for workers that do not answer.
 const TOLD: Duration = Duration::from_secs(2);
@@ -299,24 +300,33 @@ impl Gateway {
             };
             let config =
                 config::hop_config(&shared, self.clock.now(), &place, &params, &there.target)?;
+            let now = self.clock.now();
+            let trace = prepared.trace.as_ref();
+            let trace = trace.map(|trace| HopTrace::new(trace, &hop.id, now));
             let context = OpenContext {
-                now: self.clock.now(),
+                now,
                 hop_count: prepared.hop_count,
                 mode: match prepared.mode {
                     Mode::Live => message::Mode::Live,
                     Mode::Waits => message::Mode::Waits,
                 },
                 deadline: prepared.deadline,
+                trace: trace.as_ref().map(HopTrace::context),
             };
             let ports = HopPorts::from(hop);
             let (pipeline, id) = prepared.labels(hop);
-            let mut notes = Notes::new(Arc::clone(&self.metrics), pipeline, id);
             let connector = &self.remotes.connector;
             let clock = || self.clock.now();
-            match RemoteHop::open(connector, &config, &ports, context, clock).await {
+            let opened = RemoteHop::open(connector, &config, &ports, context, clock).await;
+            let mut notes = Notes::new(Arc::clone(&self.metrics), pipeline, id, trace);
+            match opened {
                 Ok(hop) => hops.push((index, Box::new(CountedHop::new(hop, notes, &config)))),
                 Err(refused) => {
-                    refused.notes.iter().for_each(|note| notes.count(note));
+                    let now = self.clock.now();
+                    refused.notes.iter().for_each(|note| notes.count(now, note));
+                    if let Some(trace) = notes.take_trace() {
+                        trace.end(now, Vec::new(), Some(refused.error.to_string()));
+                    }
                     return Err(refused.error);
                 }
             }

@@ -2,19 +2,24 @@
 //!
 //! The probe and the driver share the windows behind a lock that is never contended: both run in the session's task.
 
+mod totals;
+mod traced;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use metrics::Histogram;
 use serde::Serialize;
 use tidegate_media::Timestamp;
-use tidegate_nodes::graph::{EgressId, Graph, HopStats, Probe, Role, Stage};
+use tidegate_nodes::graph::{EgressId, Graph, Probe, Role, Stage};
 use tidegate_nodes::{DropReason, Placement};
 
+use self::totals::Totals;
+use self::traced::Traced;
 use super::link::HopFigures;
 use crate::clock::Clock;
 use crate::metrics::hops::{HopHandles, HopKey};
+use crate::metrics::latency::Latency;
 use crate::metrics::window::{Percentiles, Window};
 use crate::metrics::{Metrics, seconds};
 use crate::remote::state::RemoteReport;
@@ -35,7 +40,17 @@ struct State {
     hops: Vec<Hop>,
     latency: Window,
     /// Histogram of each egress, by the number of the egress.
-    egresses: Vec<(EgressId, Histogram)>,
+    egresses: Vec<Egress>,
+    /// Trace and span that measurements are found under, where the trace is sampled.
+    found_under: Option<(u128, u64)>,
+}
+
+/// What one client hears of one output.
+struct Egress {
+    id: EgressId,
+    histogram: Arc<Latency>,
+    /// The longest since the last flush, for an exemplar.
+    slowest: Option<Duration>,
 }
 
 struct Hop {
@@ -46,18 +61,8 @@ struct Hop {
     wire: Window,
     first_output: Window,
     flushed: Totals,
-}
-
-/// What of a hop's running totals has reached the counters.
-#[derive(Clone, Copy, Debug, Default)]
-struct Totals {
-    frames_in: u64,
-    frames_out: u64,
-    bytes_in: u64,
-    bytes_out: u64,
-    dropped: [u64; DropReason::ALL.len()],
-    queue_frames: u32,
-    in_flight: u32,
+    /// Of a session whose trace is sampled.
+    traced: Option<Box<Traced>>,
 }
 
 /// The probe that the graph is given.
@@ -137,6 +142,12 @@ impl Figures {
         self
     }
 
+    /// With exemplars that lead to this trace and span.
+    pub(crate) fn found_under(self, exemplar: Option<(u128, u64)>) -> Self {
+        lock(&self.state).found_under = exemplar;
+        self
+    }
+
     /// The probe for the session's graph.
     pub(crate) fn probe(&self) -> Box<dyn Probe> {
         Box::new(SessionProbe {
@@ -149,6 +160,7 @@ impl Figures {
     pub(crate) fn learn_hops(&self, graph: &Graph, endpoint: impl Fn(&str) -> Option<String>) {
         let mut state = lock(&self.state);
         let known = state.hops.len();
+        let traced = state.found_under.is_some();
         for stats in graph.hop_stats().iter().skip(known) {
             let hop = if self.inline {
                 &stats.node_type
@@ -169,6 +181,7 @@ impl Figures {
                 wire: self.window(),
                 first_output: self.window(),
                 flushed: Totals::default(),
+                traced: traced.then(Box::default),
             });
         }
     }
@@ -184,6 +197,8 @@ impl Figures {
 
     fn moved(&self, graph: &Graph, id: &str, endpoint: &str) {
         let mut state = lock(&self.state);
+        // They were measured at the endpoint before.
+        state.exemplify();
         let hops = state.hops.iter_mut().zip(graph.hop_stats());
         for (hop, stats) in hops.filter(|(_, stats)| *stats.id == *id) {
             hop.flush(&self.metrics, stats);
@@ -214,14 +229,18 @@ impl Figures {
     /// Names the transport of an egress for `tidegate_session_latency_seconds`.
     pub(crate) fn learn_egress(&self, egress: EgressId, transport: &'static str) {
         let histogram = self.metrics.session_latency(&self.pipeline, transport);
-        lock(&self.state).egresses.push((egress, histogram));
+        lock(&self.state).egresses.push(Egress {
+            id: egress,
+            histogram,
+            slowest: None,
+        });
     }
 
     /// Forgets an egress.
     pub(crate) fn forget_egress(&self, egress: EgressId) {
         lock(&self.state)
             .egresses
-            .retain(|(known, _)| *known != egress);
+            .retain(|known| known.id != egress);
     }
 
     /// Brings the counters up to the graph's totals.
@@ -230,6 +249,7 @@ impl Figures {
         for (hop, stats) in state.hops.iter_mut().zip(graph.hop_stats()) {
             hop.flush(&self.metrics, stats);
         }
+        state.exemplify();
     }
 
     /// Takes what the session holds out of the gauges. The last call.
@@ -290,8 +310,12 @@ impl Figures {
     pub(crate) fn departed(&self, now: Timestamp, egress: EgressId, latency: Duration) {
         let mut state = lock(&self.state);
         state.latency.record(now, latency);
-        if let Some((_, histogram)) = state.egresses.iter().find(|(id, _)| *id == egress) {
-            histogram.record(seconds(latency));
+        let exemplary = state.found_under.is_some();
+        if let Some(egress) = state.egresses.iter_mut().find(|known| known.id == egress) {
+            egress.histogram.record(seconds(latency));
+            if exemplary {
+                egress.slowest = egress.slowest.max(Some(latency));
+            }
         }
     }
 
@@ -310,57 +334,6 @@ impl Hop {
             first_output: self.first_output.percentiles(now),
         }
     }
-
-    /// Takes what it holds out of the gauges.
-    fn leave_gauges(&mut self) {
-        let (handles, flushed) = (&self.handles, &mut self.flushed);
-        handles
-            .queue_frames
-            .decrement(f64::from(flushed.queue_frames));
-        handles.in_flight.decrement(f64::from(flushed.in_flight));
-        flushed.queue_frames = 0;
-        flushed.in_flight = 0;
-    }
-
-    fn flush(&mut self, metrics: &Metrics, stats: &HopStats) {
-        let (handles, flushed) = (&self.handles, &mut self.flushed);
-        let advance = |counter: &metrics::Counter, done: &mut u64, total: u64| {
-            if total > *done {
-                counter.increment(total - *done);
-                *done = total;
-            }
-        };
-        advance(&handles.frames_in, &mut flushed.frames_in, stats.frames_in);
-        advance(
-            &handles.frames_out,
-            &mut flushed.frames_out,
-            stats.frames_out,
-        );
-        advance(&handles.bytes_in, &mut flushed.bytes_in, stats.bytes_in);
-        advance(&handles.bytes_out, &mut flushed.bytes_out, stats.bytes_out);
-        for reason in DropReason::ALL {
-            let (total, done) = (
-                stats.dropped[reason as usize],
-                &mut flushed.dropped[reason as usize],
-            );
-            if total > *done {
-                handles.dropped(metrics, reason).increment(total - *done);
-                *done = total;
-            }
-        }
-        let level = |gauge: &metrics::Gauge, done: &mut u32, value: u32| {
-            if value != *done {
-                gauge.increment(f64::from(value) - f64::from(*done));
-                *done = value;
-            }
-        };
-        level(
-            &handles.queue_frames,
-            &mut flushed.queue_frames,
-            stats.queue_frames,
-        );
-        level(&handles.in_flight, &mut flushed.in_flight, stats.in_flight);
-    }
 }
 
 impl Probe for SessionProbe {
@@ -374,14 +347,17 @@ impl Probe for SessionProbe {
         let Some(hop) = state.hops.get_mut(hop) else {
             return;
         };
-        let (histogram, window) = match stage {
-            Stage::Queue => (&hop.handles.queue, &mut hop.queue),
-            Stage::Service => (&hop.handles.service, &mut hop.service),
-            Stage::Wire => (&hop.handles.wire, &mut hop.wire),
-            Stage::FirstOutput => (&hop.handles.first_output, &mut hop.first_output),
+        hop.handles.of(stage).record(seconds(value));
+        let window = match stage {
+            Stage::Queue => &mut hop.queue,
+            Stage::Service => &mut hop.service,
+            Stage::Wire => &mut hop.wire,
+            Stage::FirstOutput => &mut hop.first_output,
         };
-        histogram.record(seconds(value));
         window.record(now, value);
+        if let Some(traced) = &mut hop.traced {
+            traced.note(stage, value);
+        }
     }
 
     /// The driver measures this one: only it sees a frame leave.

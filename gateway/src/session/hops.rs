@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::remote::state::RemoteReport;
 use crate::tasks::Tasks;
+use crate::trace::HopTrace;
 
 /// A hop outside the graph.
 pub(crate) trait Hop: Send {
@@ -38,6 +39,11 @@ pub(crate) trait Hop: Send {
     /// What it has met, if it is remote.
     fn remote(&self, now: Timestamp) -> Option<RemoteReport> {
         let _ = now;
+        None
+    }
+
+    /// Its part in the session's trace, which ends.
+    fn take_trace(&mut self) -> Option<HopTrace> {
         None
     }
 

@@ -15,3 +15,4 @@ mod slot;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
+pub(crate) mod turns;

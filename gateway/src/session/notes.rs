@@ -11,6 +11,7 @@ use tidegate_remote::{HopConfig, RemoteHop, SharedPool, Tier};
 use super::hops::Hop;
 use crate::metrics::{Metrics, label};
 use crate::remote::state::{self, RemoteReport};
+use crate::trace::HopTrace;
 
 /// Where a hop's notes are counted.
 pub(crate) struct Notes {
@@ -21,11 +22,17 @@ pub(crate) struct Notes {
     failed: bool,
     failovers: u64,
     replayed: u64,
+    trace: Option<HopTrace>,
 }
 
 impl Notes {
     /// For one hop, named as its metrics call it.
-    pub(crate) const fn new(metrics: Arc<Metrics>, pipeline: String, hop: String) -> Self {
+    pub(crate) const fn new(
+        metrics: Arc<Metrics>,
+        pipeline: String,
+        hop: String,
+        trace: Option<HopTrace>,
+    ) -> Self {
         Self {
             metrics,
             pipeline,
@@ -33,11 +40,15 @@ impl Notes {
             failed: false,
             failovers: 0,
             replayed: 0,
+            trace,
         }
     }
 
     /// Counts one.
-    pub(crate) fn count(&mut self, note: &HopNote) {
+    pub(crate) fn count(&mut self, now: Timestamp, note: &HopNote) {
+        if let Some(trace) = &mut self.trace {
+            trace.note(now, note);
+        }
         match note {
             HopNote::Attempt {
                 endpoint, outcome, ..
@@ -67,6 +78,11 @@ impl Notes {
             // Frames that are missing are counted as dropped ones of the hop.
             _ => {}
         }
+    }
+
+    /// The hop's part in the session's trace, to be ended.
+    pub(crate) const fn take_trace(&mut self) -> Option<HopTrace> {
+        self.trace.take()
     }
 
     fn labels(&self, endpoint: &str) -> Vec<Label> {
@@ -107,7 +123,7 @@ impl Hop for CountedHop {
     fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<HopEvent> {
         loop {
             match self.hop.poll_event(cx, now) {
-                Poll::Ready(HopEvent::Note(note)) => self.notes.count(&note),
+                Poll::Ready(HopEvent::Note(note)) => self.notes.count(now, &note),
                 other => return other,
             }
         }
@@ -135,6 +151,10 @@ impl Hop for CountedHop {
             failovers: self.notes.failovers,
             replayed_frames: self.notes.replayed,
         })
+    }
+
+    fn take_trace(&mut self) -> Option<HopTrace> {
+        self.notes.take_trace()
     }
 
     fn timeout(&self) -> Option<Timestamp> {

@@ -14,6 +14,7 @@ use tidegate_nodes::plan::{PlanHop, Target};
 use tidegate_nodes::{Code, Error};
 use tidegate_proto::message::Source;
 use tidegate_remote::config::HOP_COUNT_MAX;
+use tracing::Instrument as _;
 
 use super::control::Inbox;
 use super::driver::{Driver, Parts};
@@ -26,6 +27,7 @@ use crate::auth::Caller;
 use crate::auth::limits::Counted;
 use crate::gateway::Gateway;
 use crate::metrics::label;
+use crate::trace::{self, SessionTrace};
 
 /// What a client asks for.
 pub(crate) struct Request {
@@ -54,7 +56,7 @@ impl Gateway {
         opened
     }
 
-    async fn open_uncounted(self: &Arc<Self>, request: Request) -> Result<Handle, Error> {
+    async fn open_uncounted(self: &Arc<Self>, mut request: Request) -> Result<Handle, Error> {
         if request.hop_count > HOP_COUNT_MAX {
             let text = format!(
                 "the session passed {} gateways already, {HOP_COUNT_MAX} at most: a circle of remote hops",
@@ -63,7 +65,10 @@ impl Gateway {
             return Err(Error::new(Code::ManifestCycle, text));
         }
         let (pipeline, inline) = self.pipeline(&request.caller, &request.source)?;
-        let shared = request.key.map(|key| shared_key(key, &pipeline, inline));
+        let shared = request
+            .key
+            .take()
+            .map(|key| shared_key(key, &pipeline, inline));
         let shared = shared.transpose()?;
         let now = self.clock.now();
         self.accounts.opens(&request.caller, now)?;
@@ -75,6 +80,37 @@ impl Gateway {
         }
         let counted = self.accounts.session(&request.caller, now)?;
         let slot = self.sessions.admit()?;
+        let trace = self.tracer.begin(request.caller.trace());
+        let label = if inline { "inline" } else { pipeline.name() };
+        let span = log_span(slot.id(), label, trace.as_ref());
+        let began = Begun {
+            slot,
+            counted,
+            shared,
+            pipeline,
+            inline,
+            trace,
+        };
+        self.begin(request, began, span.clone())
+            .instrument(span)
+            .await
+    }
+
+    /// Opens a session that has its place.
+    async fn begin(
+        self: &Arc<Self>,
+        request: Request,
+        began: Begun,
+        span: tracing::Span,
+    ) -> Result<Handle, Error> {
+        let Begun {
+            slot,
+            counted,
+            shared,
+            pipeline,
+            inline,
+            trace,
+        } = began;
         // From here on, so that what opening takes is not given to those behind.
         let limits = request.deadline.into_iter();
         let limit = limits.chain(request.caller.time_left()).min();
@@ -95,11 +131,12 @@ impl Gateway {
             hop_count,
             deadline,
             caller: Arc::clone(&caller.name),
+            trace: trace.clone(),
         };
         // Before others can find the session: who cannot come in makes none for them.
         let binding = binding(&prepared, parameters, link.as_ref(), is_shared)?;
-        let (now, pipeline) = (self.clock.now(), prepared.pipeline.name());
-        let (handle, control) = match self.sessions.insert(&slot, now, pipeline, shared) {
+        let (now, pipeline) = (self.clock.now(), Arc::clone(&prepared.pipeline));
+        let (handle, control) = match self.sessions.insert(&slot, now, pipeline.name(), shared) {
             Ok(new) => new,
             Err(first) => {
                 first.join(link).await?;
@@ -108,8 +145,16 @@ impl Gateway {
         };
         let parts = self
             .prepare(prepared, binding, &slot, is_shared, control)
-            .await?;
-        self.run(parts, (slot, counted), link.transport());
+            .await;
+        let parts = parts.inspect_err(|error| {
+            tracing::debug!(code = %error.code, %error, "session not opened");
+            if let Some(trace) = &trace {
+                let attributes = trace::of_session(slot.id(), link.transport());
+                let label = if inline { "inline" } else { pipeline.name() };
+                trace.end(self.clock.now(), label, attributes, Some(error));
+            }
+        })?;
+        self.run(parts, (slot, counted), (link.transport(), span));
         if let Err(error) = handle.join(link).await {
             // Not to be kept for nobody until it is found vacant.
             handle.end_if_empty().await;
@@ -173,7 +218,8 @@ impl Gateway {
             prepared.pipeline.name(),
             prepared.inline,
         )
-        .over_the_whole(prepared.whole);
+        .over_the_whole(prepared.whole)
+        .found_under(prepared.trace.as_ref().and_then(SessionTrace::exemplar));
         let (graph, offloaded) = Graph::new(
             Arc::clone(&plan),
             self.pipelines.registry(),
@@ -208,17 +254,23 @@ impl Gateway {
             clock: self.clock,
             control,
             metrics: Arc::clone(&self.metrics),
+            trace: prepared.trace,
         })
     }
 
     /// Runs it; what it takes of what there is, and of its opener's share, is given back when it ends.
-    fn run(self: &Arc<Self>, parts: Parts, taken: (Slot, Option<Counted>), transport: Transport) {
+    fn run(
+        self: &Arc<Self>,
+        parts: Parts,
+        taken: (Slot, Option<Counted>),
+        (transport, span): (Transport, tracing::Span),
+    ) {
         parts.control.begin();
-        let driver = Driver::new(parts);
+        let driver = Driver::new(parts, transport);
         let metrics = Arc::clone(&self.metrics);
         // The task ends with the session, which ends with its clients, its limits or the drain; the table counts it.
         drop(self.tasks.spawn(async move {
-            let outcome = driver.run().await;
+            let outcome = driver.run().instrument(span).await;
             drop(taken);
             let labels = vec![
                 label("transport", transport.as_str()),
@@ -229,6 +281,32 @@ impl Gateway {
                 .increment(1);
         }));
     }
+}
+
+/// A session that has its place, and nothing else.
+struct Begun {
+    slot: Slot,
+    counted: Option<Counted>,
+    shared: Option<SharedKey>,
+    pipeline: Arc<Pipeline>,
+    inline: bool,
+    trace: Option<SessionTrace>,
+}
+
+/// What every log line of a session carries.
+fn log_span(id: &str, pipeline: &str, trace: Option<&SessionTrace>) -> tracing::Span {
+    let span = tracing::error_span!(
+        "session",
+        session = id,
+        pipeline,
+        trace_id = tracing::field::Empty,
+        span_id = tracing::field::Empty
+    );
+    if let Some(context) = trace.map(SessionTrace::context) {
+        span.record("trace_id", format!("{:032x}", context.trace_id));
+        span.record("span_id", format!("{:016x}", context.span_id));
+    }
+    span
 }
 
 /// What is settled before formats are.
@@ -243,6 +321,7 @@ pub(crate) struct Prepared {
     pub(crate) deadline: Option<Timestamp>,
     /// Name of who opens it. Others who join share what was opened for this one.
     pub(crate) caller: Arc<str>,
+    pub(crate) trace: Option<SessionTrace>,
 }
 
 impl Prepared {

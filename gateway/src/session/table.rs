@@ -332,9 +332,9 @@ mod tests {
 
     #[test]
     fn every_transport_has_its_series_before_its_first_session() {
-        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let metrics = Arc::new(Metrics::new());
         let _table = Table::new(1, Arc::clone(&metrics));
-        let text = metrics.render();
+        let text = metrics.render(crate::metrics::page::Format::Text);
         for line in [
             r#"tidegate_sessions_active{transport="webrtc"} 0"#,
             r#"tidegate_sessions_active{transport="grpc"} 0"#,
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_the_last_session_is_told_when_its_slot_is_given_back() {
-        let table = Table::new(2, Arc::new(Metrics::new().expect("metrics")));
+        let table = Table::new(2, Arc::new(Metrics::new()));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(pin!(table.emptied()).poll(&mut cx).is_ready());
         let slots = [table.admit().expect("room"), table.admit().expect("room")];
@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_session_hears_of_the_drain_even_where_its_messages_wait() {
-        let table = Table::new(1, Arc::new(Metrics::new().expect("metrics")));
+        let table = Table::new(1, Arc::new(Metrics::new()));
         let slot = table.admit().expect("room");
         let new = table.insert(&slot, Timestamp::ZERO, "test", None);
         let (handle, mut inbox) = new.unwrap_or_else(|_| panic!("it is not shared"));
@@ -384,7 +384,7 @@ mod tests {
 
     #[test]
     fn sessions_are_listed_with_the_oldest_first() {
-        let table = Table::new(20, Arc::new(Metrics::new().expect("metrics")));
+        let table = Table::new(20, Arc::new(Metrics::new()));
         let slots: Vec<_> = (0..20).map(|_| table.admit().expect("room")).collect();
         for (at, slot) in slots.iter().enumerate() {
             let now = Timestamp::from_nanos(at as u64);

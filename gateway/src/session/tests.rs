@@ -101,7 +101,7 @@ async fn a_shared_session_takes_so_many_clients_and_counts_as_one() {
     let refused = join(&gateway, talk(), Some("k"), pcm()).await;
     let refused = refused.err().map(|error| error.code);
     assert_eq!(refused, Some(Code::Overloaded));
-    let metrics = gateway.metrics.render();
+    let metrics = gateway.metrics.render(crate::metrics::page::Format::Text);
     for line in [
         r#"tidegate_sessions_active{transport="local"} 1"#,
         "tidegate_sessions_taken 1",

@@ -24,7 +24,7 @@ fn check(ufrag: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_client_by_ipv4_keeps_its_address_on_a_socket_of_both_families() {
-    let metrics = Metrics::new().expect("buckets");
+    let metrics = Metrics::new();
     let any = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
     let media = MediaSocket::bind(any, 4, &metrics).expect("a socket of both families");
     let port = media.local_addr().expect("its address").port();

@@ -18,6 +18,7 @@ use tidegate_nodes::compile::remote;
 
 use crate::config::Secret;
 use crate::error::RemoteError;
+use crate::trace::TraceContext;
 
 mod files;
 mod token;
@@ -216,6 +217,14 @@ impl Credential {
     /// What every request carries.
     pub(crate) const fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// The same for a request that belongs to a trace.
+    pub(crate) fn traced(mut self, trace: Option<&TraceContext>) -> Self {
+        if let Some(trace) = trace {
+            trace.write(&mut self.headers);
+        }
+        self
     }
 
     /// Whom to trust and what to show.

@@ -12,6 +12,7 @@ use tidegate_proto::message::Mode;
 
 use crate::auth::Auth;
 use crate::memory::Memory;
+use crate::trace::TraceContext;
 use crate::transport::Transport;
 
 /// How deep remote hops may nest: a session passes through at most so many gateways beside its own. A pipeline that needs more
@@ -115,7 +116,7 @@ impl fmt::Debug for Secret {
 
 /// What the session that opens a hop passes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenContext {
+pub struct OpenContext<'a> {
     /// Now, on the driver's clock.
     pub now: Timestamp,
     /// Gateways before this one, as the session's own client said.
@@ -124,6 +125,8 @@ pub struct OpenContext {
     pub mode: Mode,
     /// When the session ends at the latest.
     pub deadline: Option<Timestamp>,
+    /// The trace that the hop belongs to, and its span there.
+    pub trace: Option<&'a TraceContext>,
 }
 
 /// Ports of a hop in the graph's numbering. The format is what flows there, or `None` if nothing is joined to the port. An empty

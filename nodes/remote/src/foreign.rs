@@ -26,7 +26,7 @@ pub(crate) async fn open(
     member: &Member,
     (config, foreign): (&RemoteConfig, &Foreign),
     ports: &HopPorts,
-    context: OpenContext,
+    context: OpenContext<'_>,
 ) -> Result<(Box<dyn Link>, Opened), RemoteError> {
     let speaking = (config, foreign);
     match foreign.protocol {

@@ -21,6 +21,7 @@ use crate::link::Link;
 use crate::local::LocalLink;
 use crate::pool::Member;
 use crate::tiers::{HopConfig, Tier};
+use crate::trace::TraceContext;
 use crate::transport;
 
 /// What the opening of a stream comes to.
@@ -44,7 +45,9 @@ struct Opener {
     connector: Connector,
     tiers: Vec<Tier>,
     ports: Arc<HopPorts>,
-    context: OpenContext,
+    /// With no trace: that is beside it.
+    context: OpenContext<'static>,
+    trace: Option<TraceContext>,
 }
 
 /// Why a hop could not be opened, and what was tried.
@@ -74,7 +77,7 @@ impl RemoteHop {
         connector: &Connector,
         config: &HopConfig,
         ports: &HopPorts,
-        context: OpenContext,
+        context: OpenContext<'_>,
         clock: impl Fn() -> Timestamp,
     ) -> Result<Self, Refused> {
         let mut hop = Self::begin(connector, config, ports, context);
@@ -107,7 +110,7 @@ impl RemoteHop {
         connector: &Connector,
         config: &HopConfig,
         ports: &HopPorts,
-        context: OpenContext,
+        context: OpenContext<'_>,
     ) -> Self {
         let setup = Setup {
             ports: ports.clone(),
@@ -135,7 +138,11 @@ impl RemoteHop {
                 connector: connector.clone(),
                 tiers: config.tiers.clone(),
                 ports: Arc::new(ports.clone()),
-                context,
+                context: OpenContext {
+                    trace: None,
+                    ..context
+                },
+                trace: context.trace.cloned(),
             },
             opening: None,
             links: SmallVec::new(),
@@ -333,7 +340,12 @@ impl Opener {
             now,
             ..self.context
         };
+        let trace = self.trace.clone();
         Some(Box::pin(async move {
+            let context = OpenContext {
+                trace: trace.as_ref(),
+                ..context
+            };
             transport::open(&connector, member, &config, &ports, context).await
         }))
     }

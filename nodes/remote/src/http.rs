@@ -33,9 +33,9 @@ pub(crate) fn open(
     member: &Member,
     config: &RemoteConfig,
     ports: &HopPorts,
-    context: OpenContext,
+    context: OpenContext<'_>,
 ) -> Result<(Box<dyn Link>, Opened), RemoteError> {
-    let credential = config.auth.read(connector.files(), context.now)?;
+    let credential = opening::credential(connector, config, context)?;
     let url = Place::of(member)?.url(&config.target, "execute", "")?;
     let gather = Gather::new(ports, config.mode, connector.config().message_bytes)?;
     let terms = opening::terms(config, context);

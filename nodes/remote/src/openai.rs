@@ -86,9 +86,9 @@ pub(crate) fn open(
     member: &Member,
     (config, foreign): (&RemoteConfig, &Foreign),
     ports: &HopPorts,
-    context: OpenContext,
+    context: OpenContext<'_>,
 ) -> Result<(Box<dyn Link>, Opened), RemoteError> {
-    let credential = config.auth.read(connector.files(), context.now)?;
+    let credential = opening::credential(connector, config, context)?;
     let message_bytes = connector.config().message_bytes;
     let gather = Gather::new(ports, config.mode, message_bytes)?;
     // Sound that nobody has cut into utterances is one.

@@ -4,16 +4,18 @@ use tidegate_nodes::StreamFormat;
 use tidegate_proto::message::{Open, Opened, Source, StreamSpec, feature};
 use tidegate_proto::{ClientMessage, PortFormats, PortName, ServerMessage};
 
+use crate::auth::Credential;
 use crate::calls::Terms;
 use crate::compat;
 use crate::config::{HopPorts, OpenContext, RemoteConfig, Target};
+use crate::connector::Connector;
 use crate::error::RemoteError;
 
 /// The first message to a worker.
 pub(crate) fn message(
     config: &RemoteConfig,
     ports: &HopPorts,
-    context: OpenContext,
+    context: OpenContext<'_>,
 ) -> Result<ClientMessage, RemoteError> {
     Ok(ClientMessage::Open(Box::new(Open {
         source: source(&config.target),
@@ -37,8 +39,18 @@ fn source(target: &Target) -> Source {
     }
 }
 
+/// What every request of a hop carries: its credentials, and the trace that it belongs to.
+pub(crate) fn credential(
+    connector: &Connector,
+    config: &RemoteConfig,
+    context: OpenContext<'_>,
+) -> Result<Credential, RemoteError> {
+    let credential = config.auth.read(connector.files(), context.now)?;
+    Ok(credential.traced(context.trace))
+}
+
 /// What every call of a hop has in common.
-pub(crate) fn terms(config: &RemoteConfig, context: OpenContext) -> Terms {
+pub(crate) fn terms(config: &RemoteConfig, context: OpenContext<'_>) -> Terms {
     Terms {
         source: source(&config.target),
         parameters: config.parameters.clone(),

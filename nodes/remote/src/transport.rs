@@ -28,7 +28,7 @@ pub(crate) async fn open(
     member: impl Into<Member>,
     config: &RemoteConfig,
     ports: &HopPorts,
-    context: OpenContext,
+    context: OpenContext<'_>,
 ) -> Result<(Box<dyn Link>, Opened), RemoteError> {
     if context.hop_count >= HOP_COUNT_MAX {
         return Err(RemoteError::Circle(context.hop_count));

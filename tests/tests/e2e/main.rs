@@ -38,6 +38,7 @@ mod sites;
 mod slow;
 mod stalled;
 mod survive;
+mod tracing;
 mod twilio;
 mod websocket;
 mod whep;

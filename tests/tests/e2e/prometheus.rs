@@ -1,10 +1,13 @@
 //! Prometheus itself: its linter over our page, and its server scraping and answering.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::json;
+use tempfile::TempDir;
 use tidegate_tests::fixtures::{cached, recording};
 use tidegate_tests::http::send;
+use tidegate_tests::peer::Running;
 use tidegate_tests::{Deadline, Gateway, Peer};
 use tokio::net::UdpSocket;
 
@@ -35,9 +38,8 @@ async fn promtool_has_nothing_to_say_about_our_metrics() {
     assert!(status.success(), "promtool: {}", said.text());
 }
 
-#[tokio::test]
-async fn prometheus_scrapes_and_answers_for_the_p99_of_a_hop() {
-    let gateway = Gateway::start(&["--pipelines", "tests/pipelines"]).await;
+/// A Prometheus that scrapes a gateway, and its address.
+async fn prometheus(gateway: &Gateway, flags: &[&str]) -> (Running, SocketAddr, TempDir) {
     let folder = tempfile::tempdir().expect("a folder for Prometheus");
     let config = json!({
         "global": {"scrape_interval": "250ms", "scrape_timeout": "250ms"},
@@ -55,6 +57,7 @@ async fn prometheus_scrapes_and_answers_for_the_p99_of_a_hop() {
             "--storage.tsdb.path={}",
             folder.path().join("data").display()
         )])
+        .args(flags)
         .start();
     let by = Deadline::secs(60);
     let line = by.wait(server.logs.find("\"Listening on\" address=")).await;
@@ -66,6 +69,45 @@ async fn prometheus_scrapes_and_answers_for_the_p99_of_a_hop() {
         .trim()
         .parse();
     let address = address.unwrap_or_else(|e| panic!("{e} in {line}"));
+    (server, address, folder)
+}
+
+#[tokio::test]
+async fn prometheus_keeps_the_trace_of_a_slow_one() {
+    let worker = Gateway::start(&[]).await;
+    let (gateway, _folder) = front(&worker).await;
+    let flags = ["--enable-feature=exemplar-storage"];
+    let (server, address, _data) = prometheus(&gateway, &flags).await;
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let parent = format!("00-{trace}-b7ad6b7169203331-01");
+    let wav = std::fs::read(recording("jfk.wav")).expect("the recording");
+    let headers = [("content-type", "audio/wav"), ("traceparent", &parent)];
+    let path = "/v1/pipelines/relay/execute";
+    let answer = gateway.request("POST", path, &headers, wav).await;
+    assert_eq!(
+        answer.status,
+        200,
+        "{}\n{}",
+        answer.text(),
+        gateway.logs.text()
+    );
+    let query = "query=tidegate_hop_wire_seconds_bucket&start=0&end=9999999999";
+    let path = format!("/api/v1/query_exemplars?{query}");
+    let kept = Deadline::secs(60)
+        .until(|| async {
+            let answer = send(address, "GET", &path, &[], "").await.ok()?.json();
+            let labels = answer["data"][0]["exemplars"][0]["labels"].clone();
+            (labels["trace_id"] == trace).then_some(answer)
+        })
+        .await;
+    assert!(kept.is_some(), "no exemplar: {}", server.logs.text());
+}
+
+#[tokio::test]
+async fn prometheus_scrapes_and_answers_for_the_p99_of_a_hop() {
+    let gateway = Gateway::start(&["--pipelines", "tests/pipelines"]).await;
+    let (server, address, _data) = prometheus(&gateway, &[]).await;
+    let by = Deadline::secs(60);
     speak(&gateway).await;
 
     let query = "histogram_quantile(0.99,sum%20by%20(le)\
@@ -87,12 +129,15 @@ async fn prometheus_scrapes_and_answers_for_the_p99_of_a_hop() {
 }
 
 /// Metrics of what goes wrong in a run, which come with the first time that it does.
-const RARE: [&str; 5] = [
+const RARE: [&str; 7] = [
     "tidegate_frames_dropped_total",
     "tidegate_hop_dropped_frames_total",
     "tidegate_hop_failovers_total",
     "tidegate_hop_replayed_frames_total",
     "tidegate_hop_retries_total",
+    // Of who has a collector.
+    "tidegate_spans_dropped_total",
+    "tidegate_spans_exported_total",
 ];
 
 #[tokio::test]

@@ -15,7 +15,7 @@ fn codec(ports: &[(&str, StreamFormat)]) -> TwilioCodec {
         ports: Vec::new(),
         keys_as_text: true,
     };
-    let metrics = Arc::new(Metrics::new().expect("buckets"));
+    let metrics = Arc::new(Metrics::new());
     let mut codec = TwilioCodec::new(call, "MZ1".to_owned(), 1, Start::default(), metrics);
     let inputs = ports.iter().enumerate();
     let info = OpenedInfo {

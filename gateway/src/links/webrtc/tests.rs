@@ -23,7 +23,7 @@ struct Resource {
 
 impl Resource {
     fn new() -> Self {
-        let metrics = Metrics::new().expect("buckets");
+        let metrics = Metrics::new();
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let media = MediaSocket::bind(any, 4, &metrics).expect("a port");
         let at = media.local_addr().expect("its address");

@@ -50,6 +50,9 @@ impl Driver {
                         let latency = left.saturating_since(ingress);
                         frame.meta.service = Some(latency);
                         self.parts.figures.departed(left, egress, latency);
+                        if let Some(traced) = &mut self.traced {
+                            traced.departed(left, output, &frame.meta);
+                        }
                     }
                     slot.last_progress = now;
                     slot.link.send(now, LinkMessage::Frame { output, frame });
@@ -70,6 +73,9 @@ impl Driver {
                     self.slots[slot].interrupted(now, at);
                 }
                 Output::Hop { hop, command } => {
+                    if let Some(traced) = &mut self.traced {
+                        traced.commanded(now, hop, &command);
+                    }
                     if let Some((_, target)) = self.parts.hops.iter_mut().find(|(i, _)| *i == hop) {
                         target.send(now, command);
                     }

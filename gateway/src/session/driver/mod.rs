@@ -10,6 +10,7 @@ mod join;
 mod simulation;
 #[cfg(test)]
 mod tests;
+mod traced;
 mod turn;
 
 use std::future::poll_fn;
@@ -27,12 +28,15 @@ use tidegate_nodes::{Code, Error, Plan};
 use tokio::time::Sleep;
 use tracing::Level;
 
+use self::traced::Traced;
 use super::control::{End, Inbox, Outcome};
 use super::figures::Figures;
 use super::hops::Hop;
 use super::link::LinkMessage;
+use super::link::Transport;
 use super::slot::{LAST_WORDS, Slot};
 use crate::clock::Clock;
+use crate::trace::SessionTrace;
 
 /// Rounds of work before other sessions get their turn.
 const ROUNDS: usize = 16;
@@ -78,6 +82,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) control: Inbox,
     pub(crate) metrics: Arc<crate::metrics::Metrics>,
+    pub(crate) trace: Option<SessionTrace>,
 }
 
 /// The driver of one session.
@@ -101,14 +106,17 @@ pub(crate) struct Driver {
     broken_until: Option<Timestamp>,
     sleep: Pin<Box<Sleep>>,
     sleep_at: Timestamp,
+    /// Of a session whose spans are exported.
+    traced: Option<Box<Traced>>,
 }
 
 impl Driver {
-    /// A driver without clients; they come through its control channel.
-    pub(crate) fn new(parts: Parts) -> Self {
+    /// A driver without clients; they come through its control channel. `transport` is the first one's.
+    pub(crate) fn new(parts: Parts, transport: Transport) -> Self {
         let now = parts.clock.now();
         let at = parts.clock.instant(now);
         Self {
+            traced: Traced::new(parts.trace.as_ref(), transport, now),
             parts,
             slots: Slab::new(),
             egresses: Vec::new(),
@@ -146,16 +154,20 @@ impl Driver {
         let closed = catch_unwind(AssertUnwindSafe(|| {
             self.report_webrtc();
             self.parts.figures.close(&self.parts.graph);
+            self.trace_end(&end);
         }));
         if closed.is_err() {
-            tracing::error!(session = %self.parts.id, "the session's last figures are lost");
+            tracing::error!("the session's last figures are lost");
         }
+        // Which session it is says the span that this runs in.
         if let End::Failed(error) = &end {
-            let (session, code) = (&self.parts.id, error.code);
+            let code = error.code;
             match End::severity(error) {
-                Level::WARN => tracing::warn!(%session, %code, %error, "session failed"),
-                _ => tracing::info!(%session, %code, %error, "session ended"),
+                Level::WARN => tracing::warn!(%code, %error, "session failed"),
+                _ => tracing::info!(%code, %error, "session ended"),
             }
+        } else {
+            tracing::debug!(reason = end.reason(), "session ended");
         }
         outcome
     }
@@ -259,7 +271,14 @@ impl Driver {
                     tidegate_nodes::HopEvent::Frame { frame, .. } => frame.payload.size(),
                     _ => 0,
                 };
+                let answer = self.traced.is_some().then(|| traced::answer(&event));
                 turn::feed(graph, now, Input::Hop { hop: *index, event });
+                if let Some(answer) = answer.flatten() {
+                    let split = traced::newest(graph, figures, id);
+                    if let Some(traced) = &mut self.traced {
+                        traced.answered(now, *index, &answer, split);
+                    }
+                }
                 progress = true;
                 if looks.end(*clock, now, bytes) {
                     break;
@@ -318,6 +337,9 @@ impl Driver {
             limits.session.map(|limit| self.opened_at + limit),
             limits.idle.map(|limit| self.last_activity + limit),
             self.vacant_since.map(|since| since + limits.vacant),
+            self.traced
+                .as_ref()
+                .and_then(|traced| traced.poll_timeout()),
         ];
         let due = due
             .into_iter()
@@ -336,6 +358,7 @@ impl Driver {
             self.parts.figures.flush(&self.parts.graph);
             self.report_webrtc();
         }
+        self.trace_turns(now);
         if self.end.is_some() {
             return;
         }

@@ -135,7 +135,7 @@ async fn a_node_that_panics_in_place_ends_its_session_with_an_error_and_no_other
     let heard = said(&gateway, StreamFormat::Text, say(&["boom", "never"])).await;
     assert_eq!(heard, [Code::Internal.as_str(), "ended"]);
     gateway.sessions.emptied().await;
-    let counted = gateway.metrics.render();
+    let counted = gateway.metrics.render(crate::metrics::page::Format::Text);
     let line = r#"tidegate_sessions_total{transport="local",outcome="internal"} 1"#;
     assert!(counted.contains(line), "{counted}");
 

@@ -21,9 +21,9 @@ pub(crate) async fn open(
     member: &Member,
     config: &RemoteConfig,
     ports: &HopPorts,
-    context: OpenContext,
+    context: OpenContext<'_>,
 ) -> Result<(Box<dyn Link>, Opened), RemoteError> {
-    let credential = config.auth.read(connector.files(), context.now)?;
+    let credential = opening::credential(connector, config, context)?;
     let lease = connector.lease(member, credential.tls())?;
     let (outbox, outflow) = outbox();
     let open = opening::message(config, ports, context)?;

@@ -30,9 +30,9 @@ pub(crate) fn open_unary(
     member: &Member,
     config: &RemoteConfig,
     ports: &HopPorts,
-    context: OpenContext,
+    context: OpenContext<'_>,
 ) -> Result<(Box<dyn Link>, Opened), RemoteError> {
-    let credential = config.auth.read(connector.files(), context.now)?;
+    let credential = opening::credential(connector, config, context)?;
     let lease = connector.lease(member, credential.tls())?;
     let message_bytes = connector.config().message_bytes;
     let gather = Gather::new(ports, config.mode, message_bytes)?;

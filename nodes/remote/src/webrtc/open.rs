@@ -27,6 +27,7 @@ use crate::dial::{Place, escaped};
 use crate::error::{RemoteError, chain};
 use crate::http::failed;
 use crate::link::Link;
+use crate::opening;
 use crate::pool::Member;
 use crate::refusal;
 
@@ -41,9 +42,9 @@ pub(crate) async fn open(
     member: &Member,
     config: &RemoteConfig,
     ports: &HopPorts,
-    context: OpenContext,
+    context: OpenContext<'_>,
 ) -> Result<(Box<dyn Link>, Opened), RemoteError> {
-    let credential = config.auth.read(connector.files(), context.now)?;
+    let credential = opening::credential(connector, config, context)?;
     let offer = offer(ports)?;
     let media = offer.audio.is_some() || offer.video.is_some();
     if media && context.mode == Mode::Waits {
@@ -164,7 +165,7 @@ async fn ask(
     config: &RemoteConfig,
     credential: &Credential,
     client: &ClientPeer,
-    context: OpenContext,
+    context: OpenContext<'_>,
 ) -> Result<String, RemoteError> {
     let url = Place::of(member)?.url(&config.target, "whip", &query(config, context))?;
     let connect = config.timeouts.connect;
@@ -210,7 +211,7 @@ pub(super) async fn post(
 }
 
 /// What `open` would say; WHIP has no other place for it.
-fn query(config: &RemoteConfig, context: OpenContext) -> String {
+fn query(config: &RemoteConfig, context: OpenContext<'_>) -> String {
     let mut pairs = vec![
         ("features", feature::ACKS.to_owned()),
         ("hop_count", (context.hop_count + 1).to_string()),

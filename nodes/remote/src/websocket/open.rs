@@ -35,9 +35,9 @@ pub(crate) async fn open(
     member: &Member,
     config: &RemoteConfig,
     ports: &HopPorts,
-    context: OpenContext,
+    context: OpenContext<'_>,
 ) -> Result<(Box<dyn Link>, Opened), RemoteError> {
-    let credential = config.auth.read(connector.files(), context.now)?;
+    let credential = opening::credential(connector, config, context)?;
     let place = Place::of(member)?;
     let open = opening::message(config, ports, context)?;
     let stream = dial::dial(connector, &place, credential.tls()).await?;

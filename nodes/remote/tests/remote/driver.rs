@@ -42,12 +42,13 @@ pub(crate) fn ports() -> HopPorts {
     }
 }
 
-pub(crate) fn context() -> OpenContext {
+pub(crate) fn context() -> OpenContext<'static> {
     OpenContext {
         now: NOW,
         hop_count: 0,
         mode: Mode::Waits,
         deadline: Some(NOW + Duration::from_secs(60)),
+        trace: None,
     }
 }
 
@@ -64,7 +65,7 @@ pub(crate) async fn open_with(
     connector: &Connector,
     config: &RemoteConfig,
     ports: &HopPorts,
-    context: OpenContext,
+    context: OpenContext<'_>,
 ) -> Result<RemoteHop, Error> {
     let attempts = u32::try_from(config.endpoints.len()).unwrap_or(u32::MAX);
     let hop = HopConfig {

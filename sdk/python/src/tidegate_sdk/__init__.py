@@ -17,6 +17,7 @@ from .ports import Audio, Binary, EncodedAudio, Json, Tensor, Text, Video
 from .server import Server
 from .settings import Refused, Settings
 from .streams import Session, Utterance
+from .trace import TraceFilter
 from .values import Array, Final, Frame, Out, Partial, Picture, Samples
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Settings",
     "Tensor",
     "Text",
+    "TraceFilter",
     "Utterance",
     "Video",
     "batched",

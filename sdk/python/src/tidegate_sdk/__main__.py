@@ -18,6 +18,7 @@ from . import memory
 from .hop import Hop
 from .server import Server
 from .settings import Refused, Settings, Tls
+from .trace import TraceFilter
 
 _TOKEN = "TIDEGATE_SDK_TOKEN"
 
@@ -25,7 +26,9 @@ _TOKEN = "TIDEGATE_SDK_TOKEN"
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parsed = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(TraceFilter())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s%(trace)s", handlers=[handler])
     # Services are modules of the folder that one is in, as with `python -m`.
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

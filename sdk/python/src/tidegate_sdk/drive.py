@@ -19,6 +19,7 @@ from .hop import Shape
 from .item import Item
 from .scope import Scope
 from .streams import Session, Utterance
+from .trace import begin
 from .values import REPLACING, Final, Out
 
 _DONE = object()
@@ -28,6 +29,8 @@ _Computed = tuple[Item, int, "asyncio.Task[tuple[bool, Any]]"]
 
 async def drive(exchange: Exchange) -> None:
     """Until all inputs have ended and all was said."""
+    # For what functions log that ask for no context.
+    begin(Context(exchange.info, None, lambda: exchange.closed))
     match exchange.hop.per:
         case "frame" if exchange.hop.parallel > 1:
             await _frames_in_parallel(exchange)

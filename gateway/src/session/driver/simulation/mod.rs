@@ -139,7 +139,7 @@ impl World {
         let hops = workers.iter().map(|worker| (worker.hop, worker.hop()));
         let shared = rng.one_in(3);
         let (sender, control) = mpsc::channel(16);
-        let driver = Driver::new(Parts {
+        let parts = Parts {
             id: format!("seed{seed}"),
             shared,
             plan,
@@ -157,7 +157,9 @@ impl World {
             clock,
             control: Inbox::new(control),
             metrics: Arc::clone(metrics),
-        });
+            trace: None,
+        };
+        let driver = Driver::new(parts, crate::session::link::Transport::Websocket);
         Self {
             rng,
             now,
@@ -398,7 +400,7 @@ fn every_seed_keeps_every_promise_of_a_session() {
         .build()
         .expect("a runtime");
     let _entered = runtime.enter();
-    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    let metrics = Arc::new(Metrics::new());
     let mut seen = Seen::default();
     for seed in seeds.clone() {
         let done = catch_unwind(AssertUnwindSafe(|| run(seed, &metrics, &mut seen)));
@@ -408,7 +410,7 @@ fn every_seed_keeps_every_promise_of_a_session() {
         );
     }
     standing::set(None);
-    let active = metrics.render();
+    let active = metrics.render(crate::metrics::page::Format::Text);
     let mut lines = active
         .lines()
         .filter(|line| line.starts_with("tidegate_sessions_active{"));
