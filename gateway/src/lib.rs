@@ -22,3 +22,4 @@ mod tasks;
 mod tls;
 mod trace;
 mod udp;
+mod wyoming;

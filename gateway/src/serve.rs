@@ -41,6 +41,14 @@ pub(crate) enum ServeError {
         address: SocketAddr,
         source: io::Error,
     },
+    #[error(
+        "address {address} cannot be listened on{}",
+        taken(source, "--wyoming")
+    )]
+    Wyoming {
+        address: SocketAddr,
+        source: io::Error,
+    },
     #[error("signals cannot be waited for")]
     Signals(#[source] io::Error),
     #[error(transparent)]
@@ -52,6 +60,7 @@ pub(crate) struct Server {
     gateway: Arc<Gateway>,
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
+    wyoming: Option<TcpListener>,
 }
 
 impl Server {
@@ -69,12 +78,26 @@ impl Server {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| ServeError::Listen { address, source })?;
+        let wyoming = match config.wyoming.listen {
+            Some(address) => Some(
+                TcpListener::bind(address)
+                    .await
+                    .map_err(|source| ServeError::Wyoming { address, source })?,
+            ),
+            None => None,
+        };
         let gateway = Gateway::new(config, true)?;
         Ok(Self {
             gateway,
             listener,
             tls,
+            wyoming,
         })
+    }
+
+    /// Where Wyoming is served, if it is.
+    pub(crate) fn wyoming(&self) -> Option<SocketAddr> {
+        self.wyoming.as_ref()?.local_addr().ok()
     }
 
     /// The page's address.
@@ -126,6 +149,11 @@ impl Server {
             stalled: gateway.config.limits.stalled.0,
             tls: self.tls,
         };
+        if let Some(listener) = self.wyoming {
+            let serving = crate::wyoming::serve(Arc::clone(&gateway), listener, stopped.clone());
+            // It ends when `stop` says so.
+            drop(gateway.tasks.spawn(serving));
+        }
         let accepting = connections.accept(self.listener, router, stopped);
         let accepting = gateway.tasks.spawn(accepting);
         loop {

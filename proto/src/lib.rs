@@ -14,6 +14,7 @@ pub mod protobuf;
 #[cfg(test)]
 mod testing;
 mod validate;
+pub mod wyoming;
 
 pub use error::WireMessageError;
 pub use message::{ClientMessage, PortFormats, ServerMessage};

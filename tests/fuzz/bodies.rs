@@ -10,7 +10,7 @@ use tidegate_media::Timestamp;
 use tidegate_nodes::Registry;
 use tidegate_nodes::compile::{Grants, Pipeline};
 use tidegate_proto::message::PortFormats;
-use tidegate_proto::{json, protobuf};
+use tidegate_proto::{json, protobuf, wyoming};
 use tidegate_signaling::whip::Fragment;
 use tidegate_signaling::{Capabilities, Certificate, Peer, PeerConfig, Role};
 use tidegate_tests::clock;
@@ -78,5 +78,32 @@ pub(crate) fn manifest(data: &[u8]) {
     match Pipeline::from_text("fuzz", &text, registry, &grants) {
         Ok(pipeline) => drop(pipeline.describe()),
         Err(errors) => assert!(!errors.to_string().is_empty(), "an error says something"),
+    }
+}
+
+/// Events of Wyoming, whole and in pieces.
+pub(crate) fn wyoming(data: &[u8]) {
+    let read = |pieces: usize| {
+        let mut reader = wyoming::Reader::default();
+        let mut events = Vec::new();
+        for piece in data.chunks(pieces.max(1)) {
+            reader.push(piece);
+            loop {
+                match reader.next_event() {
+                    Ok(Some(event)) => events.push(event),
+                    Ok(None) => break,
+                    Err(_) => return events,
+                }
+            }
+        }
+        events
+    };
+    let events = read(data.len());
+    assert_eq!(events, read(7), "however the bytes are cut");
+    for event in events {
+        let mut reader = wyoming::Reader::default();
+        reader.push(&event.encode());
+        let again = reader.next_event().expect("what was taken is taken again");
+        assert_eq!(again, Some(event));
     }
 }

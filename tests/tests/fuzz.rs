@@ -63,6 +63,11 @@ fn no_native_message_makes_its_parsers_panic() {
 }
 
 #[test]
+fn no_event_of_wyoming_makes_its_reader_panic() {
+    survives("wyoming", bodies::wyoming);
+}
+
+#[test]
 fn no_manifest_makes_the_compiler_panic() {
     survives("manifest", bodies::manifest);
 }

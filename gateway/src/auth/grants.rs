@@ -84,7 +84,7 @@ fn granted(granted: bool, refusal: impl Into<String>) -> Result<(), Error> {
 }
 
 /// Whether this can be a pattern: what a pipeline's name begins with, and a `*` at its end at most.
-pub(super) fn is_pattern(text: &str) -> bool {
+pub(crate) fn is_pattern(text: &str) -> bool {
     let beginning = text.strip_suffix('*').unwrap_or(text);
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !text.is_empty() && beginning.chars().all(fine)

@@ -27,7 +27,7 @@ use tidegate_remote::TraceContext;
 
 pub(crate) use self::certificates::Certificate;
 use self::certificates::Certificates;
-pub(crate) use self::grants::Grants;
+pub(crate) use self::grants::{Grants, is_pattern};
 use self::jwt::{Jwt, JwtError};
 use self::keys::{Claims, ClientKeys};
 pub(crate) use self::keys::{Minted, SECONDS, SECONDS_DEFAULT, SecretError};
@@ -84,6 +84,11 @@ impl Caller {
     /// Somebody who may do all: whoever runs the program, or anybody where no token is asked for.
     pub(crate) fn anyone() -> Self {
         Self::new("", Grants::all())
+    }
+
+    /// Anybody who comes by a listener whose protocol has no credentials: they may use the pipelines that it is there for.
+    pub(crate) fn of_listener(name: &str, pipelines: &[String]) -> Self {
+        Self::new(name, Grants::new(pipelines.to_vec(), false, false, false))
     }
 
     fn new(name: &str, grants: Grants) -> Self {

@@ -37,6 +37,9 @@ pub(crate) struct Serve {
     /// Where all WebRTC media is received [default: 127.0.0.1:0].
     #[arg(long, value_name = "ADDR", value_parser = crate::config::address)]
     media: Option<SocketAddr>,
+    /// Where Wyoming is served, such as 127.0.0.1:10300 [default: nowhere].
+    #[arg(long, value_name = "ADDR", value_parser = crate::config::address)]
+    wyoming: Option<SocketAddr>,
     /// Serve a non-loopback address without TLS and authentication.
     #[arg(long)]
     insecure: bool,
@@ -71,6 +74,9 @@ impl Serve {
             if let Some(media) = server.media() {
                 super::print(&format!("media on udp {media}\n"));
             }
+            if let Some(wyoming) = server.wyoming() {
+                super::print(&format!("wyoming on tcp {wyoming}\n"));
+            }
             server.run().await.map_err(Failure::work)
         })?;
         Ok(ExitCode::SUCCESS)
@@ -86,6 +92,9 @@ impl Serve {
         }
         if let Some(address) = self.media {
             flags.push(("media", "--media", json!(address)));
+        }
+        if let Some(address) = self.wyoming {
+            flags.push(("wyoming.listen", "--wyoming", json!(address)));
         }
         if self.insecure {
             flags.push(("insecure", "--insecure", json!(true)));

@@ -57,6 +57,8 @@ pub(crate) struct Config {
     pub(crate) hosts: Vec<String>,
     /// WebRTC.
     pub(crate) webrtc: Webrtc,
+    /// The Wyoming server.
+    pub(crate) wyoming: Wyoming,
     /// Bounds.
     pub(crate) limits: Limits,
     /// Folder that `tap` nodes record to; empty: none may.
@@ -104,6 +106,25 @@ pub(crate) struct Webrtc {
     pub(crate) advertise: Vec<SocketAddr>,
     /// Servers that clients are told of.
     pub(crate) ice_servers: Vec<IceServerConfig>,
+}
+
+/// The Wyoming server, whose protocol has no credentials.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Wyoming {
+    /// Where it listens; null: nowhere.
+    pub(crate) listen: Option<SocketAddr>,
+    /// Pipelines that whoever reaches it may use: names, or beginnings with a `*` behind.
+    pub(crate) pipelines: Vec<String>,
+}
+
+impl Default for Wyoming {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            pipelines: vec!["*".to_owned()],
+        }
+    }
 }
 
 /// A STUN or TURN server for clients.
@@ -193,6 +214,7 @@ impl Default for Config {
             origins: Vec::new(),
             hosts: Vec::new(),
             webrtc: Webrtc::default(),
+            wyoming: Wyoming::default(),
             limits: Limits::default(),
             recordings: PathBuf::new(),
             inline_endpoints: Vec::new(),
@@ -254,6 +276,14 @@ pub(crate) enum UnsafeConfig {
         "listen address {0} can be reached from other machines: set tls.certificate, tls.key and auth.token, auth.tokens or auth.jwt (or tls.client_ca), or say --insecure"
     )]
     Exposed(SocketAddr),
+    #[error(
+        "wyoming.listen address {0} can be reached from other machines, and the protocol has no credentials: listen on loopback, or say --insecure"
+    )]
+    ExposedWyoming(SocketAddr),
+    #[error(
+        "wyoming.pipelines has '{0}', which names none: write a name, or a beginning with '*' behind it"
+    )]
+    WyomingPipeline(String),
     #[error("tls.certificate and tls.key go together: set both or neither")]
     HalfTls,
     #[error("tls.client_ca is of no use without tls.certificate and tls.key: set them too")]
@@ -290,6 +320,14 @@ impl Config {
         if !self.listen.ip().is_loopback() && !guarded && !self.insecure {
             problems.push(UnsafeConfig::Exposed(self.listen));
         }
+        let wyoming = &self.wyoming;
+        let exposed = wyoming.listen.filter(|at| !at.ip().is_loopback());
+        if let Some(address) = exposed.filter(|_| !self.insecure) {
+            problems.push(UnsafeConfig::ExposedWyoming(address));
+        }
+        let named = wyoming.pipelines.iter();
+        let no_names = named.filter(|pattern| !crate::auth::is_pattern(pattern));
+        problems.extend(no_names.cloned().map(UnsafeConfig::WyomingPipeline));
         problems.extend(
             crate::auth::wrong(&self.auth)
                 .into_iter()
@@ -318,6 +356,17 @@ mod tests {
     #[test]
     fn the_defaults_are_safe() {
         assert!(Config::default().problems().is_empty());
+    }
+
+    #[test]
+    fn wyoming_listens_nowhere_by_default_and_on_loopback_unless_insecure_is_said() {
+        let mut config = Config::default();
+        assert_eq!(config.wyoming.listen, None);
+        config.wyoming.listen = Some(SocketAddr::from(([0, 0, 0, 0], 10_300)));
+        let problems = config.problems();
+        assert!(matches!(problems[..], [UnsafeConfig::ExposedWyoming(_)]));
+        config.insecure = true;
+        assert!(config.problems().is_empty(), "said so");
     }
 
     #[test]

@@ -14,3 +14,4 @@ pub(crate) mod twilio;
 pub(crate) mod webrtc;
 pub(crate) mod websocket;
 pub(crate) mod wire;
+pub(crate) mod wyoming;

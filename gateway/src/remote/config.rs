@@ -265,6 +265,7 @@ impl Making<'_> {
             Health::Off => None,
         };
         Checks {
+            protocol: self.params.protocol,
             transport,
             path: path.filter(|_| transport != Transport::Grpc),
             usual: self.params.protocol.health_path(),

@@ -21,12 +21,19 @@ pub(crate) enum Transport {
     Websocket,
     Grpc,
     Http,
+    Wyoming,
     Local,
 }
 
 impl Transport {
     /// Those that the gateway serves, beside what runs in this process.
-    pub(crate) const SERVED: [Self; 4] = [Self::Webrtc, Self::Websocket, Self::Grpc, Self::Http];
+    pub(crate) const SERVED: [Self; 5] = [
+        Self::Webrtc,
+        Self::Websocket,
+        Self::Grpc,
+        Self::Http,
+        Self::Wyoming,
+    ];
 
     /// The label's value.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -35,6 +42,7 @@ impl Transport {
             Self::Websocket => "websocket",
             Self::Grpc => "grpc",
             Self::Http => "http",
+            Self::Wyoming => "wyoming",
             Self::Local => "local",
         }
     }

@@ -12,6 +12,7 @@ use crate::kserve;
 use crate::link::Link;
 use crate::openai;
 use crate::pool::Member;
+use crate::{websocket, wyoming};
 
 /// Opens a hop at one endpoint. Cancel safe.
 ///
@@ -35,6 +36,10 @@ pub(crate) async fn open(
             openai::open(connector, member, speaking, ports, context)
         }
         Protocol::Kserve => kserve::open(connector, member, speaking, ports, context),
+        Protocol::WyomingAsr | Protocol::WyomingTts => {
+            wyoming::open(connector, member, speaking, ports, context)
+        }
+        Protocol::WebsocketStt => websocket::stt::open(connector, member, speaking, ports, context),
     }
 }
 

@@ -41,6 +41,7 @@ mod clock;
 mod compat;
 mod credit;
 mod dial;
+mod dialogue;
 mod error;
 mod exchange;
 mod failover;
@@ -63,6 +64,7 @@ mod trace;
 mod trouble;
 mod watch;
 mod websocket;
+mod wyoming;
 
 pub use auth::{Auth, AuthTls, AuthValue};
 pub use cache::{AnswerCache, CacheLimits, CacheTier};

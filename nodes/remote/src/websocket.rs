@@ -7,5 +7,6 @@
 mod errors;
 mod link;
 mod open;
+pub(crate) mod stt;
 
 pub(crate) use open::open;

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tidegate_media::Timestamp;
+use tidegate_nodes::compile::remote::Protocol;
 use tokio::sync::Notify;
 
 use crate::auth::Auth;
@@ -58,7 +59,9 @@ pub struct PoolSpec {
 /// How endpoints are checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checks {
-    /// What the hop speaks there.
+    /// What the hop speaks there,
+    pub protocol: Protocol,
+    /// and what carries it.
     pub transport: Transport,
     /// The path that answers with success while the endpoint is well; `None`: `/readyz`, and an endpoint that has no such page is well.
     /// Without effect on `grpc`, where `grpc.health.v1` is asked.

@@ -13,6 +13,7 @@
 mod grpc;
 mod http;
 mod webrtc;
+mod wyoming;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use tidegate_media::Timestamp;
 use tidegate_nodes::Code;
+use tidegate_nodes::compile::remote::Protocol;
 
 use crate::connector::Connector;
 use crate::pool::Member;
@@ -36,6 +38,9 @@ pub(crate) async fn check(
 ) -> Result<Duration, Code> {
     let credential = checks.auth.read(connector.files(), clock());
     let credential = credential.map_err(|error| unmade(member, &error.to_string()))?;
+    if let Protocol::WyomingAsr | Protocol::WyomingTts = checks.protocol {
+        return wyoming::check(connector, member, &credential, clock).await;
+    }
     match (checks.transport, &checks.model) {
         (Transport::Grpc, Some(model)) => {
             grpc::check_model(connector, member, &credential, model, clock).await

@@ -29,6 +29,7 @@ async fn checked(member: &Member, checks: &Checks) -> Result<Duration, Code> {
 
 fn by(transport: Transport, path: Option<&str>) -> Checks {
     Checks {
+        protocol: Protocol::Tidegate,
         transport,
         path: path.map(ToOwned::to_owned),
         usual: None,

@@ -35,7 +35,7 @@ pub use self::address::Endpoint;
 pub use self::auth::{Auth, AuthHeader, AuthTls};
 pub use self::fallback::{Cache, Fallback, Tier};
 pub use self::options::{
-    ChatOptions, KserveDialect, KserveOptions, NoOptions, TranscriptionOptions,
+    ChatOptions, KserveDialect, KserveOptions, NoOptions, TranscriptionOptions, WebsocketSttOptions,
 };
 pub use self::policy::{
     Balance, Breaker, Empty, Health, HealthChecks, HopMode, Partial, Replay, Retry, Timeout,

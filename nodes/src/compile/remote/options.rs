@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::checks::Problems;
 
@@ -60,6 +61,75 @@ impl ChatOptions {
             let what = format!("{} exchanges are more than a model reads", self.turns);
             let mend = format!("write 0 to {TURNS_MAX}; the default is 16");
             problems.add("options.turns", what, mend);
+        }
+    }
+}
+
+/// Options of `websocket.stt`. Pointers into the server's JSON are those of RFC 6901.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebsocketSttOptions {
+    /// Path and query behind the endpoint's own path, such as `/v1/listen?encoding=linear16&sample_rate=16000`.
+    pub path: String,
+    /// What is said before the sound: a text, or JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Value>,
+    /// What is said after the sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<Value>,
+    /// Where the words are.
+    pub text: String,
+    /// Where it says that they stay; without it all words at `text` do.
+    #[serde(rename = "final", skip_serializing_if = "Option::is_none")]
+    pub settled: Option<String>,
+    /// Where words are that do not stay, if not at `text`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partial: Option<String>,
+    /// Where it says that nothing follows; without it the server closes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
+    /// Where it says what went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Default for WebsocketSttOptions {
+    fn default() -> Self {
+        Self {
+            path: String::new(),
+            start: None,
+            end: None,
+            text: "/text".to_owned(),
+            settled: None,
+            partial: None,
+            last: None,
+            error: Some("/error".to_owned()),
+        }
+    }
+}
+
+impl WebsocketSttOptions {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        let pointers = [
+            ("text", Some(&self.text)),
+            ("final", self.settled.as_ref()),
+            ("partial", self.partial.as_ref()),
+            ("last", self.last.as_ref()),
+            ("error", self.error.as_ref()),
+        ];
+        for (key, pointer) in pointers {
+            if pointer.is_some_and(|pointer| !pointer.is_empty() && !pointer.starts_with('/')) {
+                let what = "a pointer into JSON begins with '/'";
+                problems.add(
+                    format!("options.{key}"),
+                    what,
+                    "write it as in /channel/text",
+                );
+            }
+        }
+        if !self.path.is_empty() && !self.path.starts_with('/') {
+            let what = "a path begins with '/'";
+            problems.add("options.path", what, "write it as in /v1/listen?rate=16000");
         }
     }
 }

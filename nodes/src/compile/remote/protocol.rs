@@ -12,7 +12,9 @@ use serde_json::{Map, Value};
 use tidegate_media::Kind;
 
 use super::checks::Problems;
-use super::options::{ChatOptions, KserveOptions, NoOptions, TranscriptionOptions};
+use super::options::{
+    ChatOptions, KserveOptions, NoOptions, TranscriptionOptions, WebsocketSttOptions,
+};
 use super::{HopMode, RemoteParams, RemotePort, Transport};
 
 /// What a worker is: a Tidegate, a service written with its SDK, or a server of somebody else's.
@@ -35,6 +37,15 @@ pub enum Protocol {
     /// utterance.
     #[serde(rename = "kserve")]
     Kserve,
+    /// Wyoming's speech to text for each utterance: audio in, text out.
+    #[serde(rename = "wyoming.asr")]
+    WyomingAsr,
+    /// Wyoming's text to speech for each utterance: text in, audio out as it comes.
+    #[serde(rename = "wyoming.tts")]
+    WyomingTts,
+    /// A plain WebSocket for each utterance: samples in, JSON out.
+    #[serde(rename = "websocket.stt")]
+    WebsocketStt,
 }
 
 impl Protocol {
@@ -47,6 +58,9 @@ impl Protocol {
             Self::OpenaiSpeech => "openai.speech",
             Self::OpenaiChat => "openai.chat",
             Self::Kserve => "kserve",
+            Self::WyomingAsr => "wyoming.asr",
+            Self::WyomingTts => "wyoming.tts",
+            Self::WebsocketStt => "websocket.stt",
         }
     }
 
@@ -61,7 +75,9 @@ impl Protocol {
     pub const fn transport(self) -> Transport {
         match self {
             Self::Tidegate | Self::Kserve => Transport::Grpc,
-            Self::OpenaiTranscriptions | Self::OpenaiSpeech | Self::OpenaiChat => Transport::Http,
+            Self::WebsocketStt => Transport::Websocket,
+            // Wyoming's connections are plain TCP, or TLS; addresses are written as of HTTP.
+            _ => Transport::Http,
         }
     }
 
@@ -69,10 +85,10 @@ impl Protocol {
     #[must_use]
     pub const fn health_path(self) -> Option<&'static str> {
         match self {
-            Self::Tidegate | Self::Kserve => None,
             Self::OpenaiTranscriptions | Self::OpenaiSpeech | Self::OpenaiChat => {
                 Some("/v1/models")
             }
+            _ => None,
         }
     }
 
@@ -87,12 +103,10 @@ impl Protocol {
 
     /// Whether a request must name a model.
     const fn needs_model(self) -> bool {
-        match self {
-            Self::Tidegate => false,
-            Self::OpenaiTranscriptions | Self::OpenaiSpeech | Self::OpenaiChat | Self::Kserve => {
-                true
-            }
-        }
+        matches!(
+            self,
+            Self::OpenaiTranscriptions | Self::OpenaiSpeech | Self::OpenaiChat | Self::Kserve
+        )
     }
 
     /// What of a request is Tidegate's own affair, so that no parameter may have its name.
@@ -103,6 +117,8 @@ impl Protocol {
             Self::OpenaiTranscriptions => &["file", "model", "stream", "response_format"],
             Self::OpenaiSpeech => &["input", "model", "response_format", "stream_format"],
             Self::OpenaiChat => &["messages", "model", "n", "stream"],
+            Self::WyomingAsr | Self::WyomingTts => &["name"],
+            Self::WebsocketStt => &[],
         }
     }
 
@@ -124,6 +140,11 @@ impl Protocol {
             // What the interface calls `pcm`.
             Self::OpenaiSpeech => Some([text("text"), audio("audio", "pcm_s16/24000/1")]),
             Self::OpenaiChat => Some([text("text"), text("reply")]),
+            Self::WyomingAsr | Self::WebsocketStt => {
+                Some([audio("audio", "pcm_s16/16000/1"), text("text")])
+            }
+            // What most voices of Piper speak at.
+            Self::WyomingTts => Some([text("text"), audio("audio", "pcm_s16/22050/1")]),
         }
     }
 
@@ -139,8 +160,13 @@ impl Protocol {
             Self::OpenaiTranscriptions => {
                 read::<TranscriptionOptions>(options, problems);
             }
-            Self::OpenaiSpeech => {
+            Self::OpenaiSpeech | Self::WyomingAsr | Self::WyomingTts => {
                 read::<NoOptions>(options, problems);
+            }
+            Self::WebsocketStt => {
+                if let Some(options) = read::<WebsocketSttOptions>(options, problems) {
+                    options.check(problems);
+                }
             }
             Self::OpenaiChat => {
                 if let Some(options) = read::<ChatOptions>(options, problems) {

@@ -1,0 +1,214 @@
+//! Text to speech: `synthesize` or a stream of `synthesize-chunk` in, sound out.
+//!
+//! A client that streams also sends the whole text as an old `synthesize`, for servers that know no streams: inside of a stream that is
+//! passed over, or all would be said twice.
+
+use std::collections::VecDeque;
+
+use tidegate_media::{AudioFormat, Codec as AudioCodec, Frame, MediaTime, Payload};
+use tidegate_nodes::graph::Mode;
+use tidegate_nodes::stream::AudioPattern;
+use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
+use tidegate_proto::wyoming::Event;
+
+use super::{MODE, Talk};
+use crate::session::link::{LinkEvent, LinkMessage, Wishes};
+use crate::session::ports::PortFacts;
+
+/// Text that is gathered for a sentence, in bytes; without an end of a sentence it is said all the same.
+const SENTENCE: usize = 2 << 10;
+/// Bytes of sound in one event: a tenth of a second at 48 kHz.
+const PIECE: usize = 9_600;
+/// What an answer without sound is said to be in.
+const SILENT: AudioFormat = AudioFormat {
+    codec: AudioCodec::PcmS16,
+    sample_rate: 22_050,
+    channels: 1,
+};
+
+/// One synthesis.
+pub(crate) struct Tts {
+    wishes: Speak,
+    input: Option<usize>,
+    format: AudioFormat,
+    streams: bool,
+    /// Text that has not been sent: all of it, until the session stands.
+    text: String,
+    utterance: u64,
+    complete: bool,
+    begun: bool,
+    /// Samples so far, of each channel.
+    samples: u64,
+}
+
+struct Speak {
+    input: String,
+    output: String,
+}
+
+impl Tts {
+    /// A request by these ports of a pipeline: for one text, or for a stream of them.
+    pub(crate) fn new(input: &str, output: &str, text: Option<&str>) -> Self {
+        Self {
+            wishes: Speak {
+                input: input.to_owned(),
+                output: output.to_owned(),
+            },
+            input: None,
+            format: SILENT,
+            streams: text.is_none(),
+            text: text.unwrap_or_default().to_owned(),
+            utterance: 0,
+            complete: text.is_some(),
+            begun: false,
+            samples: 0,
+        }
+    }
+
+    /// Sends what is whole: sentences, or everything once nothing follows.
+    fn send(&mut self, events: &mut VecDeque<LinkEvent>) {
+        let Some(input) = self.input else { return };
+        while let Some(end) = self.sentence() {
+            let text: String = self.text.drain(..end).collect();
+            let text = text.trim();
+            if text.is_empty() {
+                continue;
+            }
+            self.utterance += 1;
+            let mut frame = Frame::new(MediaTime::default(), Payload::Text(text.into()));
+            frame.meta.utterance = self.utterance;
+            frame.meta.is_final = true;
+            events.push_back(LinkEvent::Frame { input, frame });
+        }
+        if self.complete {
+            events.push_back(LinkEvent::End { input: None });
+        }
+    }
+
+    /// Where the next text that can be said ends.
+    fn sentence(&self) -> Option<usize> {
+        if self.text.is_empty() {
+            return None;
+        }
+        // A text that came as one is said as one.
+        if !self.streams || self.complete {
+            return Some(self.text.len());
+        }
+        let ends = |sign: char| matches!(sign, '.' | '!' | '?' | '…' | '。' | '！' | '？' | '\n');
+        let mut before = None;
+        for (at, sign) in self.text.char_indices() {
+            // A full stop in a number or a name has no space behind it.
+            if sign == '\n' || sign.is_whitespace() && before.is_some_and(ends) {
+                return Some(at + sign.len_utf8());
+            }
+            before = Some(sign);
+        }
+        (self.text.len() >= SENTENCE).then_some(self.text.len())
+    }
+
+    fn sound(&mut self, frame: &Frame, say: &mut dyn FnMut(bool, Event)) {
+        let Payload::Audio(audio) = &frame.payload else {
+            return;
+        };
+        self.begin(say);
+        let whole = 2 * usize::from(self.format.channels.max(1));
+        let mut rest = audio.data.clone();
+        while !rest.is_empty() {
+            let piece = rest.split_to(rest.len().min(PIECE - PIECE % whole));
+            let at = 1_000 * self.samples / u64::from(self.format.sample_rate.max(1));
+            self.samples += (piece.len() / whole) as u64;
+            let mut event = self.named("audio-chunk").with("timestamp", at);
+            event.payload = piece;
+            say(true, event);
+        }
+    }
+
+    fn named(&self, kind: &str) -> Event {
+        Event::new(kind)
+            .with("rate", self.format.sample_rate)
+            .with("width", 2)
+            .with("channels", self.format.channels)
+    }
+
+    fn begin(&mut self, say: &mut dyn FnMut(bool, Event)) {
+        if !std::mem::replace(&mut self.begun, true) {
+            say(false, self.named("audio-start").with("timestamp", 0));
+        }
+    }
+}
+
+impl Talk for Tts {
+    fn wishes(&self) -> &dyn Wishes {
+        &self.wishes
+    }
+
+    fn hear(&mut self, event: Event, events: &mut VecDeque<LinkEvent>) -> Result<(), Error> {
+        match event.kind.as_str() {
+            "synthesize-chunk" => {
+                let text = event.text("text");
+                if self.text.len() + text.len() > tidegate_proto::wyoming::DATA {
+                    let text = "more text than is read at once: wait for the sound";
+                    return Err(Error::new(Code::TooLarge, text));
+                }
+                self.text.push_str(text);
+                self.send(events);
+            }
+            "synthesize-stop" => {
+                self.complete = true;
+                self.send(events);
+            }
+            // The old `synthesize` with all of the text, and what the protocol will have some day.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    fn tell(
+        &mut self,
+        message: LinkMessage,
+        events: &mut VecDeque<LinkEvent>,
+        say: &mut dyn FnMut(bool, Event),
+    ) {
+        match message {
+            LinkMessage::Opened(info) => {
+                self.input = info.inputs.first().map(|(index, _, _)| *index);
+                let mut formats = info.outputs.iter().map(|(_, _, format)| *format);
+                let format = formats.find_map(|format| format.audio_format());
+                self.format = format.unwrap_or(SILENT);
+                self.send(events);
+            }
+            LinkMessage::Frame { frame, .. } => self.sound(&frame, say),
+            LinkMessage::OutputEnded { .. } => {
+                self.begin(say);
+                say(false, Event::new("audio-stop"));
+                if self.streams {
+                    say(false, Event::new("synthesize-stopped"));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Wishes for Speak {
+    fn feeds(&self, port: &PortFacts) -> Option<StreamFormat> {
+        (port.name == self.input).then_some(StreamFormat::Text)
+    }
+
+    fn listens(&self, port: &PortFacts) -> Option<Accepts> {
+        (port.name == self.output).then(|| {
+            Accepts::Audio(AudioPattern {
+                codecs: vec![AudioCodec::PcmS16],
+                ..AudioPattern::default()
+            })
+        })
+    }
+
+    fn mode(&self) -> Mode {
+        MODE
+    }
+}
