@@ -2,11 +2,6 @@
 //!
 //! An output with the role that is wanted is it. Otherwise it is the only port of its kind that has no other role.
 
-#![allow(
-    dead_code,
-    reason = "until the interfaces that it is for have all landed"
-)]
-
 use tidegate_media::Kind;
 use tidegate_nodes::compile::{Description, PortDescription};
 use tidegate_nodes::plan::OutputRole;
