@@ -169,7 +169,7 @@ impl Client {
             .await
             .map_err(|error| {
                 format!(
-                    "cannot be fetched, for host '{host}' cannot be resolved: {error}: look at its name"
+                    "cannot be fetched, for host '{host}' cannot be resolved: {error}: look at its name in the URL"
                 )
             })?;
         let mut found: Vec<_> = found.collect();
