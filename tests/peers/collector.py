@@ -56,7 +56,9 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
             resource = attributes(of_resource.resource.attributes)
             for of_scope in of_resource.scope_spans:
                 for span in of_scope.spans:
-                    print(json.dumps(shown(span, resource, of_scope.scope.name)), flush=True)
+                    # One write: exports come at the same time, and a line must not be torn.
+                    sys.stdout.write(json.dumps(shown(span, resource, of_scope.scope.name)) + "\n")
+                    sys.stdout.flush()
         return trace_service_pb2.ExportTraceServiceResponse()
 
 

@@ -33,7 +33,7 @@ from tidegate_sdk import (
     per_utterance,
 )
 from tidegate_sdk._generated.tidegate.v1 import gateway_pb2 as pb
-from tidegate_sdk.drive import begin
+from tidegate_sdk.drive import started
 
 
 @per_frame(takes=Text(), gives=Text())
@@ -501,7 +501,7 @@ async def test_a_call_that_was_begun_is_awaited_like_any_other() -> None:
     event.clear()
 
     async def cut_short() -> None:
-        rest, _ = begin(work(True, event))
+        rest, _ = started(work(True, event))
         assert rest is not None
         await rest
 
@@ -515,4 +515,4 @@ async def test_a_call_that_was_begun_is_awaited_like_any_other() -> None:
     async def at_once() -> int:
         return 7
 
-    assert begin(at_once()) == (None, 7)
+    assert started(at_once()) == (None, 7)

@@ -328,5 +328,6 @@ edges: [said -> model, model -> answer]
             &["outcome=\"ok\"", "hop=\"model\""],
         )
         .await;
-    assert_eq!(up, Some(1.0), "{shown}");
+    // More where the server has closed a connection that waited: the answer is asked for again.
+    assert!(up.is_some_and(|up| up >= 1.0), "{shown}");
 }

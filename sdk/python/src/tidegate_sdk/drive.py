@@ -87,7 +87,7 @@ async def _frames(exchange: Exchange) -> None:
             # But a context keeps its own: a thread that was cut short looks at it later.
             with Scope(exchange.scopes, item.deadline, timeout) if running.context else one.renew(item.deadline, timeout) as scope:
                 result = _call(exchange, item, scope)
-                waits, value = begin(result) if isinstance(result, CoroutineType) else (result, None)
+                waits, value = started(result) if isinstance(result, CoroutineType) else (result, None)
                 if waits is not None and source is not None:
                     source.called()
                 if running.shape is Shape.ASYNC:
@@ -264,7 +264,7 @@ async def _run_session(exchange: Exchange, session: Session, arguments: tuple[An
 # Calls.
 
 
-def begin(call: Coroutine[Any, Any, Any]) -> tuple[Awaitable[Any] | None, Any]:
+def started(call: Coroutine[Any, Any, Any]) -> tuple[Awaitable[Any] | None, Any]:
     """Runs a call up to where it waits for the first time; gives what is left of it, or its result.
 
     Many a function never waits. Then nobody need listen to the client beside it.
