@@ -491,10 +491,10 @@ async def test_a_call_that_was_begun_is_awaited_like_any_other() -> None:
         return "done"
 
     event = asyncio.Event()
-    rest, _ = begin(work(False, event))
+    rest, _ = started(work(False, event))
     assert rest is not None
     assert await rest == "done"
-    rest, _ = begin(work(True, event))
+    rest, _ = started(work(True, event))
     assert rest is not None
     event.set()
     assert await rest == "done"
