@@ -8,11 +8,9 @@ use tidegate_signaling::{Certificate, PeerConfig};
 
 use crate::auth::Auth;
 use crate::auth::limits::Accounts;
-use crate::auth::twilio::Unsigned;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::ping::{self, Pings};
-use crate::links::kserve::statistics::Statistics;
 use crate::metrics::Metrics;
 use crate::pipelines::Pipelines;
 use crate::session::driver::SessionLimits;
@@ -36,7 +34,6 @@ pub(crate) struct Gateway {
     pub(crate) sessions: Arc<Table>,
     pub(crate) bodies: crate::http::body::Bodies,
     pub(crate) remotes: crate::remote::Remotes,
-    pub(crate) inferences: Arc<Statistics>,
     pub(crate) webrtc: Option<WebrtcParts>,
 }
 
@@ -104,12 +101,6 @@ impl Gateway {
         let clock = Clock::start();
         let auth = Auth::new(&config.auth, clock)?;
         let metrics = Arc::new(Metrics::new());
-        if auth.twilio.is_some() {
-            // There from the start, so that an alert can compare.
-            for what in Unsigned::ALL {
-                crate::http::twilio::count_unsigned(&metrics, what, 0);
-            }
-        }
         let webrtc = if webrtc {
             Some(WebrtcParts::new(&config, &metrics)?)
         } else {
@@ -131,7 +122,6 @@ impl Gateway {
             tracer,
             sessions: Table::new(config.limits.sessions, Arc::clone(&metrics)),
             bodies: crate::http::body::Bodies::new(config.limits.body.0),
-            inferences: Arc::new(Statistics::new(Arc::clone(&metrics))),
             metrics,
             pipelines,
             remotes,

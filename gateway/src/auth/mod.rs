@@ -11,7 +11,6 @@ mod jwt;
 mod keys;
 pub(crate) mod limits;
 mod tokens;
-pub(crate) mod twilio;
 
 use std::fmt;
 use std::ops::Deref;
@@ -34,7 +33,6 @@ use self::keys::{Claims, ClientKeys};
 pub(crate) use self::keys::{Minted, SECONDS, SECONDS_DEFAULT, SecretError};
 pub(crate) use self::tokens::TokenError;
 use self::tokens::Tokens;
-use self::twilio::Signatures;
 use crate::clock::{Clock, unix_seconds};
 use crate::config;
 use crate::errors::HttpError;
@@ -170,8 +168,6 @@ pub(crate) struct Auth {
     certificates: Certificates,
     keys: ClientKeys,
     jwt: Option<Jwt>,
-    /// Whom Twilio's calls are from, where they must be signed.
-    pub(crate) twilio: Option<Signatures>,
 }
 
 /// Why nobody can be let in.
@@ -201,7 +197,6 @@ impl Auth {
             certificates: Certificates::new(config),
             keys: ClientKeys::new(&config.client_keys)?,
             jwt: Jwt::new(&config.jwt, clock)?,
-            twilio: Signatures::new(&config.twilio),
         })
     }
 
@@ -323,7 +318,6 @@ pub(crate) fn wrong(config: &config::Auth) -> Vec<String> {
     wrong.extend(certificates::wrong(config));
     wrong.extend(keys::wrong(&config.client_keys));
     wrong.extend(jwt::wrong(&config.jwt));
-    wrong.extend(twilio::wrong(&config.twilio));
     wrong.extend(limits::wrong(config));
     wrong
 }

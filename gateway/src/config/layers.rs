@@ -101,9 +101,8 @@ impl ConfigError {
 }
 
 /// Names of settings whose values are not shown.
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 5] = [
     "token",
-    "auth_tokens",
     "token_sha256",
     "credential",
     "shared_secret",
@@ -221,8 +220,7 @@ impl Layered {
         let mut lines = String::new();
         walk("", &self.merged, &mut |path, value| {
             let name = path.rsplit('.').next().unwrap_or(path);
-            let empty = matches!(value, Value::String(text) if text.is_empty())
-                || matches!(value, Value::Array(items) if items.is_empty());
+            let empty = value.as_str().is_some_and(str::is_empty);
             let shown = if SECRETS.contains(&name) && !empty {
                 "\"(hidden)\"".to_owned()
             } else {

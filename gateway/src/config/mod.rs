@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-pub(crate) use auth::{Auth, CertificateConfig, ClientKeys, Jwt, KeyLimits, TokenConfig, Twilio};
+pub(crate) use auth::{Auth, CertificateConfig, ClientKeys, Jwt, KeyLimits, TokenConfig};
 pub(crate) use units::{Bytes, Span, address};
 
 /// The environment. A value that is not text stays set, if to something else: a token must not count as none.

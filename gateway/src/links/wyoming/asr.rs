@@ -149,11 +149,7 @@ impl Talk for Asr {
         &self.wishes
     }
 
-    fn hear(
-        &mut self,
-        event: Event,
-        events: &mut VecDeque<LinkEvent>,
-    ) -> Result<Option<&'static str>, Error> {
+    fn hear(&mut self, event: Event, events: &mut VecDeque<LinkEvent>) -> Result<(), Error> {
         match event.kind.as_str() {
             "audio-chunk" => events.extend(self.chunk(event)?),
             "audio-stop" => {
@@ -161,9 +157,9 @@ impl Talk for Asr {
                 events.push_back(LinkEvent::End { input: None });
             }
             // What the protocol will have some day, or what belongs to no request.
-            _ => return Ok(Some("unknown")),
+            _ => {}
         }
-        Ok(None)
+        Ok(())
     }
 
     fn is_complete(&self) -> bool {

@@ -142,11 +142,7 @@ impl Talk for Tts {
         &self.wishes
     }
 
-    fn hear(
-        &mut self,
-        event: Event,
-        events: &mut VecDeque<LinkEvent>,
-    ) -> Result<Option<&'static str>, Error> {
+    fn hear(&mut self, event: Event, events: &mut VecDeque<LinkEvent>) -> Result<(), Error> {
         match event.kind.as_str() {
             "synthesize-chunk" => {
                 let text = event.text("text");
@@ -161,12 +157,10 @@ impl Talk for Tts {
                 self.complete = true;
                 self.send(events);
             }
-            // The old form, with all of the text.
-            "synthesize" => return Ok(Some("repeated")),
-            // What the protocol will have some day.
-            _ => return Ok(Some("unknown")),
+            // The old `synthesize` with all of the text, and what the protocol will have some day.
+            _ => {}
         }
-        Ok(None)
+        Ok(())
     }
 
     fn is_complete(&self) -> bool {
