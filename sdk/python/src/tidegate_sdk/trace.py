@@ -10,6 +10,7 @@ from .context import Context, SessionInfo, current, enter
 
 try:  # Its API package alone; whoever wants spans installs the rest.
     from opentelemetry import context as otel
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 except ImportError:
     otel = None  # type: ignore[assignment, unused-ignore]
 
@@ -25,8 +26,6 @@ def begin(context: Context) -> None:
 
 
 def _extracted(session: SessionInfo) -> Any:
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
     carrier = {"traceparent": session.traceparent or ""}
     if session.tracestate:
         carrier["tracestate"] = session.tracestate
