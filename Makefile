@@ -16,7 +16,7 @@ GPU := $(abspath .cache/gpu-venv/bin)
 # Seconds for all tests together, many times what they take: one that hangs is named and ends the run.
 TEST_TIMEOUT ?= 1500
 
-.PHONY: help run test build web setup setup-test check fmt clippy doc deny test-web test-rust test-sdk test-services setup-services demo gpu bench bench-sdk bench-hops bench-turns bench-voice bench-setup
+.PHONY: help run test build web setup setup-test check fmt clippy doc deny links test-web test-rust test-sdk test-services setup-services demo gpu bench bench-sdk bench-hops bench-turns bench-voice bench-setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ gpu: build ## the GPU example: torch behind 1, 8 and 64 sessions, with and witho
 	cd examples/gpu && $(GPU)/ruff check . && $(GPU)/ruff format --check . && $(GPU)/mypy --strict embed.py measure.py && $(GPU)/pytest -q .
 	$(GPU)/python examples/gpu/measure.py $(TARGET)/release/tidegate $(ARGS)
 
-test: check test-web test-rust test-sdk test-services ## everything that CI runs
+test: check test-web test-rust test-sdk test-services links ## everything that CI runs
 
 build: web ## the release binary, with the page in it
 	cargo build --locked --release -p tidegate-gateway
@@ -59,6 +59,9 @@ clippy: web
 
 doc: web
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+
+links: ## the documentation's links lead somewhere
+	python3 tests/links.py
 
 deny: ## licences, bans and sources of the dependencies
 	tests/setup/deny.sh

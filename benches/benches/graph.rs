@@ -94,7 +94,7 @@ impl Probe for Histograms {
     fn now(&mut self) -> Timestamp {
         Timestamp::ZERO + self.epoch.elapsed()
     }
-    fn record(&mut self, hop: usize, _: Stage, value: Duration) {
+    fn record(&mut self, _: Timestamp, hop: usize, _: Stage, value: Duration) {
         self.sort(hop + 1, value);
     }
     fn session_latency(&mut self, _: EgressId, value: Duration) {

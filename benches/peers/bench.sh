@@ -6,6 +6,6 @@ cd "$ROOT"
 [ "$(nproc)" -ge 2 ] || die "this needs two cores: one for the server, one for the load"
 runner="$1"
 shift
-cargo build --locked --release -p tidegate-gateway -p tidegate-benches
+cargo build --locked --release -p tidegate-gateway -p tidegate-benches -p tidegate-bench-vad
 mkdir -p "$CACHE"
 exec taskset -c 1 "${CARGO_TARGET_DIR:-target}/release/$runner" --out "$CACHE/bench-$runner.md" "$@"

@@ -99,8 +99,8 @@ impl Gateway {
         webrtc: bool,
     ) -> Result<Arc<Self>, StartError> {
         let clock = Clock::start();
-        let auth = Auth::new(&config.auth, clock)?;
         let metrics = Arc::new(Metrics::new());
+        let auth = Auth::new(&config.auth, clock, &metrics)?;
         let webrtc = if webrtc {
             Some(WebrtcParts::new(&config, &metrics)?)
         } else {

@@ -8,12 +8,11 @@ mod clock;
 mod config;
 mod connections;
 mod errors;
-#[doc(hidden)]
-pub mod fuzz;
 mod gateway;
 mod grpc;
 mod http;
 mod links;
+mod logs;
 mod metrics;
 mod pipelines;
 mod remote;

@@ -61,7 +61,11 @@ pub(crate) struct Server {
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
     wyoming: Option<TcpListener>,
+    again: Option<Again>,
 }
+
+/// Reads the settings again.
+pub(crate) type Again = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 impl Server {
     /// Binds everything.
@@ -92,7 +96,14 @@ impl Server {
             listener,
             tls,
             wyoming,
+            again: None,
         })
+    }
+
+    /// With a way to read the settings again, of which those of `auth` are taken over at SIGHUP.
+    pub(crate) fn again(mut self, again: Again) -> Self {
+        self.again = Some(again);
+        self
     }
 
     /// Where Wyoming is served, if it is.
@@ -162,6 +173,7 @@ impl Server {
                 _ = interrupt.recv() => break,
                 _ = hangup.recv() => {
                     reload(&gateway);
+                    admit(&gateway, self.again.as_ref());
                     renew(&gateway, tls.as_deref());
                 }
                 () = settled(&changed) => reload(&gateway),
@@ -267,6 +279,26 @@ fn reload(gateway: &Gateway) {
             outdated.for_each(|name| pools.outdate(name));
         }
         Err(error) => tracing::error!(%error, "pipelines not reloaded; the old ones are kept"),
+    }
+}
+
+/// Reads again who may come in: the settings, and the files that they name.
+fn admit(gateway: &Gateway, again: Option<&Again>) {
+    let Some(again) = again else { return };
+    let read = again()
+        .inspect_err(|_| gateway.auth.reload_refused())
+        .and_then(|config| {
+            let auth = config.auth;
+            let taken = gateway.auth.reload(&auth);
+            taken.map_err(|error| error.to_string())?;
+            gateway.accounts.reload(auth.limits);
+            Ok(())
+        });
+    match read {
+        Ok(()) => tracing::info!("who may come in was read again; what is open goes on"),
+        Err(error) => {
+            tracing::error!(%error, "who may come in was not read again; what was known is kept");
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! TLS of the listener: the certificate with its key, and whose client certificates are taken; read again when the files change.
+//! TLS of the listener: the certificate with its key, and whose client certificates are taken and which were taken back; read again when
+//! the files change.
 //!
 //! Connections keep what they began with. Files that do not do together change nothing: the old ones go on to serve, and the log and
 //! `tidegate_tls_reloads_total` say so.
@@ -9,9 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use rustls::RootCertStore;
 use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use sha2::{Digest as _, Sha256};
 use tokio_rustls::TlsAcceptor;
 
@@ -47,6 +50,7 @@ struct Contents {
     certificate: Vec<u8>,
     key: Vec<u8>,
     authorities: Option<Vec<u8>>,
+    revoked: Option<Vec<u8>>,
 }
 
 impl Tls {
@@ -88,8 +92,9 @@ impl Tls {
     /// Where the files lie, to be watched: who renews them often puts others in their place.
     pub(crate) fn folders(&self) -> Vec<PathBuf> {
         let files = &self.files;
-        let all = [&files.certificate, &files.key, &files.client_ca];
-        let set = all.iter().filter(|path| !path.as_os_str().is_empty());
+        let clients = [&files.client_ca, &files.client_crl];
+        let all = [&files.certificate, &files.key].into_iter().chain(clients);
+        let set = all.filter(|path| !path.as_os_str().is_empty());
         let mut folders: Vec<_> = set
             .map(|path| match path.parent() {
                 Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
@@ -104,20 +109,23 @@ impl Tls {
 
 impl Contents {
     fn read(files: &config::Tls) -> Result<Self, TlsError> {
-        let ca = &files.client_ca;
+        let wanted = |setting, path: &Path| {
+            let wanted = !path.as_os_str().is_empty();
+            wanted.then(|| read(setting, path)).transpose()
+        };
         Ok(Self {
             certificate: read("certificate", &files.certificate)?,
             key: read("key", &files.key)?,
-            authorities: (!ca.as_os_str().is_empty())
-                .then(|| read("client_ca", ca))
-                .transpose()?,
+            authorities: wanted("client_ca", &files.client_ca)?,
+            revoked: wanted("client_crl", &files.client_crl)?,
         })
     }
 
     fn digest(&self) -> [u8; 32] {
         let mut digest = Sha256::new();
         let authorities = self.authorities.as_deref().unwrap_or_default();
-        for part in [&self.certificate[..], &self.key, authorities] {
+        let revoked = self.revoked.as_deref().unwrap_or_default();
+        for part in [&self.certificate[..], &self.key, authorities, revoked] {
             digest.update(part.len().to_le_bytes());
             digest.update(part);
         }
@@ -125,11 +133,6 @@ impl Contents {
     }
 
     fn config(&self, files: &config::Tls) -> Result<ServerConfig, TlsError> {
-        let wrong = |setting, path: &Path, problem: String| TlsError::File {
-            setting,
-            path: path.to_owned(),
-            problem,
-        };
         let chain = certificates(&self.certificate)
             .map_err(|problem| wrong("certificate", &files.certificate, problem))?;
         let key = PrivateKeyDer::from_pem_slice(&self.key)
@@ -140,25 +143,7 @@ impl Contents {
             .map_err(|error| TlsError::Pair(error.to_string()))?;
         let builder = match &self.authorities {
             None => builder.with_no_client_auth(),
-            Some(text) => {
-                let refused = |problem| wrong("client_ca", &files.client_ca, problem);
-                let mut roots = RootCertStore::empty();
-                for authority in certificates(text).map_err(refused)? {
-                    roots
-                        .add(authority)
-                        .map_err(|error| refused(error.to_string()))?;
-                }
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-                let verifier = match files.clients {
-                    ClientCertificates::Required => verifier,
-                    ClientCertificates::Optional => verifier.allow_unauthenticated(),
-                };
-                let verifier = verifier
-                    .build()
-                    .map_err(|error| refused(error.to_string()))?;
-                builder.with_client_cert_verifier(verifier)
-            }
+            Some(text) => builder.with_client_cert_verifier(self.verifier(files, text, provider)?),
         };
         let mut config = builder
             .with_single_cert(chain, key)
@@ -166,6 +151,56 @@ impl Contents {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
+
+    /// Whose certificates are taken: those of these authorities that were not taken back.
+    fn verifier(
+        &self,
+        files: &config::Tls,
+        authorities: &[u8],
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+        let refused = |problem| wrong("client_ca", &files.client_ca, problem);
+        let mut roots = RootCertStore::empty();
+        for authority in certificates(authorities).map_err(refused)? {
+            roots
+                .add(authority)
+                .map_err(|error| refused(error.to_string()))?;
+        }
+        let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        if let Some(text) = &self.revoked {
+            let lists = revoked(text);
+            let lists = lists.map_err(|problem| wrong("client_crl", &files.client_crl, problem))?;
+            // The authorities in the file are the operator's own affair: they are taken back by taking them out of it.
+            verifier = verifier.with_crls(lists).only_check_end_entity_revocation();
+        }
+        let verifier = match files.clients {
+            ClientCertificates::Required => verifier,
+            ClientCertificates::Optional => verifier.allow_unauthenticated(),
+        };
+        verifier.build().map_err(|error| match &error {
+            VerifierBuilderError::InvalidCrl(problem) => {
+                wrong("client_crl", &files.client_crl, format!("{problem:?}"))
+            }
+            _ => refused(error.to_string()),
+        })
+    }
+}
+
+fn wrong(setting: &'static str, path: &Path, problem: String) -> TlsError {
+    TlsError::File {
+        setting,
+        path: path.to_owned(),
+        problem,
+    }
+}
+
+fn revoked(text: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    let all = CertificateRevocationListDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>();
+    let all = all.map_err(|error| error.to_string())?;
+    if all.is_empty() {
+        return Err("it has no list of certificates that were taken back: write PEM".to_owned());
+    }
+    Ok(all)
 }
 
 fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -107,6 +107,8 @@ python_env() {
   shift 2
   # Debian splits `ensurepip` off its Python: without it `venv` cannot make an environment.
   python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3 python3-venv
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    die "$(python3 --version) is too old: 3.11 or newer is needed" "install a newer Python as python3, then start again"
   if ! cmp -s "$list" "$venv/.tidegate-requirements"; then
     say "Python environment in ${venv#"$ROOT/"}"
     rm -rf "$venv"

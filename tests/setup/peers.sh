@@ -6,6 +6,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 packages=()
 have chromium || packages+=(chromium)
+# The operator's guide is followed with these.
+have curl || packages+=(curl)
+have openssl || packages+=(openssl)
 [ ${#packages[@]} = 0 ] || apt_install "${packages[@]}"
 
 [ -x "$CACHE/prometheus/usr/bin/promtool" ] || unpack_deb prometheus "$CACHE/prometheus"

@@ -39,6 +39,9 @@ struct Options {
     /// Only this one.
     #[arg(long, value_parser = SUBJECTS)]
     only: Option<String>,
+    /// Pipecat with the VAD that it comes with (Silero) in the place of the gateway's.
+    #[arg(long)]
+    silero: bool,
     /// What callers say.
     #[arg(long)]
     recording: Option<PathBuf>,
@@ -68,7 +71,7 @@ async fn main() -> Result<(), Failure> {
             }
             let load = machine::load();
             eprintln!("{subject}, {count} sessions (load average {load})");
-            let figures = measure(subject, *count, &recording, options.seconds).await?;
+            let figures = measure(subject, *count, &recording, &options).await?;
             let turn = figures.get("turn p50 ms").copied().unwrap_or(f64::MAX);
             let first = *alone[index].get_or_insert(turn);
             let answered = figures.get("turns").is_some_and(|turns| *turns > 0.0);
@@ -94,7 +97,7 @@ async fn measure(
     subject: &str,
     count: usize,
     recording: &Recording,
-    seconds: u64,
+    options: &Options,
 ) -> Result<Figures, Failure> {
     let millis = UNDERSTANDING.as_millis().to_string();
     // On the callers' core, so that it takes nothing from the server.
@@ -115,7 +118,7 @@ async fn measure(
             let path = "/v1/pipelines/agent/whip";
             (Server::tidegate(folder.path()).await?, path)
         }
-        _ => (pipecat(&services).await?, "/"),
+        _ => (pipecat(&services, options.silero).await?, "/"),
     };
     let callers = Callers {
         path,
@@ -126,7 +129,7 @@ async fn measure(
     let load = Load {
         // Until all have begun, and what a first turn loads is there.
         warm_up: Duration::from_secs(6) + Duration::from_millis(20) * APART * u32::try_from(count)?,
-        measured: Duration::from_secs(seconds),
+        measured: Duration::from_secs(options.seconds),
         payload: 0,
         window: 1,
     };
@@ -141,7 +144,7 @@ async fn measure(
     Ok(figures)
 }
 
-async fn pipecat(services: &Server) -> Result<Server, Failure> {
+async fn pipecat(services: &Server, silero: bool) -> Result<Server, Failure> {
     let python = root().join(".cache/bench-venv/bin/python");
     if !python.exists() {
         return Err("its Python environment is missing: run `make bench-setup`".into());
@@ -151,6 +154,13 @@ async fn pipecat(services: &Server) -> Result<Server, Failure> {
         script.display().to_string(),
         services.url(""),
         HANGOVER.as_secs_f64().to_string(),
+        if silero {
+            "silero".to_owned()
+        } else {
+            server::beside("libtidegate_bench_vad.so")?
+                .display()
+                .to_string()
+        },
     ];
     Server::start(&python, &arguments).await
 }

@@ -35,7 +35,7 @@ impl Probe for Recorded {
         since(self.epoch)
     }
 
-    fn record(&mut self, hop: usize, _: Stage, value: Duration) {
+    fn record(&mut self, _: Timestamp, hop: usize, _: Stage, value: Duration) {
         if let Some(histogram) = self.service.get(hop) {
             histogram.record(value);
         }

@@ -1,12 +1,12 @@
 //! Client keys: short-lived, for opening sessions of one pipeline, minted by who holds a longer-lived token.
 //!
 //! A key carries what it grants and a signature (HMAC-SHA256), so that nothing is kept of it, any number can be minted, and gateways
-//! that share the secret take each other's keys. Its price is that a single key cannot be taken back; what minted it can, and lives
-//! are short ([`SECONDS`]). What is in a key can be read by its holder: nothing is that they may not know.
+//! that share the secret take each other's keys. Which were taken back is remembered for as long as one can live ([`SECONDS`]), by the
+//! gateway that was told ([`super::revoked`]). What is in a key can be read by its holder: nothing is that they may not know.
 
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -15,9 +15,10 @@ use rand::RngCore as _;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tidegate_media::Timestamp;
 use tidegate_nodes::{Code, Error};
 
-use super::files;
+use super::files::{self, Reloads, Watched};
 use crate::config;
 
 /// How long a key may live, in seconds.
@@ -28,8 +29,6 @@ pub(crate) const SECONDS_DEFAULT: u64 = 600;
 const SESSION_BYTES: usize = 4 << 10;
 /// What every key begins with.
 const PREFIX: &str = "ek_";
-/// Shortest secret: what HMAC-SHA256 uses of one.
-const SECRET_BYTES: usize = 32;
 
 /// The secret's file does not do.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +39,21 @@ pub(crate) struct SecretError {
 }
 
 /// Signs keys and knows them again.
-pub(super) struct ClientKeys(hmac::Key);
+pub(super) enum ClientKeys {
+    Fixed(hmac::Key),
+    File(Watched<hmac::Key>),
+}
+
+/// The secret of this process, where none is configured.
+pub(super) struct Own([u8; files::SHORTEST]);
+
+impl Own {
+    pub(super) fn new() -> Self {
+        let mut own = [0; files::SHORTEST];
+        rand::rng().fill_bytes(&mut own);
+        Self(own)
+    }
+}
 
 impl fmt::Debug for ClientKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,43 +84,54 @@ pub(super) struct Claims {
 #[derive(Clone, Debug)]
 pub(crate) struct Minted {
     pub(crate) key: String,
+    /// By which it can be taken back.
+    pub(crate) id: String,
     /// Seconds since 1970.
     pub(crate) expires_at: u64,
 }
 
 impl ClientKeys {
-    /// With the secret that is configured, or one of this process.
+    /// With the secret that is configured, or `own`, the one of this process.
     ///
     /// # Errors
     /// The secret's file cannot be read.
-    pub(super) fn new(config: &config::ClientKeys) -> Result<Self, SecretError> {
+    pub(super) fn new(
+        config: &config::ClientKeys,
+        own: &Own,
+        reloads: &Reloads,
+    ) -> Result<Self, SecretError> {
         let path = &config.secret_file;
-        let secret = if !config.secret.is_empty() {
-            config.secret.clone().into_bytes()
-        } else if !path.as_os_str().is_empty() {
-            let secret = files::read(path, files::SECRET_BYTES);
-            let long = secret.and_then(|text| match short(text.trim().len()) {
-                Some(problem) => Err(problem),
-                None => Ok(text.trim().as_bytes().to_vec()),
-            });
-            long.map_err(|problem| SecretError {
+        if !config.secret.is_empty() {
+            return Ok(Self::Fixed(key(config.secret.as_bytes())));
+        }
+        if path.as_os_str().is_empty() {
+            return Ok(Self::Fixed(key(&own.0)));
+        }
+        let read = |path: &Path| files::secret(path).map(|text| key(text.as_bytes()));
+        match Watched::open(path, read, reloads) {
+            Ok(file) => Ok(Self::File(file)),
+            Err(problem) => Err(SecretError {
                 path: path.clone(),
                 problem,
-            })?
-        } else {
-            let mut own = vec![0; SECRET_BYTES];
-            rand::rng().fill_bytes(&mut own);
-            own
-        };
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &secret)))
+            }),
+        }
     }
 
-    /// A key that lives for so many `seconds` from `now`, both since 1970.
+    /// Does something with the secret.
+    fn with<T>(&self, now: Timestamp, work: impl FnOnce(&hmac::Key) -> T) -> T {
+        match self {
+            Self::Fixed(key) => work(key),
+            Self::File(file) => work(&file.get(now)),
+        }
+    }
+
+    /// A key that lives until so many seconds since 1970.
     ///
     /// # Errors
     /// What it is to carry is too large.
     pub(super) fn mint(
         &self,
+        now: Timestamp,
         (account, pipeline): (&str, &str),
         session: Map<String, Value>,
         expires_at: u64,
@@ -127,29 +151,28 @@ impl ClientKeys {
             return Err(Error::new(Code::TooLarge, text));
         }
         let body = BASE64_URL_SAFE_NO_PAD.encode(text);
-        let tag = BASE64_URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, body.as_bytes()));
+        let tag = self.with(now, |key| hmac::sign(key, body.as_bytes()));
+        let tag = BASE64_URL_SAFE_NO_PAD.encode(tag);
         Ok(Minted {
             key: format!("{PREFIX}{body}.{tag}"),
+            id: claims.id,
             expires_at,
         })
     }
 
     /// What a key says that was signed here; whether it has expired is not looked at. In constant time as far as the signature goes.
-    pub(super) fn read(&self, key: &str) -> Option<Claims> {
+    pub(super) fn read(&self, key: &str, now: Timestamp) -> Option<Claims> {
         let (body, tag) = key.strip_prefix(PREFIX)?.split_once('.')?;
         let tag = BASE64_URL_SAFE_NO_PAD.decode(tag).ok()?;
-        hmac::verify(&self.0, body.as_bytes(), &tag).ok()?;
+        let verified = |key: &hmac::Key| hmac::verify(key, body.as_bytes(), &tag);
+        self.with(now, verified).ok()?;
         let text = BASE64_URL_SAFE_NO_PAD.decode(body).ok()?;
         serde_json::from_slice(&text).ok()
     }
 }
 
-fn short(bytes: usize) -> Option<String> {
-    (bytes < SECRET_BYTES).then(|| {
-        format!(
-            "has fewer than {SECRET_BYTES} characters: write what `openssl rand -hex 32` prints"
-        )
-    })
+fn key(secret: &[u8]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, secret)
 }
 
 /// All that is wrong with how keys are configured, without a secret in it.
@@ -161,7 +184,7 @@ pub(super) fn wrong(config: &config::ClientKeys) -> Vec<String> {
     if !config.secret_file.as_os_str().is_empty() {
         wrong.push("auth.client_keys has two secrets: set secret or secret_file".to_owned());
     }
-    let problem = short(config.secret.len());
+    let problem = files::short(config.secret.len());
     wrong.extend(problem.map(|problem| format!("auth.client_keys.secret {problem}")));
     wrong
 }
@@ -175,29 +198,31 @@ mod tests {
             secret: secret.to_owned(),
             ..config::ClientKeys::default()
         };
-        ClientKeys::new(&config).expect("no file")
+        ClientKeys::new(&config, &Own::new(), &Reloads::none()).expect("no file")
     }
+
+    const NOW: Timestamp = Timestamp::ZERO;
 
     fn minted(keys: &ClientKeys) -> String {
         let mut session = Map::new();
         session.insert("voice".to_owned(), "alba".into());
-        let minted = keys.mint(("kiosk", "echo"), session, 1_000);
+        let minted = keys.mint(NOW, ("kiosk", "echo"), session, 1_000);
         minted.expect("it is small").key
     }
 
     #[test]
     fn a_key_says_what_it_was_minted_with_to_who_has_the_secret() {
         let key = minted(&keys("one"));
-        let claims = keys("one").read(&key).expect("the same secret");
+        let claims = keys("one").read(&key, NOW).expect("the same secret");
         assert_eq!((&*claims.account, &*claims.pipeline), ("kiosk", "echo"));
         assert_eq!(
             (claims.expires_at, &claims.session["voice"]),
             (1_000, &"alba".into())
         );
-        assert_eq!(keys("two").read(&key), None, "another secret");
-        let own = || ClientKeys::new(&config::ClientKeys::default()).expect("no file");
+        assert_eq!(keys("two").read(&key, NOW), None, "another secret");
+        let own = || keys("");
         assert_eq!(
-            own().read(&minted(&own())),
+            own().read(&minted(&own()), NOW),
             None,
             "each process has its own"
         );
@@ -207,12 +232,12 @@ mod tests {
     fn no_byte_of_a_key_can_be_changed() {
         let keys = keys("one");
         let key = minted(&keys);
-        assert!(keys.read(&key).is_some());
+        assert!(keys.read(&key, NOW).is_some());
         for at in 0..key.len() {
             let other = if key.as_bytes()[at] == b'A' { "B" } else { "A" };
             let mut changed = key.clone();
             changed.replace_range(at..=at, other);
-            assert_eq!(keys.read(&changed), None, "{changed}");
+            assert_eq!(keys.read(&changed, NOW), None, "{changed}");
         }
         for wrong in [
             "",
@@ -223,7 +248,7 @@ mod tests {
             &key[..key.len() - 1],
             &format!("{key}A"),
         ] {
-            assert_eq!(keys.read(wrong), None, "{wrong}");
+            assert_eq!(keys.read(wrong, NOW), None, "{wrong}");
         }
     }
 
@@ -238,7 +263,7 @@ mod tests {
             "x".repeat(SESSION_BYTES + 512).into(),
         );
         let refused = keys("one")
-            .mint(("", "echo"), large, 1)
+            .mint(NOW, ("", "echo"), large, 1)
             .expect_err("refused");
         assert_eq!(refused.code, Code::TooLarge);
     }

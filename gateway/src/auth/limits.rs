@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tidegate_media::Timestamp;
 use tidegate_nodes::{Code, Error};
 
@@ -24,7 +25,8 @@ const REFUSED: &str = "tidegate_key_limits_total";
 
 /// What all accounts have open.
 pub(crate) struct Accounts {
-    usual: KeyLimits,
+    /// Of who has none of their own.
+    usual: ArcSwap<KeyLimits>,
     most: usize,
     accounts: Mutex<HashMap<Arc<str>, Account>>,
     metrics: Arc<Metrics>,
@@ -51,11 +53,21 @@ impl Accounts {
             metrics.counter(REFUSED, labels).increment(0);
         }
         Arc::new(Self {
-            usual,
+            usual: ArcSwap::from_pointee(usual),
             most: sessions.saturating_add(ACCOUNTS),
             accounts: Mutex::default(),
             metrics,
         })
+    }
+
+    /// Takes other limits; what was opened is remembered.
+    pub(crate) fn reload(&self, usual: KeyLimits) {
+        self.usual.store(Arc::new(usual));
+    }
+
+    fn of(&self, who: &Identity) -> KeyLimits {
+        let own = who.limits.clone();
+        own.unwrap_or_else(|| KeyLimits::clone(&self.usual.load()))
     }
 
     /// Counts somebody's opening or joining.
@@ -63,7 +75,7 @@ impl Accounts {
     /// # Errors
     /// They have opened too many lately.
     pub(crate) fn opens(&self, who: &Identity, now: Timestamp) -> Result<(), Error> {
-        let limits = who.limits.as_ref().unwrap_or(&self.usual);
+        let limits = self.of(who);
         if limits.opens_per_minute == 0 {
             return Ok(());
         }
@@ -94,7 +106,7 @@ impl Accounts {
         who: &Identity,
         now: Timestamp,
     ) -> Result<Option<Counted>, Error> {
-        let limits = who.limits.as_ref().unwrap_or(&self.usual);
+        let limits = self.of(who);
         if limits.sessions == 0 {
             return Ok(None);
         }

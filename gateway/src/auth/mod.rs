@@ -4,170 +4,58 @@
 //! lists or ends something asks the caller's [`Grants`]. Nothing here knows a transport, so that another kind of key needs nothing but a
 //! way to an [`Identity`]. What has no caller is refused: a route that is not behind the guard can do nothing.
 
+mod caller;
 mod certificates;
 mod files;
 mod grants;
 mod jwt;
 mod keys;
 pub(crate) mod limits;
+mod revoked;
 mod tokens;
+mod ways;
 
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::FromRequestParts;
-use http::HeaderMap;
-use http::request::Parts;
+use arc_swap::ArcSwap;
 use serde_json::{Map, Value};
 use tidegate_media::Timestamp;
 use tidegate_nodes::{Code, Error};
-use tidegate_remote::TraceContext;
+use tokio::sync::Notify;
 
+pub(crate) use self::caller::{Caller, Identity, caller};
+use self::caller::{KEY_HOLDER, key_holder};
 pub(crate) use self::certificates::Certificate;
-use self::certificates::Certificates;
+use self::files::Reloads;
 pub(crate) use self::grants::{Grants, is_pattern};
-use self::jwt::{Jwt, JwtError};
-use self::keys::{Claims, ClientKeys};
+use self::jwt::JwtError;
 pub(crate) use self::keys::{Minted, SECONDS, SECONDS_DEFAULT, SecretError};
+use self::revoked::Revoked;
 pub(crate) use self::tokens::TokenError;
-use self::tokens::Tokens;
+use self::ways::Ways;
 use crate::clock::{Clock, unix_seconds};
 use crate::config;
-use crate::errors::HttpError;
-
-/// Who somebody is, and what they may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
-    /// Tells callers apart, in memory and nowhere else; empty where nobody is asked who they are.
-    pub(crate) name: Arc<str>,
-    /// Who answers for them: themselves, or whose token minted their key.
-    pub(crate) account: Arc<str>,
-    pub(crate) grants: Grants,
-    /// When what they have shown expires, in seconds since 1970.
-    pub(crate) expires_at: Option<u64>,
-    /// Whether what they open ends then too.
-    ends_sessions: bool,
-    /// How much they may open, where it is not what everybody may.
-    pub(crate) limits: Option<config::KeyLimits>,
-    /// Of a client key: what it was minted for.
-    pub(crate) key: Option<MintedFor>,
-}
-
-impl Identity {
-    /// How long what they open now may go on, by what they have shown.
-    pub(crate) fn time_left(&self) -> Option<Duration> {
-        let end = self.expires_at.filter(|_| self.ends_sessions)?;
-        Some(Duration::from_secs(end.saturating_sub(unix_seconds())))
-    }
-}
-
-/// What a client key was minted for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct MintedFor {
-    /// The one pipeline that it opens.
-    pub(crate) pipeline: String,
-    /// What its minter wants of the session, as given to `POST /v1/realtime/client_secrets`; empty where nothing is said.
-    pub(crate) session: Arc<Map<String, Value>>,
-}
-
-/// The identity behind a request.
-#[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    identity: Arc<Identity>,
-    /// The trace that its request belongs to.
-    trace: Option<TraceContext>,
-}
-
-impl Caller {
-    /// Somebody who may do all: whoever runs the program, or anybody where no token is asked for.
-    pub(crate) fn anyone() -> Self {
-        Self::new("", Grants::all())
-    }
-
-    /// Anybody who comes by a listener whose protocol has no credentials: they may use the pipelines that it is there for.
-    pub(crate) fn of_listener(name: &str, pipelines: &[String]) -> Self {
-        Self::new(name, Grants::new(pipelines.to_vec(), false, false, false))
-    }
-
-    fn new(name: &str, grants: Grants) -> Self {
-        let name: Arc<str> = Arc::from(name);
-        Self::from(Identity {
-            account: Arc::clone(&name),
-            name,
-            grants,
-            expires_at: None,
-            ends_sessions: false,
-            limits: None,
-            key: None,
-        })
-    }
-
-    fn with_limits(self, limits: Option<config::KeyLimits>) -> Self {
-        Self::from(Identity {
-            limits,
-            ..(*self.identity).clone()
-        })
-    }
-
-    /// Whoever holds a client key.
-    fn with_key(claims: Claims, grants: Grants) -> Self {
-        let name = format!("key:{}:{}", claims.account, claims.id);
-        Self::from(Identity {
-            name: Arc::from(name),
-            account: Arc::from(claims.account),
-            grants,
-            expires_at: Some(claims.expires_at),
-            ends_sessions: false,
-            limits: None,
-            key: Some(MintedFor {
-                pipeline: claims.pipeline,
-                session: claims.session,
-            }),
-        })
-    }
-
-    /// The same, in the trace that its request's headers name.
-    pub(crate) fn traced(mut self, headers: &HeaderMap) -> Self {
-        self.trace = TraceContext::of(headers);
-        self
-    }
-
-    /// The trace that its request belongs to.
-    pub(crate) const fn trace(&self) -> Option<&TraceContext> {
-        self.trace.as_ref()
-    }
-}
-
-impl From<Identity> for Caller {
-    fn from(identity: Identity) -> Self {
-        Self {
-            identity: Arc::new(identity),
-            trace: None,
-        }
-    }
-}
-
-impl Deref for Caller {
-    type Target = Identity;
-
-    fn deref(&self) -> &Identity {
-        &self.identity
-    }
-}
+use crate::metrics::Metrics;
 
 /// The name that `auth.token` has as a caller. No name of `auth.tokens` has a dot.
 const THE_TOKEN: &str = "auth.token";
 
 /// All who may come in.
 pub(crate) struct Auth {
-    /// What a request is without a token, where none is asked for.
-    open: Option<Caller>,
-    tokens: Tokens,
-    certificates: Certificates,
-    keys: ClientKeys,
-    jwt: Option<Jwt>,
+    /// By what is configured now.
+    ways: ArcSwap<Ways>,
+    /// Told when that has changed.
+    changed: Notify,
+    kept: Kept,
+}
+
+/// What stays when settings are read again.
+struct Kept {
+    clock: Clock,
+    reloads: Reloads,
+    own: keys::Own,
+    revoked: Revoked,
 }
 
 /// Why nobody can be let in.
@@ -177,6 +65,10 @@ pub(crate) enum AuthError {
     Token(#[from] TokenError),
     Secret(#[from] SecretError),
     Jwt(#[from] JwtError),
+    #[error(
+        "auth lets in everybody, and did not when the gateway started: to mean it, start it again"
+    )]
+    Off,
 }
 
 impl fmt::Debug for Auth {
@@ -190,51 +82,84 @@ impl Auth {
     ///
     /// # Errors
     /// A file with a secret cannot be read.
-    pub(crate) fn new(config: &config::Auth, clock: Clock) -> Result<Self, AuthError> {
+    pub(crate) fn new(
+        config: &config::Auth,
+        clock: Clock,
+        metrics: &Metrics,
+    ) -> Result<Self, AuthError> {
+        let kept = Kept {
+            clock,
+            reloads: Reloads::new(metrics),
+            own: keys::Own::new(),
+            revoked: Revoked::default(),
+        };
         Ok(Self {
-            open: (!config.is_on()).then(Caller::anyone),
-            tokens: Tokens::load(config)?,
-            certificates: Certificates::new(config),
-            keys: ClientKeys::new(&config.client_keys)?,
-            jwt: Jwt::new(&config.jwt, clock)?,
+            ways: ArcSwap::from_pointee(Ways::new(config, &kept, None)?),
+            changed: Notify::new(),
+            kept,
         })
     }
 
-    /// Asks for the keys of tokens for as long as it is polled; returns at once where there is nobody to ask.
+    /// Takes other settings, all of them or none. What is open goes on, and what each key has opened is remembered.
+    ///
+    /// # Errors
+    /// A file with a secret cannot be read, or everybody would be let in; those that there were stay.
+    pub(crate) fn reload(&self, config: &config::Auth) -> Result<(), AuthError> {
+        let before = self.ways.load_full();
+        let after = if before.asks() && !config.is_on() {
+            Err(AuthError::Off)
+        } else {
+            Ways::new(config, &self.kept, Some(&before))
+        };
+        let after = after.inspect_err(|_| self.reload_refused())?;
+        self.ways.store(Arc::new(after));
+        self.kept.reloads.taken.increment(1);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Counts settings that could not be read again.
+    pub(crate) fn reload_refused(&self) {
+        self.kept.reloads.refused.increment(1);
+    }
+
+    /// Asks for the published keys of tokens for as long as it is polled.
     pub(crate) async fn keep(&self) {
-        if let Some(jwt) = &self.jwt {
-            jwt.keep().await;
+        loop {
+            let again = self.ways.load_full().refresh().await;
+            tokio::select! {
+                () = tokio::time::sleep(again) => {}
+                () = self.changed.notified() => {}
+            }
         }
     }
 
     /// Whose token this is.
     ///
     /// # Errors
-    /// There is none, it is nobody's, or it has expired.
+    /// There is none, it is nobody's, it has expired, or it was taken back.
     pub(crate) async fn identify(
         &self,
         token: Option<&str>,
         now: Timestamp,
     ) -> Result<Caller, Error> {
-        if let Some(claims) = token.and_then(|token| self.keys.read(token)) {
-            return self.holder(claims, unix_seconds());
+        let caller = self.ways.load_full().identify(token, now).await?;
+        self.check(&caller)?;
+        Ok(caller)
+    }
+
+    /// Whether a key is still good: that of a caller who began some time ago.
+    ///
+    /// # Errors
+    /// It was taken back.
+    pub(crate) fn check(&self, caller: &Identity) -> Result<(), Error> {
+        let revoked = &self.kept.revoked;
+        match &caller.key {
+            Some(key) if revoked.has(&key.id, &caller.account) => {
+                Err(nobody("the client key was taken back: have another minted"))
+            }
+            _ => Ok(()),
         }
-        if let Some(anyone) = &self.open {
-            return Ok(anyone.clone());
-        }
-        let Some(token) = token else {
-            let text = "no bearer token: send 'Authorization: Bearer <token>'";
-            return Err(nobody(text));
-        };
-        if let Some(caller) = self.tokens.find(token, now) {
-            return Ok(caller);
-        }
-        if let Some(jwt) = &self.jwt
-            && let Some(found) = jwt.identify(token, now).await
-        {
-            return found;
-        }
-        Err(nobody("the bearer token is wrong"))
     }
 
     /// Whose certificate this is, of a request without a token.
@@ -242,19 +167,13 @@ impl Auth {
     /// # Errors
     /// It is nobody's, where anybody is asked who they are.
     pub(crate) fn by_certificate(&self, shown: &Certificate) -> Result<Caller, Error> {
-        let known = self.certificates.find(shown).or_else(|| self.open.clone());
-        known.ok_or_else(|| {
-            nobody(format!(
-                "no bearer token, and the certificate '{}' is none of auth.certificates",
-                shown.shown()
-            ))
-        })
+        self.ways.load().by_certificate(shown)
     }
 
     /// Who opened something with this key, whether or not it has expired since: somebody who is granted nothing, by the same name.
     pub(crate) fn opener(&self, token: &str) -> Option<Caller> {
-        let claims = self.keys.read(token)?;
-        Some(Caller::with_key(claims, Grants::default()))
+        let now = self.kept.clock.now();
+        self.ways.load().opener(token, now)
     }
 
     /// A key for a pipeline, by somebody who may use that. It lives for so long, and no longer than what the minter has shown.
@@ -275,40 +194,54 @@ impl Auth {
         }
         let wanted = unix_seconds() + seconds;
         let expires_at = minter.expires_at.map_or(wanted, |end| end.min(wanted));
-        self.keys
-            .mint((&minter.account, pipeline), session, expires_at)
+        let now = self.kept.clock.now();
+        let ways = self.ways.load();
+        ways.keys
+            .mint(now, (&minter.account, pipeline), session, expires_at)
     }
 
-    /// Who holds a key that was signed here: nobody once it has expired, or once who minted it could not do so any more.
-    fn holder(&self, claims: Claims, now: u64) -> Result<Caller, Error> {
-        if claims.expires_at <= now {
-            let ago = now - claims.expires_at;
-            let text = format!("the client key expired {ago} s ago: have another minted");
-            return Err(nobody(text));
+    /// Takes back the key with this id: one's own, or anybody's by who administers sessions. The names under which its holder may have
+    /// opened something; `None`: whoever the account is.
+    ///
+    /// # Errors
+    /// They mint no keys themselves, it is no id, or too many are taken back.
+    pub(crate) fn revoke(&self, by: &Caller, id: &str) -> Result<Taken, Error> {
+        if by.key.is_some() {
+            let text = "a client key takes no keys back: ask with the token of a server";
+            return Err(Error::new(Code::PermissionDenied, text));
         }
-        let grants = Grants::new(vec![claims.pipeline.clone()], false, false, false);
-        let minter = match &*claims.account {
-            "" => self.open.clone(),
-            name => {
-                let minter = self.tokens.named(name);
-                minter.or_else(|| self.certificates.named(name))
+        let of = match by.grants.may_administer() {
+            Ok(()) => None,
+            Err(_) => {
+                by.grants.may_open()?;
+                Some(Arc::clone(&by.account))
             }
         };
-        // Of whom a JWT named nothing is kept: their keys end with their token.
-        let elsewhere = claims.account.starts_with(jwt::NAMED) && self.jwt.is_some();
-        let still = elsewhere
-            || minter
-                .as_ref()
-                .is_some_and(|minter| minter.grants.covers(&claims.pipeline));
-        if !still {
-            let text = format!(
-                "who minted the client key may not use pipeline '{}' here: have one minted by who may",
-                claims.pipeline
-            );
-            return Err(nobody(text));
+        self.kept.revoked.add(id, of.clone(), unix_seconds())?;
+        Ok(Taken {
+            id: id.to_owned(),
+            of,
+        })
+    }
+}
+
+/// A key that was taken back.
+pub(crate) struct Taken {
+    id: String,
+    /// Whose keys are meant; `None`: anybody's.
+    of: Option<Arc<str>>,
+}
+
+impl Taken {
+    /// Whether its holder is the one with this name.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        match &self.of {
+            Some(account) => name == key_holder(account, &self.id),
+            None => name
+                .strip_prefix(KEY_HOLDER)
+                .and_then(|rest| rest.strip_suffix(&*self.id))
+                .is_some_and(|rest| rest.ends_with(':')),
         }
-        let limits = minter.and_then(|minter| minter.limits.clone());
-        Ok(Caller::with_key(claims, grants).with_limits(limits))
     }
 }
 
@@ -324,21 +257,4 @@ pub(crate) fn wrong(config: &config::Auth) -> Vec<String> {
 
 fn nobody(text: impl Into<String>) -> Error {
     Error::new(Code::Unauthenticated, text)
-}
-
-/// The caller among the things that came with a request.
-///
-/// # Errors
-/// It did not pass the guard.
-pub(crate) fn caller(extensions: &http::Extensions) -> Result<Caller, Error> {
-    let caller = extensions.get::<Caller>().cloned();
-    caller.ok_or_else(|| Error::new(Code::Unauthenticated, "nobody has asked who this is"))
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Caller {
-    type Rejection = HttpError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, HttpError> {
-        caller(&parts.extensions).map_err(HttpError::from)
-    }
 }

@@ -1,17 +1,16 @@
 //! Static tokens: each with a name and its grants, given as text, as a file, or as its SHA-256.
 //!
 //! Only digests are kept, and all of them are compared each time, so that how long it takes says neither how much of a token is right
-//! nor whose it may be. A file is looked at again once in [`LOOK`]; one that is gone or empty lets nobody in.
+//! nor whose it may be. A file is looked at again now and then; one that is gone or empty lets nobody in.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tidegate_media::Timestamp;
 
-use super::files::{self, LOOK, SECRET_BYTES, Stamp, stamp};
+use super::files::{self, Reloads, SECRET_BYTES, Watched};
 use super::grants::is_pattern;
 use super::{Caller, Grants, THE_TOKEN};
 use crate::config::{Auth, TokenConfig};
@@ -40,7 +39,7 @@ struct Entry {
 
 enum Secret {
     Fixed(Fingerprint),
-    File(Box<TokenFile>),
+    File(Box<Watched<Option<Fingerprint>>>),
 }
 
 impl Tokens {
@@ -48,7 +47,7 @@ impl Tokens {
     ///
     /// # Errors
     /// A file cannot be read.
-    pub(super) fn load(config: &Auth) -> Result<Self, TokenError> {
+    pub(super) fn load(config: &Auth, reloads: &Reloads) -> Result<Self, TokenError> {
         let mut entries = Vec::new();
         if !config.token.is_empty() {
             entries.push(Entry {
@@ -65,7 +64,7 @@ impl Tokens {
             );
             let secret = match digest(token) {
                 Some(digest) => Secret::Fixed(digest),
-                None => Secret::File(Box::new(TokenFile::open(token)?)),
+                None => open(token, reloads)?,
             };
             entries.push(Entry {
                 caller: Caller::new(&token.name, grants).with_limits(token.limits.clone()),
@@ -82,7 +81,7 @@ impl Tokens {
         for entry in &self.0 {
             let expected = match &entry.secret {
                 Secret::Fixed(digest) => Some(*digest),
-                Secret::File(file) => file.digest(now),
+                Secret::File(file) => *file.get(now),
             };
             let same = expected.is_some_and(|expected| bool::from(expected.ct_eq(&given)));
             if same && found.is_none() {
@@ -99,80 +98,36 @@ impl Tokens {
     }
 }
 
-/// A file with a token in it.
-struct TokenFile {
-    name: String,
-    path: PathBuf,
-    held: Mutex<Held>,
-}
-
-struct Held {
-    /// `None` while the file cannot be used.
-    digest: Option<Fingerprint>,
-    stamp: Option<Stamp>,
-    looked: Option<Timestamp>,
-}
-
-impl TokenFile {
-    fn open(token: &TokenConfig) -> Result<Self, TokenError> {
-        let path = token.token_file.clone();
-        let read = stamp(&path).and_then(|stamp| Ok((stamp, read(&path)?)));
-        let (stamp, digest) = read.map_err(|problem| TokenError {
-            name: token.name.clone(),
-            path: path.clone(),
-            problem,
-        })?;
-        Ok(Self {
-            name: token.name.clone(),
-            path,
-            held: Mutex::new(Held {
-                digest: Some(digest),
-                stamp: Some(stamp),
-                looked: None,
-            }),
-        })
-    }
-
-    /// What the file holds. It is read in the caller's own task: such files are small and local, and a look takes microseconds.
-    fn digest(&self, now: Timestamp) -> Option<Fingerprint> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held
-            .looked
-            .is_some_and(|looked| now.saturating_since(looked) < LOOK)
-        {
-            return held.digest;
-        }
-        held.looked = Some(now);
-        let stamp = stamp(&self.path);
-        if stamp.is_ok() && stamp.as_ref().ok() == held.stamp.as_ref() {
-            return held.digest;
-        }
-        let digest = stamp.clone().and_then(|_| read(&self.path));
-        match &digest {
-            Ok(_) => tracing::info!(name = self.name, "token file read again"),
-            // Once, not with each look.
-            Err(problem) if held.digest.is_some() => {
-                let path = self.path.display();
-                tracing::error!(name = self.name, %path, problem, "no token: nobody is let in by it");
-            }
-            Err(_) => {}
-        }
-        held.digest = digest.ok();
-        held.stamp = stamp.ok();
-        held.digest
-    }
-}
-
-fn read(path: &Path) -> Result<Fingerprint, String> {
-    let text = files::read(path, SECRET_BYTES)?;
+/// The token in a file; `None` where it was taken back, by emptying the file or removing it.
+fn of_file(path: &Path) -> Result<Option<Fingerprint>, String> {
+    let text = match path.try_exists() {
+        Ok(false) => String::new(),
+        _ => files::read(path, SECRET_BYTES)?,
+    };
     let token = text.trim();
     if token.is_empty() {
-        return Err("is empty: write the token into it".to_owned());
+        let path = path.display();
+        tracing::warn!(%path, "a token's file is empty or gone: nobody is let in by it");
+        return Ok(None);
     }
     if !can_be_sent(token) {
         return Err("holds more than one token's text: write one, on one line".to_owned());
     }
-    Ok(fingerprint(token))
+    Ok(Some(fingerprint(token)))
+}
+
+fn open(token: &TokenConfig, reloads: &Reloads) -> Result<Secret, TokenError> {
+    let path = &token.token_file;
+    let opened = Watched::open(path, of_file, reloads);
+    let opened = opened.and_then(|file| match *file.get(Timestamp::ZERO) {
+        Some(_) => Ok(Secret::File(Box::new(file))),
+        None => Err("cannot be read: write the token into it".to_owned()),
+    });
+    opened.map_err(|problem| TokenError {
+        name: token.name.clone(),
+        path: path.clone(),
+        problem,
+    })
 }
 
 fn fingerprint(token: &str) -> Fingerprint {

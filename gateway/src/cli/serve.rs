@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::Failure;
+use crate::config;
 use crate::config::layers::Layered;
-use crate::config::{self, Log, LogFormat, log_filter};
-use crate::serve::Server;
+use crate::logs;
+use crate::serve::{Again, Server};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ Examples:
   tidegate serve --config gateway.yaml --print-config
                                                  what is set, and where each value came from
 
-SIGHUP and changed files reload pipelines, SIGTERM drains.";
+SIGHUP and changed files reload pipelines, SIGHUP also who may come in; SIGTERM drains.";
 
 /// Runs the gateway. No option is needed.
 #[derive(Debug, Args)]
@@ -60,7 +61,7 @@ impl Serve {
         if self.print_config {
             return Ok(ExitCode::SUCCESS);
         }
-        log(&layered.config.log).map_err(Failure::usage)?;
+        logs::begin(&layered.config.log).map_err(Failure::usage)?;
         for stray in &layered.strays {
             tracing::warn!("{stray}");
         }
@@ -68,8 +69,10 @@ impl Serve {
             .enable_all()
             .build()
             .map_err(Failure::work)?;
+        let again = self.again();
         runtime.block_on(async {
             let server = Server::bind(layered.config).await.map_err(Failure::work)?;
+            let server = server.again(again);
             super::print(&format!("tidegate listening on {}\n", server.url()));
             if let Some(media) = server.media() {
                 super::print(&format!("media on udp {media}\n"));
@@ -80,6 +83,16 @@ impl Serve {
             server.run().await.map_err(Failure::work)
         })?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Reads the settings again, as at the start.
+    fn again(&self) -> Again {
+        let (file, flags) = (self.config.clone(), self.flags());
+        Box::new(move || {
+            let layered = Layered::read(file.as_deref(), config::environment(), flags.clone());
+            let checked = layered.and_then(|layered| layered.check().map(|()| layered.config));
+            checked.map_err(|error| error.to_string())
+        })
     }
 
     fn flags(&self) -> Vec<(&'static str, &'static str, Value)> {
@@ -100,75 +113,5 @@ impl Serve {
             flags.push(("insecure", "--insecure", json!(true)));
         }
         flags
-    }
-}
-
-/// Logs go to standard error, so that standard output has results alone.
-fn log(log: &Log) -> Result<(), Box<dyn std::error::Error>> {
-    let filter = log_filter(&log.filter)?;
-    let builder = tracing_subscriber::fmt()
-        // Else it panics where standard error is closed.
-        .log_internal_errors(false)
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match log.format {
-        LogFormat::Text => builder
-            .with_ansi(false)
-            .try_init()
-            .map_err(|error| error as _),
-        // The innermost span says all that those around it do.
-        LogFormat::Json => builder
-            .json()
-            .with_span_list(false)
-            .try_init()
-            .map_err(|error| error as _),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
-
-    use super::log_filter;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("one thread").extend(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn logged(filter: &str) -> String {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_env_filter(log_filter(filter).expect("a filter"))
-            .with_writer(move || writer.clone())
-            .finish();
-        tracing::subscriber::with_default(subscriber, || {
-            tracing::error!(target: "symphonia_core::probe", "of the library");
-            tracing::info!("of ours");
-        });
-        let bytes = lines.0.lock().expect("one thread").clone();
-        String::from_utf8(bytes).expect("text")
-    }
-
-    #[test]
-    fn what_the_file_library_says_is_silent_unless_it_is_asked_for() {
-        let text = logged("info");
-        assert!(
-            text.contains("of ours") && !text.contains("of the library"),
-            "{text}"
-        );
-        let text = logged("info,symphonia=error");
-        assert!(text.contains("of the library"), "{text}");
     }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Jwt {
     pub(crate) jwks_file: PathBuf,
     /// Address of such a set.
     pub(crate) jwks_url: String,
+    /// PEM file with the authorities of its certificate; empty: the system's.
+    pub(crate) jwks_ca: PathBuf,
     /// One of them must be in `aud`; none: it is not looked at.
     pub(crate) audiences: Vec<String>,
     /// `iss` must be one of them; none: it is not looked at.
@@ -74,6 +76,7 @@ impl Default for Jwt {
             secret_file: PathBuf::new(),
             jwks_file: PathBuf::new(),
             jwks_url: String::new(),
+            jwks_ca: PathBuf::new(),
             audiences: Vec::new(),
             issuers: Vec::new(),
             leeway: Span(Duration::from_secs(30)),

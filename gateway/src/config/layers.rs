@@ -162,13 +162,10 @@ impl Layered {
         }
         let known = known_variables(&defaults);
         let variables: Vec<_> = variables.into_iter().collect();
-        for (name, path) in standard::settings(&variables) {
-            let text = variables.iter().find(|(known, _)| known == name);
-            let Some((_, text)) = text.filter(|(_, text)| !text.is_empty()) else {
-                continue;
-            };
-            let value = scalar(&defaults, path, text.clone());
-            layered.set(path, value, Origin::Variable((*name).to_owned()));
+        let known_collector = layered.origins.contains_key("tracing.endpoint");
+        for (name, path, text) in standard::settings(&variables, known_collector) {
+            let value = scalar(&defaults, path, text);
+            layered.set(path, value, Origin::Variable(name.to_owned()));
         }
         let linked = variables.iter().any(|(name, _)| name == SERVICE_LINK);
         for (name, text) in variables {

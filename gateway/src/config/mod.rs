@@ -5,6 +5,7 @@
 mod auth;
 pub(crate) mod layers;
 mod standard;
+mod traces;
 mod units;
 mod wrong;
 
@@ -17,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
 pub(crate) use auth::{Auth, CertificateConfig, ClientKeys, Jwt, KeyLimits, TokenConfig};
+pub(crate) use traces::{OtlpProtocol, SamplerName, Tracing};
 pub(crate) use units::{Bytes, Span, address};
 
 /// The environment. A value that is not text stays set, if to something else: a token must not count as none.
@@ -85,6 +87,8 @@ pub(crate) struct Tls {
     pub(crate) key: PathBuf,
     /// PEM file with the authorities of clients' certificates; empty: no client is asked for one.
     pub(crate) client_ca: PathBuf,
+    /// PEM file with the authorities' lists of certificates that were taken back; empty: none is looked for.
+    pub(crate) client_crl: PathBuf,
     /// Whether clients must have one.
     pub(crate) clients: ClientCertificates,
 }
@@ -181,18 +185,6 @@ pub(crate) struct Log {
     pub(crate) format: LogFormat,
 }
 
-/// Where spans go. Each setting has the standard's variable too.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Tracing {
-    /// A collector that takes OTLP over gRPC; empty: no spans are made.
-    pub(crate) endpoint: String,
-    /// Share of sessions whose spans are exported, of those whose client brings no trace: 0 to 1.
-    pub(crate) ratio: f64,
-    /// What the gateway is called in traces.
-    pub(crate) service: String,
-}
-
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -258,16 +250,6 @@ impl Default for Log {
     }
 }
 
-impl Default for Tracing {
-    fn default() -> Self {
-        Self {
-            endpoint: String::new(),
-            ratio: 1.0,
-            service: "tidegate".to_owned(),
-        }
-    }
-}
-
 /// Settings that may not be together.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -288,6 +270,8 @@ pub(crate) enum UnsafeConfig {
     HalfTls,
     #[error("tls.client_ca is of no use without tls.certificate and tls.key: set them too")]
     NoTls,
+    #[error("tls.client_crl is of no use without tls.client_ca: set it too")]
+    NoOneToRevoke,
     #[error("auth.certificates names certificates that nobody is asked for: set tls.client_ca")]
     NoAuthorities,
     #[error("limits.{0} must be above zero")]
@@ -313,6 +297,9 @@ impl Config {
         let guarded = self.has_tls() && (self.auth.is_on() || known);
         if asked && !self.has_tls() {
             problems.push(UnsafeConfig::NoTls);
+        }
+        if !asked && !self.tls.client_crl.as_os_str().is_empty() {
+            problems.push(UnsafeConfig::NoOneToRevoke);
         }
         if !asked && !self.auth.certificates.is_empty() {
             problems.push(UnsafeConfig::NoAuthorities);

@@ -1,11 +1,11 @@
 //! `POST /v1/keys`, and by the name and shape that OpenAI's clients know `POST /v1/realtime/client_secrets`: a server that holds a token
-//! has a short-lived key minted, for a browser to open a session with.
+//! has a short-lived key minted, for a browser to open a session with. `DELETE /v1/keys/{id}` takes one back.
 //!
 //! Absent: what a key is ([`crate::auth`]), and what the session's configuration in it means (the transport that opens it).
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use http::{HeaderValue, header};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -14,6 +14,7 @@ use tidegate_nodes::{Code, Error};
 use super::Shared;
 use crate::auth::{Caller, SECONDS, SECONDS_DEFAULT};
 use crate::errors::HttpError;
+use crate::session::control::End;
 use crate::session::table::new_id;
 
 /// Answers with keys are for who asked and nobody in between.
@@ -62,9 +63,27 @@ pub(super) async fn key(
     let minted = gateway.auth.mint(&caller, &pipeline, Map::new(), seconds)?;
     Ok(answer(json!({
         "key": minted.key,
+        "id": minted.id,
         "expires_at": minted.expires_at,
         "pipeline": pipeline,
     })))
+}
+
+/// `DELETE /v1/keys/{id}`: nobody comes in by the key any more, and what it opened ends.
+pub(super) async fn revoke(
+    caller: Caller,
+    State(gateway): Shared,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, HttpError> {
+    let taken = gateway.auth.revoke(&caller, &id)?;
+    let mut ended = 0;
+    for session in gateway.sessions.all() {
+        // One that has just ended needs no end.
+        if taken.is(&session.opener) && session.end(End::Deleted).await.is_ok() {
+            ended += 1;
+        }
+    }
+    Ok(Json(json!({"id": id, "sessions_ended": ended})))
 }
 
 /// `POST /v1/realtime/client_secrets`.
@@ -95,6 +114,7 @@ pub(super) async fn client_secret(
     session.insert("id".to_owned(), format!("sess_{}", new_id()).into());
     Ok(answer(json!({
         "value": minted.key,
+        "id": minted.id,
         "expires_at": minted.expires_at,
         "session": session,
     })))

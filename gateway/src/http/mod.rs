@@ -28,7 +28,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use http::{HeaderMap, StatusCode, header};
 use tidegate_nodes::{Code, Error};
 use tidegate_signaling::Role;
@@ -63,6 +63,7 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
         )
         .route("/v1/realtime/client_secrets", post(keys::client_secret))
         .route("/v1/keys", post(keys::key))
+        .route("/v1/keys/{id}", delete(keys::revoke))
         .route("/v1/pipelines/{name}/execute", post(execute::execute))
         .route("/v1/execute", post(execute::execute_any))
         .route("/v1/pipelines/{name}/ws", get(ws::upgrade))
@@ -98,18 +99,13 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
             Arc::clone(gateway),
             guard::authenticate,
         ));
-    // Twilio sends no credentials with a request but in its first message.
-    let late = Router::new()
-        .route("/v1/pipelines/{name}/twilio", get(twilio::upgrade))
-        .with_state(Arc::clone(gateway))
-        .layer(middleware::map_response(rejections::as_problem));
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(Arc::clone(gateway))
         .merge(api)
         .merge(openai(gateway))
-        .merge(late)
+        .merge(late(gateway))
         .merge(page::router())
         .merge(kserve::router(gateway))
         .fallback(not_found)
@@ -117,6 +113,14 @@ pub(crate) fn router(gateway: &Arc<Gateway>) -> Router {
             Arc::clone(gateway),
             guard::refuse_foreign,
         ))
+}
+
+/// Twilio sends no credentials with a request but in its first message.
+fn late(gateway: &Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/v1/pipelines/{name}/twilio", get(twilio::upgrade))
+        .with_state(Arc::clone(gateway))
+        .layer(middleware::map_response(rejections::as_problem))
 }
 
 /// What clients of OpenAI's interfaces ask for; its errors have their form.

@@ -373,7 +373,10 @@ async fn a_host_or_origin_that_cannot_be_read_is_refused() {
 fn opening(gateway: &Arc<Gateway>) -> (Slot, Inbox) {
     let slot = gateway.sessions.admit().expect("room");
     let now = gateway.clock.now();
-    let Ok((_, inbox)) = gateway.sessions.insert(&slot, now, "pass", None) else {
+    let Ok((_, inbox)) = gateway
+        .sessions
+        .insert(&slot, now, ("pass", &"".into()), None)
+    else {
         panic!("it is not shared");
     };
     (slot, inbox)

@@ -27,6 +27,7 @@ const LABELS: &[(&str, &str)] = &[
     ("tidegate_key_limits_total", "reason"),
     ("tidegate_reloads_total", "outcome"),
     ("tidegate_tls_reloads_total", "outcome"),
+    ("tidegate_auth_reloads_total", "outcome"),
     ("tidegate_session_latency_seconds", "pipeline, transport"),
     ("tidegate_hop_queue_seconds", "pipeline, hop, endpoint"),
     ("tidegate_hop_service_seconds", "pipeline, hop, endpoint"),

@@ -147,6 +147,10 @@ const COUNTERS: &[Described] = &[
         "Times that changed files of TLS were read anew: taken over, or refused for an error, in which case the old ones stay.",
     ),
     (
+        "tidegate_auth_reloads_total",
+        "Times that changed settings of `auth`, files with secrets and keys, and published keys were read anew: taken over, or refused for an error, in which case the old ones stay.",
+    ),
+    (
         "tidegate_hop_frames_total",
         "Frames that entered and left a hop.",
     ),

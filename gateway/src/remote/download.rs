@@ -1,50 +1,18 @@
-//! One GET over HTTP/1.1 to an address that was looked at first.
+//! GETs, with the redirects that they are answered with.
 //!
-//! A connection a request: manifests are fetched rarely. No task drives the connection: it is polled beside the response. No
-//! cookies, no proxies, no credentials, no compression.
+//! No cookies, no proxies, no credentials, no compression.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use http_body_util::Empty;
 
-use super::addresses::is_public;
-
-/// How long one address of several may take to accept a connection.
-const CONNECT: Duration = Duration::from_millis(1_500);
+pub(crate) use super::exchange::Allowed;
+use super::exchange::{self, Exchange};
 
 /// Redirects that are followed.
 const REDIRECTS: usize = 3;
-
-/// Hosts that may be at any address.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Allowed(Vec<String>);
-
-impl Allowed {
-    /// Names or addresses, each with or without a port.
-    pub(crate) fn new(hosts: &[String]) -> Self {
-        Self(hosts.iter().map(|host| host.to_ascii_lowercase()).collect())
-    }
-
-    fn names(&self, host: &str, port: u16) -> bool {
-        let host = host.to_ascii_lowercase();
-        let whole = format!("{host}:{port}");
-        self.0
-            .iter()
-            .any(|listed| *listed == host || *listed == whole)
-    }
-}
 
 /// What a GET gave.
 #[derive(Debug)]
@@ -93,17 +61,19 @@ impl Download {
 
 /// Makes GETs.
 #[derive(Clone)]
-pub(crate) struct Client {
-    allowed: Allowed,
-    tls: Arc<OnceLock<Arc<ClientConfig>>>,
-}
+pub(crate) struct Client(Exchange);
 
 impl Client {
     pub(crate) fn new(allowed: Allowed) -> Self {
-        Self {
-            allowed,
-            tls: Arc::default(),
-        }
+        Self(Exchange::new(allowed, "fetched"))
+    }
+
+    /// Trusts the authorities of this file and no others.
+    ///
+    /// # Errors
+    /// What is wrong with it, after its name.
+    pub(crate) fn trusting(self, file: &std::path::Path) -> Result<Self, String> {
+        Ok(Self(self.0.trusting(file)?))
     }
 
     /// Gets what is there, or where it redirects to, at most `limit` bytes of it. `None`: it is still what the tag says. Cancel safe.
@@ -142,150 +112,30 @@ impl Client {
         etag: Option<HeaderValue>,
         limit: usize,
     ) -> Result<Download, String> {
-        let tls = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err("begins with neither http:// nor https://: write one of them".into()),
-        };
-        let host = uri.host().ok_or("names no host: write https://host/path")?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let stream = connect(&self.addresses(host, port).await?).await?;
-        if !tls {
-            return exchange(stream, request(uri, etag)?, limit).await;
+        let mut request = Request::get(exchange::path(uri))
+            .header(
+                header::ACCEPT,
+                "application/yaml, application/json, text/plain, */*;q=0.5",
+            )
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| error.to_string())?;
+        if let Some(etag) = etag {
+            request.headers_mut().insert(header::IF_NONE_MATCH, etag);
         }
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
-        let connector = TlsConnector::from(self.tls()?);
-        let stream = connector.connect(name, stream).await;
-        let stream = stream.map_err(|error| {
-            format!("cannot be fetched, for TLS fails: {error}; look at the server's certificate")
-        })?;
-        exchange(stream, request(uri, etag)?, limit).await
-    }
-
-    /// The addresses of a host that may be connected to.
-    async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-        let found = tokio::net::lookup_host((host, port))
-            .await
-            .map_err(|error| {
-                format!(
-                    "cannot be fetched, for host '{host}' cannot be resolved: {error}: look at its name in the URL"
-                )
-            })?;
-        let mut found: Vec<_> = found.collect();
-        if !self.allowed.names(host, port) {
-            found.retain(|address| is_public(address.ip()));
-            if found.is_empty() {
-                return Err(format!(
-                    "may not be fetched, for host '{host}' is at a private address: add '{host}' to 'manifest_hosts' of the configuration if it is meant"
-                ));
-            }
-        }
-        Ok(found)
-    }
-
-    fn tls(&self) -> Result<Arc<ClientConfig>, String> {
-        if let Some(config) = self.tls.get() {
-            return Ok(Arc::clone(config));
-        }
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Arc::clone(self.tls.get_or_init(|| Arc::new(config))))
+        Ok(read(self.0.send(uri, request, limit).await?))
     }
 }
 
-/// The first address that takes the connection. All of them were looked at.
-async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, String> {
-    let mut last = "host has no address".to_owned();
-    for address in addresses {
-        match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => last = error.to_string(),
-            Err(_) => last = format!("{address} takes no connection within {CONNECT:?}"),
-        }
-    }
-    Err(format!(
-        "cannot be fetched: {last}; look whether the server runs"
-    ))
-}
-
-fn request(uri: &Uri, etag: Option<HeaderValue>) -> Result<Request<Empty<Bytes>>, String> {
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    // What stands before it may be a password.
-    let host = authority.rsplit('@').next().unwrap_or(authority);
-    let mut request = Request::get(path)
-        .header(header::HOST, host)
-        .header(
-            header::ACCEPT,
-            "application/yaml, application/json, text/plain, */*;q=0.5",
-        )
-        .header(
-            header::USER_AGENT,
-            concat!("tidegate/", env!("CARGO_PKG_VERSION")),
-        )
-        .header(header::CONNECTION, "close");
-    if let Some(etag) = etag {
-        request = request.header(header::IF_NONE_MATCH, etag);
-    }
-    request
-        .body(Empty::new())
-        .map_err(|error| error.to_string())
-}
-
-/// One request on a connection of its own, which is polled in place.
-async fn exchange<S>(
-    stream: S,
-    request: Request<Empty<Bytes>>,
-    limit: usize,
-) -> Result<Download, String>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-{
-    let broke = |error: hyper::Error| format!("cannot be fetched: {error}");
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(broke)?;
-    let answer = async {
-        let response = sender.send_request(request).await.map_err(broke)?;
-        read(response, limit).await
-    };
-    let mut connection = std::pin::pin!(connection);
-    let mut answer = std::pin::pin!(answer);
-    tokio::select! {
-        biased;
-        answer = &mut answer => return answer,
-        ended = &mut connection => ended.map_err(broke)?,
-    }
-    // The connection is over; what it brought is still to be read.
-    answer.await
-}
-
-async fn read(response: Response<Incoming>, limit: usize) -> Result<Download, String> {
+fn read(response: Response<Bytes>) -> Download {
     let (head, body) = response.into_parts();
     let header = |name| head.headers.get(name).cloned();
-    let body = match head.status.is_success() {
-        true => Limited::new(body, limit).collect().await.map_err(|error| {
-            match error.downcast_ref::<http_body_util::LengthLimitError>() {
-                Some(_) => format!("is larger than {limit} bytes: make it smaller"),
-                None => format!("cannot be fetched: {error}"),
-            }
-        })?,
-        false => http_body_util::Collected::default(),
-    };
-    Ok(Download {
+    Download {
         status: head.status,
         etag: header(header::ETAG),
         max_age: header(header::CACHE_CONTROL).and_then(|value| max_age(value.to_str().ok()?)),
         location: header(header::LOCATION),
-        body: body.to_bytes(),
-    })
+        body,
+    }
 }
 
 /// What `Cache-Control` allows (RFC 9111 §5.2.2).

@@ -7,6 +7,7 @@ mod addresses;
 mod circles;
 mod config;
 pub(crate) mod download;
+pub(crate) mod exchange;
 mod fetch;
 pub(crate) mod state;
 mod survey;

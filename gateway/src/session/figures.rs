@@ -341,8 +341,7 @@ impl Probe for SessionProbe {
         self.clock.now()
     }
 
-    fn record(&mut self, hop: usize, stage: Stage, value: Duration) {
-        let now = self.clock.now();
+    fn record(&mut self, now: Timestamp, hop: usize, stage: Stage, value: Duration) {
         let mut state = lock(&self.state);
         let Some(hop) = state.hops.get_mut(hop) else {
             return;

@@ -20,6 +20,8 @@ const OPENING: Duration = Duration::from_secs(60);
 pub(crate) struct Handle {
     pub(crate) id: String,
     pub(crate) pipeline: String,
+    /// Name of who opened it.
+    pub(crate) opener: Arc<str>,
     pub(crate) key: Option<String>,
     /// When its opening began.
     pub(crate) opened_at: Timestamp,

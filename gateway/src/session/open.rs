@@ -136,13 +136,16 @@ impl Gateway {
         // Before others can find the session: who cannot come in makes none for them.
         let binding = binding(&prepared, parameters, link.as_ref(), is_shared)?;
         let (now, pipeline) = (self.clock.now(), Arc::clone(&prepared.pipeline));
-        let (handle, control) = match self.sessions.insert(&slot, now, pipeline.name(), shared) {
+        let whose = (pipeline.name(), &caller.name);
+        let (handle, control) = match self.sessions.insert(&slot, now, whose, shared) {
             Ok(new) => new,
             Err(first) => {
                 first.join(link).await?;
                 return Ok(first);
             }
         };
+        // Whoever takes a key back ends the sessions that are there by now.
+        self.auth.check(&caller)?;
         let parts = self
             .prepare(prepared, binding, &slot, is_shared, control)
             .await;

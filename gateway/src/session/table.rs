@@ -19,6 +19,7 @@ use crate::metrics::{Metrics, label};
 
 /// Messages to a driver that may wait. Joins and snapshots; a driver that is this far behind is not asked more.
 const CONTROL: usize = 32;
+
 /// All running sessions.
 pub(crate) struct Table {
     inner: Mutex<Inner>,
@@ -51,6 +52,8 @@ pub(crate) struct SharedKey {
 
 struct Entry {
     pipeline: String,
+    /// Name of who opened it.
+    opener: Arc<str>,
     shared: Option<SharedKey>,
     control: mpsc::Sender<Control>,
     stage: Arc<Stage>,
@@ -150,7 +153,7 @@ impl Table {
         &self,
         slot: &Slot,
         now: Timestamp,
-        pipeline: &str,
+        (pipeline, opener): (&str, &Arc<str>),
         shared: Option<SharedKey>,
     ) -> Result<(Handle, Inbox), Handle> {
         let mut inner = self.lock();
@@ -167,6 +170,7 @@ impl Table {
         let inbox = Inbox::new(receiver).drained_by(drained);
         let mut entry = Entry {
             pipeline: pipeline.to_owned(),
+            opener: Arc::clone(opener),
             shared,
             control,
             stage: inbox.stage(),
@@ -196,16 +200,11 @@ impl Table {
     /// There is none.
     pub(crate) fn get(&self, id: &str) -> Result<Handle, Error> {
         let inner = self.lock();
-        inner
-            .sessions
-            .get(id)
-            .map(|entry| entry.handle(id))
-            .ok_or_else(|| {
-                Error::new(
-                    Code::UnknownSession,
-                    "no session has this id; it may have ended",
-                )
-            })
+        let entry = inner.sessions.get(id);
+        entry.map(|entry| entry.handle(id)).ok_or_else(|| {
+            let text = "no session has this id; it may have ended";
+            Error::new(Code::UnknownSession, text)
+        })
     }
 
     /// All sessions, the oldest first.
@@ -286,6 +285,7 @@ impl Entry {
         Handle {
             id: id.to_owned(),
             pipeline: self.pipeline.clone(),
+            opener: Arc::clone(&self.opener),
             key: self.shared.as_ref().map(|shared| shared.key.clone()),
             opened_at: self.opened_at,
             stage: Arc::clone(&self.stage),
@@ -364,7 +364,7 @@ mod tests {
     fn a_session_hears_of_the_drain_even_where_its_messages_wait() {
         let table = Table::new(1, Arc::new(Metrics::new()));
         let slot = table.admit().expect("room");
-        let new = table.insert(&slot, Timestamp::ZERO, "test", None);
+        let new = table.insert(&slot, Timestamp::ZERO, ("test", &Arc::from("")), None);
         let (handle, mut inbox) = new.unwrap_or_else(|_| panic!("it is not shared"));
         let mut cx = Context::from_waker(Waker::noop());
         for _ in 0..CONTROL {
@@ -388,7 +388,7 @@ mod tests {
         let slots: Vec<_> = (0..20).map(|_| table.admit().expect("room")).collect();
         for (at, slot) in slots.iter().enumerate() {
             let now = Timestamp::from_nanos(at as u64);
-            drop(table.insert(slot, now, "test", None));
+            drop(table.insert(slot, now, ("test", &Arc::from("")), None));
         }
         let ids: Vec<_> = table.all().into_iter().map(|handle| handle.id).collect();
         let opened: Vec<_> = slots.iter().map(|slot| slot.id.clone()).collect();

@@ -1,4 +1,4 @@
-//! Spans on their way to a collector, by OTLP over gRPC: a bounded queue, and the one task that empties it.
+//! Spans on their way to a collector: a bounded queue, and the one task that empties it.
 //!
 //! A session never waits for the collector. What finds the queue full is dropped and counted, and so is what the collector does not
 //! take; whoever looks at a trace with holes finds out there why.
@@ -6,12 +6,11 @@
 use std::time::Duration;
 
 use metrics::Counter;
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
+use super::collector::{Collector, TraceError};
 use crate::config::Tracing;
 use crate::metrics::{Metrics, label};
 use crate::tasks::Tasks;
@@ -24,14 +23,6 @@ const BATCH: usize = 512;
 const DELAY: Duration = Duration::from_secs(1);
 /// How long one request may take, its repetitions included. The library has a shorter limit, which the standard's variable moves.
 const EXPORT: Duration = Duration::from_secs(60);
-
-/// Why spans cannot be exported.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub(crate) enum TraceError {
-    #[error("setting 'tracing.endpoint': {0} is no address of a collector: {1}")]
-    Endpoint(String, ExporterBuildError),
-}
 
 /// The way to the collector. Clones share it.
 #[derive(Clone)]
@@ -62,14 +53,7 @@ impl Queue {
         if config.endpoint.is_empty() {
             return Ok(None);
         }
-        let exporter = SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(&config.endpoint)
-            .build()
-            .map_err(|error| TraceError::Endpoint(config.endpoint.clone(), error))?;
-        let mut exporter = exporter;
-        let resource = Resource::builder().with_service_name(config.service.clone());
-        exporter.set_resource(&resource.build());
+        let collector = Collector::new(config)?;
         let dropped = |reason| {
             let labels = vec![label("reason", reason)];
             let counter = metrics.counter("tidegate_spans_dropped_total", labels);
@@ -82,7 +66,7 @@ impl Queue {
         };
         let (sender, receiver) = mpsc::channel(QUEUE);
         // It ends with the last sender, which is the gateway's.
-        drop(tasks.spawn(run(exporter, receiver, counts)));
+        drop(tasks.spawn(run(collector, receiver, counts)));
         Ok(Some(Self {
             sender,
             full: dropped("queue_full"),
@@ -112,16 +96,15 @@ impl Queue {
 }
 
 /// Exports until nobody can push any more.
-async fn run(exporter: SpanExporter, mut queue: mpsc::Receiver<Message>, counts: Counts) {
+async fn run(collector: Collector, mut queue: mpsc::Receiver<Message>, counts: Counts) {
     let mut failing = false;
     while let Some(first) = queue.recv().await {
         let (batch, flush) = gather(first, &mut queue).await;
         if !batch.is_empty() {
             let count = batch.len() as u64;
-            let exported = timeout(EXPORT, exporter.export(batch)).await;
+            let exported = timeout(EXPORT, collector.export(batch)).await;
             let error = match exported {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
+                Ok(exported) => exported.err(),
                 Err(_) => Some("no answer in time".to_owned()),
             };
             // Once an outage, not once a batch.

@@ -4,8 +4,10 @@
 //! either way. Spans are made where a session, a turn or a hop ends, from figures that were kept anyway: nothing happens per frame, and
 //! nothing at all in a session whose trace is not sampled.
 
+mod collector;
 mod export;
 mod hop;
+mod sampler;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,11 +20,11 @@ use tidegate_media::Timestamp;
 use tidegate_nodes::Error;
 use tidegate_remote::TraceContext;
 
+pub(crate) use self::collector::TraceError;
 use self::export::Queue;
-pub(crate) use self::export::TraceError;
 pub(crate) use self::hop::HopTrace;
 use crate::clock::{Clock, since_1970};
-use crate::config::Tracing;
+use crate::config::{SamplerName, Tracing};
 use crate::metrics::Metrics;
 use crate::session::link::Transport;
 use crate::tasks::Tasks;
@@ -30,7 +32,8 @@ use crate::tasks::Tasks;
 /// Makes the traces of sessions.
 pub(crate) struct Tracer {
     clock: Clock,
-    /// Share of the traces that begin here whose spans are exported.
+    sampler: SamplerName,
+    /// Share of traces, for the samplers that go by one.
     ratio: f64,
     queue: Option<Queue>,
 }
@@ -48,6 +51,7 @@ impl Tracer {
     ) -> Result<Self, TraceError> {
         Ok(Self {
             clock,
+            sampler: config.sampler,
             ratio: config.ratio,
             queue: Queue::open(config, metrics, tasks)?,
         })
@@ -59,10 +63,14 @@ impl Tracer {
             (None, None) => return None,
             // Nothing of ours is in between.
             (None, Some(came)) => (came.clone(), None),
-            (Some(_), Some(came)) => (came.within(new_span_id()), Some(came.span_id)),
+            (Some(_), Some(came)) => {
+                let sampled = self.samples(came.trace_id, Some(came.is_sampled()));
+                let context = came.within(new_span_id()).sampled(sampled);
+                (context, Some(came.span_id))
+            }
             (Some(_), None) => {
-                let sampled = rand::random::<f64>() < self.ratio;
                 let trace_id = rand::random::<u128>().max(1);
+                let sampled = self.samples(trace_id, None);
                 (TraceContext::new(trace_id, new_span_id(), sampled), None)
             }
         };
@@ -74,6 +82,10 @@ impl Tracer {
             began_1970: since_1970(),
             queue,
         })))
+    }
+
+    fn samples(&self, trace: u128, parent: Option<bool>) -> bool {
+        sampler::samples(self.sampler, self.ratio, trace, parent)
     }
 
     /// Waits until all that was recorded so far is exported, or time is up.

@@ -32,10 +32,7 @@ pub(crate) fn open(
     context: OpenContext,
 ) -> Result<(Box<dyn Link>, Opened), RemoteError> {
     let options: KserveOptions = foreign::options(foreign)?;
-    let credential = config
-        .auth
-        .read(connector.files(), context.now)?
-        .traced(context.trace);
+    let credential = opening::credential(connector, config, context)?;
     let lease = connector.lease(member, credential.tls())?;
     let message_bytes = connector.config().message_bytes;
     // A request has a tensor of each input, in either mode.

@@ -79,6 +79,17 @@ impl TraceContext {
         }
     }
 
+    /// The same with another decision on whether its spans are recorded.
+    #[must_use]
+    pub fn sampled(self, sampled: bool) -> Self {
+        let flags = if sampled {
+            self.flags | SAMPLED
+        } else {
+            self.flags & !SAMPLED
+        };
+        Self { flags, ..self }
+    }
+
     /// The value of `traceparent`.
     #[must_use]
     pub fn parent(&self) -> String {

@@ -37,7 +37,7 @@ impl Graph {
         let result = slot.node.on_frame(&mut cx, port, frame);
         if let Some(before) = before {
             let took = self.probe.now().saturating_since(before);
-            self.probe.record(slot.stat, Stage::Service, took);
+            self.probe.record(now, slot.stat, Stage::Service, took);
         }
         if self.tracking.is_some() {
             slot.hold = slot.node.holds();
@@ -65,7 +65,7 @@ impl Graph {
         let result = work(slot.node.as_mut(), &mut cx);
         if let Some(before) = before {
             let took = self.probe.now().saturating_since(before);
-            self.probe.record(slot.stat, Stage::Service, took);
+            self.probe.record(now, slot.stat, Stage::Service, took);
         }
         if self.tracking.is_some() {
             slot.hold = slot.node.holds();

@@ -86,7 +86,7 @@ impl Graph {
                 shed.merge(pop.shed);
                 if let Some(frame) = pop.frame {
                     let stat = self.outlets[egress.output].stat;
-                    self.probe.record(stat, Stage::Queue, pop.waited);
+                    self.probe.record(now, stat, Stage::Queue, pop.waited);
                     self.release(now, index, frame);
                     continue;
                 }

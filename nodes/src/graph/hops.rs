@@ -221,17 +221,17 @@ impl Graph {
         let Hop { index, remote, .. } = self.hops[hop];
         let queue = sent.sent.saturating_since(sent.enqueued);
         let away = now.saturating_since(sent.sent);
-        self.probe.record(index, Stage::Queue, queue);
+        self.probe.record(now, index, Stage::Queue, queue);
         // A thread that does not say how long it worked did nothing else; a worker may have.
         let service = service.or(if remote { None } else { Some(away) });
         if let Some(service) = service {
-            self.probe.record(index, Stage::Service, service);
+            self.probe.record(now, index, Stage::Service, service);
         }
         let wire = away.saturating_sub(service.unwrap_or_default());
-        self.probe.record(index, Stage::Wire, wire);
+        self.probe.record(now, index, Stage::Wire, wire);
         if first {
             let value = now.saturating_since(sent.enqueued);
-            self.probe.record(index, Stage::FirstOutput, value);
+            self.probe.record(now, index, Stage::FirstOutput, value);
         }
     }
 

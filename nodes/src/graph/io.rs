@@ -118,7 +118,8 @@ pub trait Probe: Send {
     fn now(&mut self) -> Timestamp;
 
     /// Takes one measurement of a hop; `hop` is an index into [`Graph::hop_stats`](super::Graph::hop_stats).
-    fn record(&mut self, hop: usize, stage: Stage, value: Duration);
+    /// `now` is when what is being handled came: to read a clock for each measurement would cost more than it.
+    fn record(&mut self, now: Timestamp, hop: usize, stage: Stage, value: Duration);
 
     /// Takes the time from the arrival of the newest input that caused a frame to the departure of that frame.
     fn session_latency(&mut self, egress: EgressId, value: Duration);

@@ -62,6 +62,10 @@ struct Client(Arc<rustls::ClientConfig>);
 
 impl Client {
     fn new(trusted: &Authority, shown: Option<&Authority>) -> Self {
+        Self::showing(trusted, shown.map(|authority| authority.sign(ClientAuth)))
+    }
+
+    fn showing(trusted: &Authority, shown: Option<(rcgen::Certificate, rcgen::KeyPair)>) -> Self {
         let mut roots = rustls::RootCertStore::empty();
         let ca = CertificateDer::from_pem_slice(trusted.0.pem().as_bytes());
         roots.add(ca.expect("PEM")).expect("a root");
@@ -70,7 +74,7 @@ impl Client {
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_root_certificates(roots);
-        let config = match shown.map(|authority| authority.sign(ClientAuth)) {
+        let config = match shown {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
                 let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
@@ -223,6 +227,37 @@ async fn a_certificate_grants_what_its_entry_does_and_a_token_goes_before_it() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_its_authority_has_taken_back_is_turned_away() {
+    let authority = Authority::new();
+    let files = Files::new();
+    files.certify(&authority);
+    files.put("ca.pem", &authority.0.pem());
+    files.put("crl.pem", &authority.revoked(&[1]));
+    let lists = json!({"client_ca": files.at("ca.pem"), "client_crl": files.at("crl.pem")});
+    let gateway = files.gateway(json!({"tls": lists})).await;
+    let client = |number: u64| {
+        let shown = authority.sign_numbered(ClientAuth, Some(number));
+        Client::showing(&authority, Some(shown))
+    };
+    let [first, second, third] = [1, 2, 3].map(client);
+    assert_eq!(first.get(&gateway, "/healthz", "").await.0, 0);
+    assert_eq!(second.get(&gateway, "/healthz", "").await.0, 200);
+    files.put("crl.pem", &authority.revoked(&[1, 2]));
+    let reloads = |outcome: &str| format!("tidegate_tls_reloads_total{{outcome=\"{outcome}\"}} 1");
+    until(&third, &gateway, "/metrics", &reloads("taken")).await;
+    assert_eq!(second.get(&gateway, "/healthz", "").await.0, 0);
+    files.put("crl.pem", "no list");
+    until(&third, &gateway, "/metrics", &reloads("refused")).await;
+    assert_eq!(
+        second.get(&gateway, "/healthz", "").await.0,
+        0,
+        "the last good one"
+    );
+    let log = gateway.logs.text();
+    assert!(log.contains("tls.client_crl"), "{log}");
+}
+
+#[tokio::test]
 async fn a_gateway_shows_its_certificate_to_a_worker_gateway_by_every_transport() {
     let authority = Authority::new();
     let files = Files::new();
@@ -297,6 +332,7 @@ async fn settings_that_would_let_nobody_in_are_refused_at_start() {
     let nowhere = json!({"certificate": "/none/cert.pem", "key": "/none/key.pem"});
     refused(json!({"tls": nowhere}), "tls.certificate /none/cert.pem").await;
     refused(json!({"tls": {"client_ca": "ca.pem"}}), "tls.client_ca").await;
+    refused(json!({"tls": {"client_crl": "crl.pem"}}), "tls.client_crl").await;
     let entry = json!([{"name": "front", "san": "localhost"}]);
     refused(json!({"auth": {"certificates": entry}}), "tls.client_ca").await;
     let entry = json!([{"name": "front"}]);

@@ -185,6 +185,65 @@ async fn an_expired_key_opens_nothing_and_still_ends_what_it_opened() {
     assert_eq!(guarded.ask(end, &expired, ("", "")).await.0, 200);
 }
 
+/// A session over a WebSocket by a key.
+async fn session(guarded: &Guarded, key: &str) -> Ws {
+    let protocols = format!("{JSON}, tidegate.bearer.{key}");
+    let upgraded = Ws::try_connect(guarded.gateway.address, "echo", &protocols, &[]).await;
+    let mut ws = upgraded.expect("upgraded");
+    ws.send(&json!({"open": {}})).await;
+    ws.next_of("opened").await;
+    ws
+}
+
+#[tokio::test]
+async fn a_key_that_is_taken_back_opens_nothing_more_and_what_it_opened_ends() {
+    let guarded = Guarded::start().await;
+    let echo = json!({"pipeline": "echo"});
+    let (_, minted) = mint(&guarded, APP, &echo).await;
+    let (taken, id) = (minted["key"].as_str(), minted["id"].as_str());
+    let (taken, id) = (taken.expect("a key"), id.expect("an id"));
+    let other = key(&guarded).await;
+    let mut ends = session(&guarded, taken).await;
+    let mut stays = session(&guarded, &other).await;
+    let path = format!("/v1/keys/{id}");
+    let remove = ("DELETE", path.as_str());
+    for (token, expected) in [("", 401), (taken, 403), (SCRAPER, 403)] {
+        let (status, said) = guarded.ask(remove, token, ("", "")).await;
+        assert_eq!(status, expected, "by '{token}': {said}");
+    }
+    assert_eq!(guarded.get("/v1/pipelines/echo", taken).await.0, 200);
+    let odd = ("DELETE", "/v1/keys/none");
+    assert_eq!(guarded.ask(odd, APP, ("", "")).await.0, 400);
+    let (status, said) = guarded.ask(remove, APP, ("", "")).await;
+    assert_eq!(
+        (status, &said["sessions_ended"]),
+        (200, &json!(1)),
+        "{said}"
+    );
+    assert_eq!(ends.ending().await.close, 1000);
+    let (status, said) = guarded.get("/v1/pipelines/echo", taken).await;
+    assert_eq!(status, 401, "{said}");
+    let detail = said["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("taken back"), "{said}");
+    assert_eq!(guarded.ws("echo", taken).await, Err(401));
+    assert_eq!(guarded.ws("echo", &other).await, Ok(()));
+    stays.send(&json!({"end": {}})).await;
+    assert_eq!(stays.ending().await.close, 1000, "others go on");
+    assert_eq!(guarded.ask(remove, APP, ("", "")).await.0, 200, "again");
+}
+
+#[tokio::test]
+async fn who_administers_sessions_takes_back_anybody_s_key() {
+    let guarded = Guarded::start_with(&[(VARIABLE, SECRET)]).await;
+    let mut claims = claims(&key(&guarded).await);
+    claims["id"] = json!("00000000000000a1");
+    let remove = ("DELETE", "/v1/keys/00000000000000a1");
+    let theirs = signed(&claims);
+    assert_eq!(guarded.get("/v1/pipelines/echo", &theirs).await.0, 200);
+    assert_eq!(guarded.ask(remove, OPS, ("", "")).await.0, 200);
+    assert_eq!(guarded.get("/v1/pipelines/echo", &theirs).await.0, 401);
+}
+
 #[tokio::test]
 async fn gateways_with_one_secret_take_each_others_keys_and_others_do_not() {
     let secret = [(VARIABLE, SECRET)];

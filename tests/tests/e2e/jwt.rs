@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_tests::{Deadline, Gateway, Peer, clock};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::clients::ws::{JSON, Ws};
+use crate::hops::credentials::Authority;
 
 const SECRET: &str = "what the gateway and who issues tokens have in common";
 const EXECUTE: &str = "/v1/pipelines/echo/execute";
@@ -46,24 +48,47 @@ struct Published {
     tasks: JoinSet<()>,
 }
 
+/// Answers one request with a set of keys.
+async fn answer<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, set: &Mutex<(String, u32)>) {
+    let mut head = [0; 4096];
+    drop(stream.read(&mut head).await);
+    let text = {
+        let mut set = set.lock().expect("nobody panics");
+        set.1 += 1;
+        set.0.clone()
+    };
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
+    let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+    drop(stream.write_all(answer.as_bytes()).await);
+    drop(stream.shutdown().await);
+}
+
 impl Published {
     async fn serve(set: &Value) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}/keys", listener.local_addr().expect("an address"));
+        Self::at(listener, set, None)
+    }
+
+    /// Serves at a listener that may have taken connections already, by TLS if there is a certificate.
+    fn at(listener: TcpListener, set: &Value, tls: Option<TlsAcceptor>) -> Self {
+        let address = listener.local_addr().expect("an address");
+        let url = match tls {
+            None => format!("http://{address}/keys"),
+            // Certificates name no address.
+            Some(_) => format!("https://localhost:{}/keys", address.port()),
+        };
         let set = Arc::new(Mutex::new((set.to_string(), 0)));
         let (shared, mut tasks) = (Arc::clone(&set), JoinSet::new());
         tasks.spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let mut head = [0; 4096];
-                drop(stream.read(&mut head).await);
-                let text = {
-                    let mut set = shared.lock().expect("nobody panics");
-                    set.1 += 1;
-                    set.0.clone()
-                };
-                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
-                let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{text}", text.len());
-                drop(stream.write_all(answer.as_bytes()).await);
+            while let Ok((stream, _)) = listener.accept().await {
+                match &tls {
+                    None => answer(stream, &shared).await,
+                    Some(tls) => {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            answer(stream, &shared).await;
+                        }
+                    }
+                }
             }
         });
         Self { url, set, tasks }
@@ -200,6 +225,78 @@ async fn published_keys_are_followed_when_they_change_and_kept_when_their_server
             .0,
         401
     );
+}
+
+/// Shows a certificate for `localhost`.
+fn acceptor(authority: &Authority) -> TlsAcceptor {
+    let (certificate, key) = authority.sign(rcgen::ExtendedKeyUsagePurpose::ServerAuth);
+    let key = key.serialize_der().try_into().expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .expect("a certificate with its key");
+    TlsAcceptor::from(Arc::new(config))
+}
+
+#[tokio::test]
+async fn keys_are_had_from_a_server_of_an_authority_of_one_s_own() {
+    let issued = issued(&claims(&json!({"pipelines": ["echo"]}))).await;
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, authority.0.pem()).expect("written");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let published = Published::at(listener, &issued["sets"][0], Some(acceptor(&authority)));
+    let ca = file.to_string_lossy();
+    for (ca, expected) in [(&*ca, 200), ("", 401)] {
+        let settings = [
+            ("AUTH_JWT_JWKS_URL", &*published.url),
+            ("AUTH_JWT_JWKS_CA", ca),
+        ];
+        let gateway = Gateway::with(&settings).await;
+        let (status, said) = asked(&gateway, ("POST", EXECUTE), &issued["tokens"]["ES256-0"]).await;
+        assert_eq!(status, expected, "{said}\n{}", gateway.logs.text());
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_starts_without_the_server_of_keys_and_takes_tokens_once_it_is_there() {
+    let issued = issued(&claims(&json!({"pipelines": ["echo"]}))).await;
+    let token = &issued["tokens"]["ES256-0"];
+    // Bound and never answered: whoever asks waits until they give up.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let url = format!("http://{address}/keys");
+    let settings = [
+        ("AUTH_JWT_JWKS_URL", &*url),
+        ("AUTH_TOKEN", "of the operator"),
+    ];
+    let gateway = Gateway::with(&settings).await;
+    assert_eq!(gateway.get("/readyz").await.status, 200);
+    let operator = json!("of the operator");
+    assert_eq!(asked(&gateway, ("POST", EXECUTE), &operator).await.0, 200);
+    let (status, said) = asked(&gateway, ("POST", EXECUTE), token).await;
+    assert_eq!(status, 401, "{said}");
+    let detail = said["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("auth.jwt.jwks_url"), "{said}");
+    let bearer = [("authorization", "Bearer of the operator")];
+    let page = gateway.request("GET", "/metrics", &bearer, "").await.text();
+    let labels = ["outcome=\"refused\""];
+    let refused = tidegate_tests::gateway::sum_of(&page, "tidegate_auth_reloads_total", &labels);
+    assert!(refused.is_some_and(|count| count >= 1.0), "{page}");
+
+    let _published = Published::at(listener, &issued["sets"][0], None);
+    let taken = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(250));
+        while asked(&gateway, ("POST", EXECUTE), token).await.0 != 200 {
+            ticks.tick().await;
+        }
+    };
+    let by = Deadline::secs(60);
+    by.wait(taken).await.expect("the keys are asked for again");
 }
 
 #[tokio::test]

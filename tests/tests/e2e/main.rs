@@ -4,6 +4,7 @@
 //! A missing peer fails a test: `make setup-test` installs them all. Nothing is skipped.
 
 mod access;
+mod admission;
 mod browser;
 mod certificates;
 mod chains;
@@ -15,6 +16,7 @@ mod cycles;
 mod environment;
 mod examples;
 mod foreign_hops;
+mod foreign_traces;
 mod grants;
 mod grpc;
 mod hops;
@@ -29,6 +31,7 @@ mod limits;
 mod malformed;
 mod manifests;
 mod openai_audio;
+mod otlp;
 mod prometheus;
 mod realtime;
 mod remote;

@@ -19,13 +19,13 @@ fn parent(flags: &str) -> String {
 }
 
 /// A collector of spans.
-struct Collector {
-    running: Running,
-    url: String,
+pub(crate) struct Collector {
+    pub(crate) running: Running,
+    pub(crate) url: String,
 }
 
 impl Collector {
-    async fn start(arguments: &[&str]) -> Self {
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
         let running = Peer::python("collector.py").args(arguments).start();
         let by = Deadline::secs(60);
         let line = by.wait(running.logs.find("listening on ")).await;
@@ -38,7 +38,7 @@ impl Collector {
     }
 
     /// The spans so far.
-    fn spans(&self) -> Vec<Value> {
+    pub(crate) fn spans(&self) -> Vec<Value> {
         let lines = self.running.logs.lines();
         let spans = lines.iter().filter(|line| line.starts_with('{'));
         spans
@@ -47,7 +47,7 @@ impl Collector {
     }
 
     /// Waits for spans among which these are: service and name.
-    async fn until(&self, wanted: &[(&str, &str)]) -> Vec<Value> {
+    pub(crate) async fn until(&self, wanted: &[(&str, &str)]) -> Vec<Value> {
         let found = Deadline::secs(30)
             .until(|| async {
                 let spans = self.spans();
@@ -63,7 +63,7 @@ impl Collector {
     }
 }
 
-fn the<'a>(spans: &'a [Value], service: &str, name: &str) -> &'a Value {
+pub(crate) fn the<'a>(spans: &'a [Value], service: &str, name: &str) -> &'a Value {
     let mut found = spans
         .iter()
         .filter(|span| span["service"] == service && span["name"] == name);

@@ -50,6 +50,11 @@ impl KeySet {
             .collect()
     }
 
+    /// Whether there are none: those of an address that has not answered yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether the key with this name is there, by whatever algorithm.
     pub(super) fn knows(&self, id: &str) -> bool {
         self.0.iter().any(|key| key.id.as_deref() == Some(id))

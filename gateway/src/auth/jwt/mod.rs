@@ -9,7 +9,9 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, Header, Validation};
@@ -19,8 +21,9 @@ use sha2::{Digest as _, Sha256};
 use tidegate_media::Timestamp;
 use tidegate_nodes::{Code, Error};
 
-use self::source::{File, Remote};
-use super::files;
+pub(super) use self::source::REFRESH;
+use self::source::Remote;
+use super::files::{self, Reloads, Watched};
 use super::grants::{Grants, is_pattern};
 use super::{Caller, Identity, nobody};
 use crate::clock::Clock;
@@ -28,22 +31,26 @@ use crate::config;
 
 /// What the name of whoever shows a JWT begins with; no name of `auth.tokens` has a colon.
 pub(super) const NAMED: &str = "jwt:";
-/// Shortest shared secret, in bytes: what HMAC-SHA256 uses of one (RFC 7518 §3.2).
-const SECRET_BYTES: usize = 32;
 
 /// A file of `auth.jwt` that does not do.
 #[derive(Debug, thiserror::Error)]
 #[error("auth.jwt.{setting} {} {problem}", path.display())]
 pub(crate) struct JwtError {
     setting: &'static str,
-    path: std::path::PathBuf,
+    path: PathBuf,
     problem: String,
+}
+
+/// What HMAC is checked by.
+enum Secret {
+    Fixed(DecodingKey),
+    File(Box<Watched<DecodingKey>>),
 }
 
 /// Checks tokens.
 pub(super) struct Jwt {
-    secret: Option<DecodingKey>,
-    file: Option<File>,
+    secret: Option<Secret>,
+    file: Option<Watched<keys::KeySet>>,
     remote: Option<Remote>,
     /// Of which the algorithm is set for each token.
     validation: Validation,
@@ -73,39 +80,48 @@ struct Granted {
 }
 
 impl Jwt {
-    /// As configured; `None` where it is not.
+    /// As configured; `None` where it is not. What an address gave `before` is known.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub(super) fn new(config: &config::Jwt, clock: Clock) -> Result<Option<Self>, JwtError> {
+    pub(super) fn new(
+        config: &config::Jwt,
+        (clock, reloads): (Clock, &Reloads),
+        before: Option<&Self>,
+    ) -> Result<Option<Self>, JwtError> {
         if !config.is_on() {
             return Ok(None);
         }
         crypto::install();
-        let wrong = |setting: &'static str, path: &std::path::Path, problem| JwtError {
+        let wrong = |setting: &'static str, path: &Path, problem| JwtError {
             setting,
             path: path.to_owned(),
             problem,
         };
-        let mut secret = config.secret.clone();
-        let path = &config.secret_file;
-        if !path.as_os_str().is_empty() {
-            let read = files::read(path, files::SECRET_BYTES);
-            let read = read.and_then(|text| match short(text.trim().len()) {
-                Some(problem) => Err(problem),
-                None => Ok(text.trim().to_owned()),
-            });
-            secret = read.map_err(|problem| wrong("secret_file", path, problem))?;
-        }
+        let secret = if config.secret_file.as_os_str().is_empty() {
+            (!config.secret.is_empty()).then(|| Secret::Fixed(signer(&config.secret)))
+        } else {
+            let path = &config.secret_file;
+            let read = |path: &Path| files::secret(path).map(|secret| signer(&secret));
+            let file = Watched::open(path, read, reloads);
+            let file = file.map_err(|problem| wrong("secret_file", path, problem))?;
+            Some(Secret::File(Box::new(file)))
+        };
         let path = &config.jwks_file;
         let file = (!path.as_os_str().is_empty())
-            .then(|| File::open(path.clone()))
+            .then(|| Watched::open(path, source::of_file, reloads))
             .transpose()
             .map_err(|problem| wrong("jwks_file", path, problem))?;
-        let remote =
-            (!config.jwks_url.is_empty()).then(|| Remote::new(config.jwks_url.clone(), clock));
+        let before = before.and_then(|before| before.remote.as_ref());
+        let before = before.filter(|remote| remote.url() == config.jwks_url);
+        let known = before.map(Remote::set).unwrap_or_default();
+        let place = (&*config.jwks_url, &*config.jwks_ca);
+        let remote = (!config.jwks_url.is_empty())
+            .then(|| Remote::new(place, (clock, reloads), known))
+            .transpose()
+            .map_err(|problem| wrong("jwks_ca", &config.jwks_ca, problem))?;
         Ok(Some(Self {
-            secret: (!secret.is_empty()).then(|| DecodingKey::from_secret(secret.as_bytes())),
+            secret,
             file,
             remote,
             validation: validation(config),
@@ -129,7 +145,7 @@ impl Jwt {
         }
         let keys = self.keys(&header, now).await;
         if keys.is_empty() {
-            return Some(Err(nobody(unknown_key(&header))));
+            return Some(Err(nobody(self.unknown_key(&header))));
         }
         let mut validation = self.validation.clone();
         validation.algorithms = vec![header.alg];
@@ -143,21 +159,26 @@ impl Jwt {
         last.map(|error| Err(nobody(self.refusal(error.kind()))))
     }
 
-    /// Asks for keys for as long as it is polled; returns at once where they come from no address.
-    pub(super) async fn keep(&self) {
-        if let Some(remote) = &self.remote {
-            remote.keep().await;
+    /// Asks for published keys; says when to do so again, `None` where they come from no address.
+    pub(super) async fn refresh(&self) -> Option<Duration> {
+        match &self.remote {
+            Some(remote) => Some(remote.refresh().await),
+            None => None,
         }
     }
 
     /// The keys that a token may be signed with.
     async fn keys(&self, header: &Header, now: Timestamp) -> Vec<DecodingKey> {
         if header.alg.family() == AlgorithmFamily::Hmac {
-            return self.secret.iter().cloned().collect();
+            let held = |secret: &Secret| match secret {
+                Secret::Fixed(key) => key.clone(),
+                Secret::File(file) => DecodingKey::clone(&file.get(now)),
+            };
+            return self.secret.iter().map(held).collect();
         }
         let id = header.kid.as_deref();
         let find = |set: Arc<keys::KeySet>| set.find(id, header.alg);
-        let mut found = self.file.as_ref().map(|file| find(file.set(now)));
+        let mut found = self.file.as_ref().map(|file| find(file.get(now)));
         if found.as_ref().is_none_or(Vec::is_empty)
             && let Some(remote) = &self.remote
         {
@@ -220,6 +241,28 @@ impl Jwt {
         Error::new(Code::Unauthenticated, text)
     }
 
+    fn unknown_key(&self, header: &Header) -> String {
+        let remote = self.remote.as_ref();
+        let silent = remote.is_some_and(|remote| remote.set().is_empty());
+        let Some(id) = &header.kid else {
+            return format!(
+                "the token is signed by {:?}, for which auth.jwt has no key",
+                header.alg
+            );
+        };
+        let which = format!(
+            "the token is signed by {:?} with key '{}'",
+            header.alg,
+            clip(id)
+        );
+        if silent && header.alg.family() != AlgorithmFamily::Hmac {
+            return format!(
+                "{which}, and keys could not be had from auth.jwt.jwks_url yet: try again in a moment"
+            );
+        }
+        format!("{which}, which auth.jwt does not have")
+    }
+
     fn refusal(&self, kind: &ErrorKind) -> String {
         match kind {
             ErrorKind::ExpiredSignature => "the token has expired: get another".to_owned(),
@@ -239,20 +282,6 @@ impl Jwt {
             _ => "the token cannot be read: it must be a JWT with 'sub' and 'exp'".to_owned(),
         }
     }
-}
-
-fn unknown_key(header: &Header) -> String {
-    let Some(id) = &header.kid else {
-        return format!(
-            "the token is signed by {:?}, for which auth.jwt has no key",
-            header.alg
-        );
-    };
-    format!(
-        "the token is signed by {:?} with key '{}', which auth.jwt does not have",
-        header.alg,
-        clip(id)
-    )
 }
 
 fn clip(text: &str) -> String {
@@ -278,12 +307,8 @@ fn validation(config: &config::Jwt) -> Validation {
     validation
 }
 
-fn short(bytes: usize) -> Option<String> {
-    (bytes < SECRET_BYTES).then(|| {
-        format!(
-            "has fewer than {SECRET_BYTES} characters: write what `openssl rand -hex 32` prints"
-        )
-    })
+fn signer(secret: &str) -> DecodingKey {
+    DecodingKey::from_secret(secret.as_bytes())
 }
 
 /// All that is wrong with how JWTs are configured, without a secret in it.
@@ -294,13 +319,16 @@ pub(super) fn wrong(config: &config::Jwt) -> Vec<String> {
         if has_file {
             wrong.push("auth.jwt has two secrets: set secret or secret_file".to_owned());
         }
-        let problem = short(config.secret.len());
+        let problem = files::short(config.secret.len());
         wrong.extend(problem.map(|problem| format!("auth.jwt.secret {problem}")));
     }
     if !config.jwks_url.is_empty()
         && let Some(problem) = no_url(&config.jwks_url)
     {
         wrong.push(format!("auth.jwt.jwks_url {problem}"));
+    }
+    if config.jwks_url.is_empty() && !config.jwks_ca.as_os_str().is_empty() {
+        wrong.push("auth.jwt.jwks_ca is of no use without auth.jwt.jwks_url".to_owned());
     }
     if config.claim.is_empty() {
         wrong.push("auth.jwt.claim is empty: name the claim that holds grants".to_owned());

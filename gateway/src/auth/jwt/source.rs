@@ -1,11 +1,11 @@
-//! Where the public keys come from: a file that is read again when it changes, or an address that is asked now and then, and sooner
-//! where a token names a key that is not known.
+//! Where the public keys come from that are published at an address: it is asked now and then, and sooner where a token names a key
+//! that is not known.
 //!
-//! Bounds: [`BYTES`] a set, [`TIME`] an answer, one question at a time and one in [`AGAIN`]. While the address cannot be asked, or the file
-//! cannot be read, the last good set goes on to serve; the log says so.
+//! Bounds: [`BYTES`] a set, [`TIME`] an answer, one question at a time and one in [`AGAIN`]. While the address cannot be asked, the last
+//! good set goes on to serve; the log says so.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -13,7 +13,7 @@ use http::Uri;
 use tidegate_media::Timestamp;
 
 use super::keys::KeySet;
-use crate::auth::files::{self, LOOK, Stamp};
+use crate::auth::files::{self, Reloads};
 use crate::clock::Clock;
 use crate::remote::download::{Allowed, Client};
 
@@ -22,64 +22,18 @@ const BYTES: usize = 256 << 10;
 /// Longest time for one.
 const TIME: Duration = Duration::from_secs(5);
 /// The address is asked anew so often: a key that was taken out of the set is bad from then on.
-const REFRESH: Duration = Duration::from_secs(300);
+pub(in crate::auth) const REFRESH: Duration = Duration::from_secs(300);
+/// And so often while it does not answer.
+const RETRY: Duration = Duration::from_secs(15);
 /// And no sooner than this after it was asked last, whatever tokens name.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// A file with a set of keys.
-pub(super) struct File {
-    path: PathBuf,
-    held: Mutex<Held>,
-}
-
-struct Held {
-    set: Arc<KeySet>,
-    stamp: Option<Stamp>,
-    looked: Option<Timestamp>,
-}
-
-impl File {
-    /// # Errors
-    /// It cannot be read, or holds no keys.
-    pub(super) fn open(path: PathBuf) -> Result<Self, String> {
-        let stamp = files::stamp(&path)?;
-        let set = KeySet::parse(&files::read(&path, BYTES as u64)?)?;
-        let held = Held {
-            set: Arc::new(set),
-            stamp: Some(stamp),
-            looked: None,
-        };
-        Ok(Self {
-            path,
-            held: Mutex::new(held),
-        })
-    }
-
-    /// What the file holds, or held when it could be read last.
-    pub(super) fn set(&self, now: Timestamp) -> Arc<KeySet> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = |looked| now.saturating_since(looked) < LOOK;
-        if held.looked.is_some_and(recent) {
-            return Arc::clone(&held.set);
-        }
-        held.looked = Some(now);
-        let stamp = files::stamp(&self.path).ok();
-        if stamp != held.stamp {
-            held.stamp = stamp;
-            let read = files::read(&self.path, BYTES as u64);
-            let path = self.path.display();
-            match read.and_then(|text| KeySet::parse(&text)) {
-                Ok(set) => {
-                    held.set = Arc::new(set);
-                    tracing::info!(%path, "keys of tokens read again");
-                }
-                Err(problem) => {
-                    tracing::error!(%path, problem, "keys of tokens not read again; the old ones are kept");
-                }
-            }
-        }
-        Arc::clone(&held.set)
-    }
+/// The keys in a file.
+///
+/// # Errors
+/// What is wrong with it, after its name.
+pub(super) fn of_file(path: &Path) -> Result<KeySet, String> {
+    KeySet::parse(&files::read(path, BYTES as u64)?)
 }
 
 /// An address that gives a set of keys.
@@ -87,25 +41,50 @@ pub(super) struct Remote {
     client: Client,
     url: String,
     set: ArcSwap<KeySet>,
-    /// Whoever holds it asks; in it is when was asked last.
-    turn: tokio::sync::Mutex<Option<Timestamp>>,
+    /// Whoever holds it asks.
+    turn: tokio::sync::Mutex<Asked>,
     clock: Clock,
+    reloads: Reloads,
+}
+
+/// What became of the last question.
+#[derive(Default)]
+struct Asked {
+    at: Option<Timestamp>,
+    answered: bool,
 }
 
 impl Remote {
-    /// It has no keys until it is asked.
-    pub(super) fn new(url: String, clock: Clock) -> Self {
+    /// Trusts the authorities of the file `ca`, or the system's where it is none. Until it is asked it has the keys that are `known`.
+    ///
+    /// # Errors
+    /// What is wrong with the file, after its name.
+    pub(super) fn new(
+        (url, ca): (&str, &Path),
+        (clock, reloads): (Clock, &Reloads),
+        known: Arc<KeySet>,
+    ) -> Result<Self, String> {
         // The operator wrote this host, so that it may be at any address; where it redirects to may not.
         let uri = url.parse::<Uri>().ok();
         let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        Self {
-            client: Client::new(Allowed::new(&[host.to_owned()])),
-            url,
-            set: ArcSwap::default(),
+        let mut client = Client::new(Allowed::new(&[host.to_owned()]));
+        if !ca.as_os_str().is_empty() {
+            client = client.trusting(ca)?;
+        }
+        Ok(Self {
+            client,
+            url: url.to_owned(),
+            set: ArcSwap::new(known),
             turn: tokio::sync::Mutex::default(),
             clock,
-        }
+            reloads: reloads.clone(),
+        })
+    }
+
+    /// Where they are published.
+    pub(super) fn url(&self) -> &str {
+        &self.url
     }
 
     /// What it gave last.
@@ -116,22 +95,41 @@ impl Remote {
     /// What it gives now, if it was not asked just before. `missing`: the key that somebody waits for; once it is there nobody asks.
     pub(super) async fn ask(&self, missing: Option<&str>) -> Arc<KeySet> {
         let mut asked = self.turn.lock().await;
-        let now = self.clock.now();
-        let recent = |at| now.saturating_since(at) < AGAIN;
-        if missing.is_some_and(|id| self.set().knows(id)) || asked.is_some_and(recent) {
-            return self.set();
+        if !missing.is_some_and(|id| self.set().knows(id)) {
+            self.question(&mut asked).await;
         }
-        *asked = Some(now);
-        let fetched = tokio::time::timeout(TIME, self.client.follow(&self.url, None, BYTES)).await;
+        self.set()
+    }
+
+    /// Asks, if it was not asked just before; says when to do so again.
+    pub(super) async fn refresh(&self) -> Duration {
+        let mut asked = self.turn.lock().await;
+        self.question(&mut asked).await;
+        if asked.answered { REFRESH } else { RETRY }
+    }
+
+    async fn question(&self, asked: &mut Asked) {
+        let now = self.clock.now();
+        if asked.at.is_some_and(|at| now.saturating_since(at) < AGAIN) {
+            return;
+        }
+        asked.at = Some(now);
+        let fetched = self.client.follow(&self.url, None, BYTES);
+        let fetched = tokio::time::timeout(TIME, fetched).await;
         let fetched = fetched.unwrap_or_else(|_| Err(format!("took longer than {TIME:?}")));
         let set = fetched.and_then(|answer| {
             let body = answer.map(|answer| answer.body).unwrap_or_default();
             let text = std::str::from_utf8(&body).map_err(|_| "is no text".to_owned())?;
             KeySet::parse(text)
         });
+        asked.answered = set.is_ok();
         match set {
-            Ok(set) => self.set.store(Arc::new(set)),
+            Ok(set) => {
+                self.reloads.taken.increment(1);
+                self.set.store(Arc::new(set));
+            }
             Err(problem) => {
+                self.reloads.refused.increment(1);
                 let url = &self.url;
                 tracing::warn!(
                     url,
@@ -139,16 +137,6 @@ impl Remote {
                     "auth.jwt.jwks_url; the keys that it gave last are kept"
                 );
             }
-        }
-        self.set()
-    }
-
-    /// Asks for as long as it is polled.
-    pub(super) async fn keep(&self) {
-        let mut ticks = tokio::time::interval(REFRESH);
-        loop {
-            ticks.tick().await;
-            self.ask(None).await;
         }
     }
 }

@@ -44,7 +44,7 @@ fn claims() -> Value {
 }
 
 async fn shown(config: &config::Jwt, token: &str) -> Result<Caller, String> {
-    let jwt = Jwt::new(config, Clock::start())
+    let jwt = Jwt::new(config, (Clock::start(), &Reloads::none()), None)
         .expect("no files")
         .expect("it is on");
     let found = jwt.identify(token, Timestamp::ZERO).await;
@@ -173,7 +173,7 @@ async fn no_token_chooses_how_it_is_checked() {
     refused(&config, &token(&head("ES256"), &claims(), eddsa), "ES256").await;
     let critical = json!({"alg": "EdDSA", "kid": "one", "crit": ["b64"], "b64": false});
     refused(&config, &token(&critical, &claims(), eddsa), "'crit'").await;
-    let jwt = Jwt::new(&config, Clock::start())
+    let jwt = Jwt::new(&config, (Clock::start(), &Reloads::none()), None)
         .expect("a file")
         .expect("it is on");
     let unsigned = token(&json!({"alg": "none"}), &claims(), |_| Vec::new());

@@ -35,7 +35,7 @@ fn each_token_is_its_owners_and_has_their_grants() {
     hashed.token_sha256 = digest.iter().map(|byte| format!("{byte:02X}")).collect();
     let config = auth(vec![token("app", "app-token"), hashed]);
     assert_eq!(wrong(&config), [""; 0]);
-    let tokens = Tokens::load(&config).expect("no files");
+    let tokens = Tokens::load(&config, &Reloads::none()).expect("no files");
     assert_eq!(name(&tokens, "the-first", 0).as_deref(), Some(THE_TOKEN));
     assert_eq!(name(&tokens, "app-token", 0).as_deref(), Some("app"));
     assert_eq!(name(&tokens, "ops-token", 0).as_deref(), Some("ops"));
@@ -64,16 +64,24 @@ fn a_file_is_read_again_when_it_changes_and_lets_nobody_in_when_it_is_gone() {
     std::fs::write(&path, "one\n").expect("written");
     let mut filed = token("app", "");
     filed.token_file.clone_from(&path);
-    let tokens = Tokens::load(&auth(vec![filed.clone()])).expect("it is there");
+    let tokens = Tokens::load(&auth(vec![filed.clone()]), &Reloads::none()).expect("it is there");
     assert_eq!(name(&tokens, "one", 0).as_deref(), Some("app"));
     std::fs::write(&path, "second\n").expect("written");
     assert_eq!(name(&tokens, "second", 2).as_deref(), Some("app"));
     assert_eq!(name(&tokens, "one", 2), None, "it is not good any more");
+    std::fs::write(&path, "two words").expect("written");
+    assert_eq!(
+        name(&tokens, "second", 3).as_deref(),
+        Some("app"),
+        "a broken file changes nothing"
+    );
     std::fs::write(&path, " \n").expect("written");
     assert_eq!(name(&tokens, "", 4), None, "no token is no token");
     std::fs::remove_file(&path).expect("removed");
     assert_eq!(name(&tokens, "second", 6), None, "it was taken back");
-    let error = Tokens::load(&auth(vec![filed])).err().expect("it is gone");
+    let error = Tokens::load(&auth(vec![filed]), &Reloads::none())
+        .err()
+        .expect("it is gone");
     let text = error.to_string();
     assert!(text.contains("'app' cannot be read"), "{text}");
 }

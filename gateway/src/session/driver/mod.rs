@@ -174,11 +174,14 @@ impl Driver {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let began = self.parts.clock.now();
+        let mut now = began;
         for round in 0..ROUNDS {
-            if round > 0 && turn::is_over(self.parts.clock, began) {
-                break;
+            if round > 0 {
+                now = self.parts.clock.now();
+                if turn::is_over(now, began) {
+                    break;
+                }
             }
-            let now = self.parts.clock.now();
             // Who looks at a session keeps it from being idle no more than who does not.
             let asked = self.poll_control(cx, now);
             let mut progress = self.end.is_none() && self.carry(cx, now);

@@ -43,13 +43,13 @@ impl Looks {
             return false;
         }
         self.left = LOOK;
-        is_over(clock, began)
+        is_over(clock.now(), began)
     }
 }
 
 /// Whether a turn that began at `began` is over.
-pub(super) fn is_over(clock: Clock, began: Timestamp) -> bool {
-    clock.now().saturating_since(began) >= TURN
+pub(super) fn is_over(now: Timestamp, began: Timestamp) -> bool {
+    now.saturating_since(began) >= TURN
 }
 
 /// Gives the graph what happened; where that may take long, the thread's other tasks go on elsewhere.

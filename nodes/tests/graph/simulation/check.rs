@@ -26,7 +26,7 @@ impl Probe for Still {
     fn now(&mut self) -> Timestamp {
         start()
     }
-    fn record(&mut self, _: usize, _: Stage, value: Duration) {
+    fn record(&mut self, _: Timestamp, _: usize, _: Stage, value: Duration) {
         assert!(value < PATIENCE);
     }
     fn session_latency(&mut self, _: EgressId, value: Duration) {

@@ -30,7 +30,7 @@ impl Probe for TestProbe {
         measured.clock += step;
         measured.clock
     }
-    fn record(&mut self, hop: usize, stage: Stage, value: Duration) {
+    fn record(&mut self, _: Timestamp, hop: usize, stage: Stage, value: Duration) {
         self.0.lock().unwrap().records.push((hop, stage, value));
     }
     fn session_latency(&mut self, egress: EgressId, value: Duration) {

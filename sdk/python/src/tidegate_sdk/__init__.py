@@ -15,7 +15,7 @@ from .errors import HopError
 from .hop import Hop, per_frame, per_session, per_utterance
 from .ports import Audio, Binary, EncodedAudio, Json, Tensor, Text, Video
 from .server import Server
-from .settings import Refused, Settings
+from .settings import Refused, Settings, Tls
 from .streams import Session, Utterance
 from .trace import TraceFilter
 from .values import Array, Final, Frame, Out, Partial, Picture, Samples
@@ -42,6 +42,7 @@ __all__ = [
     "Settings",
     "Tensor",
     "Text",
+    "Tls",
     "TraceFilter",
     "Utterance",
     "Video",

@@ -52,7 +52,9 @@ class Live:
         loop = asyncio.get_running_loop()
         if reader is not None:
             reader.start(self.fail)
-        driver = loop.create_task(drive_and_log(self._exchange))
+        # A call is over in a moment, and there may be many.
+        level = logging.INFO if reader is not None else logging.DEBUG
+        driver = loop.create_task(drive_and_log(self._exchange, level))
         timer = None
         if self._exchange.info.deadline is not None:
             late = HopError("the session's time is over", code="timeout", phase="call")
@@ -84,7 +86,8 @@ class Live:
         self._said.add_done_callback(lambda said: said.cancelled() or said.exception())
 
 
-async def drive_and_log(exchange: Exchange) -> None:
+async def drive_and_log(exchange: Exchange, level: int) -> None:
+    began = time.monotonic()
     try:
         await drive(exchange)
     except HopError as error:
@@ -94,6 +97,8 @@ async def drive_and_log(exchange: Exchange) -> None:
     except Exception as error:
         log.exception("hop '%s' failed in session %s", exchange.hop.name, exchange.info.id)
         raise of_exception(error) from error
+    finally:
+        log.log(level, "hop '%s' ended after %.1f s", exchange.hop.name, time.monotonic() - began)
 
 
 class StreamSink(Sink):

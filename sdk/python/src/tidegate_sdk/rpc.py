@@ -94,8 +94,8 @@ class Service:
             raise HopError("a worker's sessions cannot be shared", code="incompatible")
         features = [feature for feature in dict.fromkeys(opening.features) if feature in (ACKS, CREDITS)]
         acks, credits = bool(features), CREDITS in features
-        inputs = _inputs(running.hop, opening.inputs, counted=credits)
-        outputs = _outputs(running.hop, opening.outputs, counted=credits)
+        inputs = agreed_inputs(running.hop, opening.inputs, counted=credits)
+        outputs = agreed_outputs(running.hop, opening.outputs, counted=credits)
         info = self._info(running.hop, opening.parameters, opening.mode, opening.deadline, inputs, outputs, context)
         sink = StreamSink(context)
         exchange = Exchange(running, info, inputs, outputs, sink, self._metrics.of(running.hop.name), acks=acks)
@@ -132,8 +132,8 @@ class Service:
         for port in request.inputs:
             if port not in {known.name for known in running.hop.inputs}:
                 raise HopError(f"unknown input '{port[:64]}' of hop '{running.hop.name}'", code="bad_request")
-        inputs = _inputs(running.hop, _first_formats(request.inputs), counted=False)
-        outputs = _outputs(running.hop, request.outputs, counted=False)
+        inputs = agreed_inputs(running.hop, _first_formats(request.inputs), counted=False)
+        outputs = agreed_outputs(running.hop, request.outputs, counted=False)
         info = self._info(running.hop, request.parameters, pb.MODE_WAITS, request.deadline, inputs, outputs, context)
         sink = MemorySink(self._settings.message_bytes)
         exchange = Exchange(running, info, inputs, outputs, sink, self._metrics.of(running.hop.name))
@@ -204,7 +204,7 @@ class Service:
         return SessionInfo(
             id=uuid.uuid4().hex,
             hop=hop.name,
-            parameters=_parameters(hop, parameters),
+            parameters=checked_parameters(hop, parameters),
             mode="waits" if mode == pb.MODE_WAITS else "live",
             formats={lane.port.name: lane.format for lane in lanes if lane.format is not None},
             deadline=time.monotonic() + min(left) if left else None,
@@ -244,12 +244,14 @@ def _first_formats(inputs: Mapping[str, pb.Frames]) -> list[pb.PortFormat]:
     return formats
 
 
-def _inputs(hop: Hop, asked: Iterable[pb.PortFormat], counted: bool) -> dict[str, Input]:
+def agreed_inputs(hop: Hop, asked: Iterable[pb.PortFormat], counted: bool) -> dict[str, Input]:
+    """A session's inputs, in the formats that its client asks for where the hop leaves them open."""
     known = {one.port: one for one in asked}
     return {port.name: Input(port, port.agree(known.get(port.name)), hop.queue, hop.queue_bytes, counted) for port in hop.inputs}
 
 
-def _outputs(hop: Hop, asked: Iterable[pb.PortFormat], counted: bool) -> dict[str, Output]:
+def agreed_outputs(hop: Hop, asked: Iterable[pb.PortFormat], counted: bool) -> dict[str, Output]:
+    """Its outputs, alike."""
     known = {one.port: one for one in asked}
     return {port.name: Output(port, port.agree(known.get(port.name)), counted) for port in hop.outputs}
 
@@ -273,7 +275,8 @@ def _summary(hop: Hop) -> pb.PipelineSummary:
     return summary
 
 
-def _parameters(hop: Hop, given: struct_pb2.Struct) -> dict[str, Parameter]:
+def checked_parameters(hop: Hop, given: struct_pb2.Struct) -> dict[str, Parameter]:
+    """All of a hop's parameters, with the values that a client gives."""
     values: dict[str, Parameter] = dict(hop.parameters)
     for name, value in MessageToDict(given).items():
         if name not in values:

@@ -16,6 +16,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
+# Far less than a sample's time.
+_ROUNDING = 1e-7
+
 
 class Utterance(Generic[T]):
     """The values of one utterance, as they come: `async for` in an async function, `for` in one that runs in a thread.
@@ -75,7 +78,8 @@ class Utterance(Generic[T]):
         while (item := await self.next()) is not None:
             pieces.append(item.frame().value)
             follows = self._exchange.waiting
-            if self.complete or (self.seconds - began >= seconds and (follows is None or not self._owns(follows))):
+            # Pieces of 0.02 s add up to a little less than what they are asked for.
+            if self.complete or (self.seconds - began >= seconds - _ROUNDING and (follows is None or not self._owns(follows))):
                 piece: Any = join(pieces)
                 pieces, began = [], self.seconds
                 yield piece

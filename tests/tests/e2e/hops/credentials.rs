@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, RevokedCertParams,
 };
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
@@ -35,10 +36,41 @@ impl Authority {
     }
 
     pub(crate) fn sign(&self, purpose: ExtendedKeyUsagePurpose) -> (rcgen::Certificate, KeyPair) {
+        self.sign_numbered(purpose, None)
+    }
+
+    /// With a serial number.
+    pub(crate) fn sign_numbered(
+        &self,
+        purpose: ExtendedKeyUsagePurpose,
+        number: Option<u64>,
+    ) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec!["localhost".into()]).expect("a name");
         params.extended_key_usages = vec![purpose];
+        params.serial_number = number.map(Into::into);
         (params.signed_by(&key, &self.0).expect("signed"), key)
+    }
+
+    /// Its list of certificates that were taken back, as PEM.
+    pub(crate) fn revoked(&self, numbers: &[u64]) -> String {
+        let then = rcgen::date_time_ymd(2026, 1, 1);
+        let one = |number: &u64| RevokedCertParams {
+            serial_number: (*number).into(),
+            revocation_time: then,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: then,
+            next_update: rcgen::date_time_ymd(2099, 1, 1),
+            crl_number: 1_u64.into(),
+            issuing_distribution_point: None,
+            revoked_certs: numbers.iter().map(one).collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.0).expect("signed");
+        list.pem().expect("PEM")
     }
 }
 

@@ -1,0 +1,181 @@
+"""The guides of docs/guides, followed as a new user would, but for what takes root or the network."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from typing import Any
+
+import pytest
+from conftest import Start
+from guides import ROOT, Guide
+from processes import WAIT, Gateway, Process, Worker
+from test_page import PEERS, spoken
+
+DEPLOY = ROOT / "deploy"
+
+
+def said(text: str) -> list[str]:
+    """The texts among what `tidegate run` printed."""
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return [line["frame"]["text"]["text"] for line in lines]
+
+
+def test_a_service_team_makes_its_function_a_hop(start: Start, tmp_path: pathlib.Path) -> None:
+    guide = Guide("service.md", tmp_path, start)
+    guide.run("mkdir pipelines")
+    guide.write("shout.py")
+    first = "python -m tidegate_sdk serve shout:shout --listen 127.0.0.1:7101 --metrics 127.0.0.1:9101 & FIRST=$!"
+    guide.serve(first, "9101", "7101")
+    guide.serve("python -m tidegate_sdk serve shout:shout --listen 127.0.0.1:7102 &", "7102")
+    described = guide.run("python -m tidegate_sdk describe shout:shout")
+    manifest = guide.write("pipelines/loud.yaml")
+    for line in re.findall(r"(?:in|out)puts: .*", described):
+        assert line in manifest
+    guide.run("tidegate check pipelines/loud.yaml")
+    shown = guide.run(r"printf 'hello\nworld\n' | tidegate run pipelines/loud.yaml --in -")
+    assert said(shown) == said(guide.block('{"frame":{"port":"loud"')) == ["HELLO!", "WORLD!"]
+    # Its columns are those of the guide's.
+    assert re.search(r"HOP +TYPE +IN +OUT +DROPPED +QUEUE P50", shown), shown
+
+    guide.kill("kill -9 $FIRST").ended()
+    assert said(guide.run(r"printf 'still\nthere\n' | tidegate run pipelines/loud.yaml --in -")) == ["STILL!", "THERE!"]
+    guide.serve(first, "9101", "7101")
+    guide.write("pipelines/loud.yaml")
+    guide.serve("tidegate serve --listen 127.0.0.1:8085 --media 127.0.0.1:0 --pipelines pipelines &", "8085")
+    ask = 'curl -H \'content-type: application/json\' -d \'{"inputs":{"text":[{"text":{"text":"%s"}}]}}\' http://127.0.0.1:8085/v1/pipelines/loud/execute'
+    assert '"HI!"' in guide.run(ask % "hi")
+    assert 'tidegate_hop_frames_total{pipeline="loud",hop="shout"' in guide.run("curl -s http://127.0.0.1:8085/metrics | grep shout")
+    assert 'hop="shout"' in guide.run("curl -s http://127.0.0.1:9101/metrics | grep tidegate_worker")
+    leaving = guide.kill("kill -TERM $FIRST")
+    assert '"STILL HI!"' in guide.run(ask % "still hi")
+    assert leaving.ended() == 0
+
+    guide.serve(first, "9101", "7101")
+    guide.write("stress.py")
+    guide.serve("python -m tidegate_sdk serve stress:stress --listen 127.0.0.1:7103 --metrics 127.0.0.1:9103 &", "9103", "7103")
+    guide.write("pipelines/stressed.yaml")
+    shown = guide.run(r"printf 'hello\nworld\n' | tidegate run pipelines/stressed.yaml --in -")
+    assert said(shown) == said(guide.block('{"frame":{"port":"stressed"')) == ["*HELLO!*", "*WORLD!*"]
+    assert 'tidegate_worker_batch_frames_count{hop="stress"}' in guide.run("curl -s http://127.0.0.1:9103/metrics | grep batch_frames")
+
+
+def answered(guide: Guide, token: str, status: int) -> None:
+    """Waits until the list of sessions is answered so with this token."""
+    command = f"curl -s -o /dev/null -w '%{{http_code}}' --cacert secrets/cert.pem -H 'authorization: Bearer {token}' {guide.ours('https://localhost:8443')}/v1/sessions"
+    by = time.monotonic() + WAIT
+    while (got := subprocess.check_output(["bash", "-c", command], cwd=guide.folder, text=True)) != str(status):
+        assert time.monotonic() < by, f"{got}, never {status}"
+        time.sleep(0.1)
+
+
+def asked(prometheus: str, path: str) -> Any:
+    """What Prometheus says."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{prometheus}/api/v1/{path}", timeout=WAIT) as answer:
+        return json.load(answer)["data"]
+
+
+def test_an_operator_runs_it_watches_it_and_changes_it(start: Start, tmp_path: pathlib.Path) -> None:
+    guide = Guide("operator.md", tmp_path, start, ports={"8443": "0"})
+    made = guide.block("openssl req")
+    guide.run(made)
+    shipped = (DEPLOY / "tidegate.yaml").read_text()
+    assert shipped.endswith(guide.write("tidegate.yaml").split("\n", 1)[1])
+    shown = guide.run("tidegate serve --config tidegate.yaml --print-config")
+    web = (tmp_path / "secrets" / "web").read_text().strip()
+    assert "0.0.0.0:0" in shown
+    assert web not in shown
+    gateway = guide.serve("tidegate serve --config tidegate.yaml & GATEWAY=$!", "8443")
+    assert "ready" in guide.run("curl --cacert secrets/cert.pem https://localhost:8443/readyz")
+    sessions = 'curl --cacert secrets/cert.pem -H "authorization: Bearer $(cat secrets/%s)" https://localhost:8443/v1/sessions'
+    assert '"active":0,"limit":200' in guide.run(sessions % "ops")
+    assert '"status":403' in guide.run(sessions % "web")
+
+    # Prometheus with the shipped files, but oftener.
+    watched = (DEPLOY / "prometheus.yml").read_text().replace("15s", "250ms")
+    (tmp_path / "prometheus.yml").write_text(guide.ours(watched))
+    guide.run("promtool check config prometheus.yml")
+    guide.run("promtool test rules alerts_test.yml")
+    [command] = [line for line in guide.block("prometheus --config.file").splitlines() if line.startswith("prometheus ")]
+    guide.serve(command, "9090").line("ready to receive web requests")
+    by = time.monotonic() + WAIT
+    while [one["value"][1] for one in asked(guide.ports["9090"], "query?query=up")["result"]] != ["1"]:
+        assert time.monotonic() < by, asked(guide.ports["9090"], "targets")
+        time.sleep(0.1)
+    [group] = asked(guide.ports["9090"], "rules")["groups"]
+    alerts = {rule["name"] for rule in group["rules"]}
+    assert alerts == set(re.findall(r"`(Tidegate\w+)`", (ROOT / "docs/guides/operator.md").read_text()))
+
+    before = (tmp_path / "secrets" / "ops").read_text().strip()
+    guide.run("openssl rand -hex 32 > secrets/ops")
+    answered(guide, before, 401)
+    answered(guide, (tmp_path / "secrets" / "ops").read_text().strip(), 200)
+    guide.kill("kill -HUP $GATEWAY")
+    gateway.line("pipelines reloaded")
+    guide.kill("kill -TERM $GATEWAY")
+    assert gateway.ended() == 0
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd looks at its units itself, where there is one")
+def test_systemd_has_nothing_to_say_about_the_unit(tmp_path: pathlib.Path) -> None:
+    # It looks whether the program is there.
+    binary = str(pathlib.Path(os.environ["TIDEGATE_BIN"]).resolve())
+    unit = tmp_path / "tidegate.service"
+    unit.write_text((DEPLOY / "tidegate.service").read_text().replace("/usr/local/bin/tidegate", binary))
+    command = ["systemd-analyze", "verify", str(unit)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=WAIT)
+    assert (done.returncode, [line for line in done.stdout.splitlines() if "tidegate.service" in line]) == (0, []), done.stdout
+
+
+def free_port() -> str:
+    """One that nobody has now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return str(one.getsockname()[1])
+
+
+def test_a_browser_developer_has_a_voice_in_a_page_of_his_own(start: Start, workers: dict[str, Worker], tmp_path: pathlib.Path) -> None:
+    guide = Guide("browser.md", tmp_path, start, ports={"5174": free_port()})
+    # What `npm install PATH/TO/tidegate/web/client vite@6` makes of a folder; the network is not asked.
+    modules = tmp_path / "node_modules"
+    (modules / "@tidegate").mkdir(parents=True)
+    (modules / "@tidegate" / "client").symlink_to(ROOT / "web" / "client")
+    for name in ("index.html", "server.mjs", "vite.config.js"):
+        guide.write(name)
+    (tmp_path / "server.mjs").write_text((tmp_path / "server.mjs").read_text().replace("listen(5174", f"listen({guide.ports['5174']}"))
+    vite = start(Process, ["node", str(ROOT / "web/node_modules/vite/bin/vite.js"), "--host", "127.0.0.1"], cwd=tmp_path)
+    page = vite.line(r"(http://127\.0\.0\.1:\d+)").group(1)
+
+    token = secrets.token_hex(32)
+    addresses = {variable: f"http://{worker.address}" for variable, worker in workers.items()}
+    (tmp_path / "none").mkdir()
+    gateway = Gateway(tmp_path / "none", [], TIDEGATE_ORIGINS=page, TIDEGATE_AUTH_TOKEN=token, **addresses)
+    try:
+        guide.ports["8080"] = gateway.address.rpartition(":")[2]
+        guide.write("voice.js")
+        script = (tmp_path / "voice.js").read_text()
+        # With a key of the page's own server, as in the guide's last section.
+        asking = guide.ours(guide.block('await (await fetch("/key"')).split("  // … as before")[0]
+        begins = script.index('element("talk").onclick')
+        goes_on = script.index("  voice.addEventListener", begins)
+        without = script[:begins].replace(re.search(r"const client = .*\n", script)[0], "")  # type: ignore[index]
+        (tmp_path / "voice.js").write_text(without + asking + script[goes_on:])
+        start(Process, ["node", "server.mjs"], cwd=tmp_path, env={**os.environ, "TOKEN": token, "GATEWAY": f"http://{gateway.address}"})
+        command = ["node", "guide.mjs", page, str(spoken(tmp_path / "said.wav"))]
+        done = subprocess.run(command, cwd=PEERS, stdout=subprocess.PIPE, text=True, timeout=300, check=True)
+        report = json.loads(done.stdout)
+        assert report["problems"] == [], report
+        assert re.search(r"captions: .*(fox|lazy|dog)", " ".join(report["captions"]), re.IGNORECASE), report
+        assert re.search(r"translation: .*(zorro|perezoso|perro)", " ".join(report["captions"]), re.IGNORECASE), report
+        assert report["heard"] > 0, report
+        assert report["state"] == "closed"
+    finally:
+        gateway.stop()
