@@ -6,23 +6,27 @@ said to be made by `make` is a target.
 Prints what is wrong as FILE:LINE, and ends with 1. Addresses elsewhere are not asked.
 """
 
+import os
 import pathlib
 import re
-import subprocess
 import sys
 from urllib.parse import unquote
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 START = ROOT / "README.md"
+INSTALLED = ("node_modules", "target", "dist")
 LINK = re.compile(r"!?\[(?:[^\]\[]|\[[^\]]*\])*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^ {0,3}(```|~~~)")
 HEADING = re.compile(r"^ {0,3}(#{1,6}) +(.*?) *#*$")
 
 
 def pages() -> list[pathlib.Path]:
-    """All pages that git knows or would know."""
-    listed = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, text=True)
-    return sorted(path for path in (ROOT / line for line in listed.splitlines()) if path.is_file())
+    """All pages of the tree, without what is installed or built."""
+    found = []
+    for folder, below, files in os.walk(ROOT):
+        below[:] = [name for name in below if not name.startswith(".") and name not in INSTALLED]
+        found += [pathlib.Path(folder, name) for name in files if name.endswith(".md")]
+    return sorted(found)
 
 
 def prose(text: str) -> list[tuple[int, str]]:

@@ -12,7 +12,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from processes import WAIT, Process
@@ -21,6 +21,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAMED = re.compile(r"(?:#|//|<!--) ([\w./-]+\.\w+)\b")
 _LISTENS = r"(?:listening on |serving .* on |metrics on |Listening on\" address=)\S*?:(\d+)(?:$|/|\s)"
+
+
+def blocks_of(page: pathlib.Path) -> list[tuple[str, str]]:
+    """Language and text of each block of code."""
+    return _BLOCK.findall(page.read_text())
 
 
 @dataclass
@@ -35,11 +40,9 @@ class Guide:
     variables: dict[str, Process] = field(default_factory=dict)
     """Processes by the variable that the guide keeps their number in."""
 
-    def blocks(self) -> Iterator[tuple[str, str]]:
-        """Language and text of each."""
-        text = (ROOT / "docs" / "guides" / self.page).read_text()
-        for found in _BLOCK.finditer(text):
-            yield found[1], found[2]
+    def blocks(self) -> list[tuple[str, str]]:
+        """Those of the guide."""
+        return blocks_of(ROOT / "docs" / "guides" / self.page)
 
     def block(self, part: str) -> str:
         """The one block with this in it."""

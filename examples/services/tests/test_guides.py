@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import pathlib
@@ -16,11 +17,31 @@ from typing import Any
 
 import pytest
 from conftest import Start
-from guides import ROOT, Guide
+from guides import ROOT, Guide, blocks_of
 from processes import WAIT, Gateway, Process, Worker
 from test_page import PEERS, spoken
 
 DEPLOY = ROOT / "deploy"
+
+
+_FOLDERS = (".", "docs", "docs/guides", "examples", "examples/gpu", "examples/services", "sdk/python", "web", "web/client")
+PAGES = [str(page.relative_to(ROOT)) for folder in _FOLDERS for page in sorted((ROOT / folder).glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_stands_in_a_page_can_be_read_by_what_it_is_for(page: str, tmp_path: pathlib.Path) -> None:
+    for language, text in blocks_of(ROOT / page):
+        match language:
+            case "python":
+                compile(text, page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            case "sh":
+                done = subprocess.run(["bash", "-n"], input=text, stderr=subprocess.PIPE, text=True, timeout=WAIT)
+                assert done.returncode == 0, f"{done.stderr}\n{text}"
+            case "yaml" if "version: tidegate/v1" in text and "edges:" in text:
+                (tmp_path / "manifest.yaml").write_text(text)
+                command = [os.environ["TIDEGATE_BIN"], "check", "manifest.yaml"]
+                done = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=WAIT)
+                assert done.returncode == 0, f"{done.stdout}\n{text}"
 
 
 def said(text: str) -> list[str]:
