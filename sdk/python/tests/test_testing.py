@@ -59,7 +59,7 @@ def test_a_session_of_several_inputs_is_told_which() -> None:
         ("frames", {"port": "notes", "seq": 1}),
         ("log", "note 1: so"),
     ]
-    with pytest.raises(ValueError, match="several inputs: say Given"):
+    with pytest.raises(ValueError, match="several inputs or none: say Given"):
         play(services.scribe, ["so"])
     with pytest.raises(ValueError, match="no input 'ears': there are mic, notes"):
         play(services.scribe, [Given("so", "ears")])

@@ -3,7 +3,7 @@ import { TidegateError } from "@tidegate/client";
 import { describe, expect, it } from "vitest";
 import { Follow } from "../src/model/follow.js";
 import { hopsInFlow } from "../src/model/flow.js";
-import { type Topology, draw, edgeRows, withFormats } from "../src/model/graph.js";
+import { type Topology, conversion, draw, edgeRows, withFormats } from "../src/model/graph.js";
 import { HISTORY_SAMPLES, History, seriesName } from "../src/model/history.js";
 import { droppedText, scaleOf, spokenHop, timeOf } from "../src/model/hops.js";
 import { LEVEL_MIN_DB, Needle, levelDb, levelPosition } from "../src/model/levels.js";
@@ -158,6 +158,25 @@ describe("the graph", () => {
       }
     });
   }
+
+  it("puts conversions that follow each other into one place, and others into places of their own", () => {
+    const chain = ["mic", "stt.speech:resample", "stt.speech:pcm", "stt", "stt.words:split", "words:a", "words:b"];
+    const edges = [[0, 1], [1, 2], [2, 3], [3, 4], [4, 5], [4, 6]].map(([from = 0, to = 0]) => ({ from: end(chain[from] ?? ""), to: end(chain[to] ?? "") }));
+    const hops = chain.slice(1).map((id) => hop(id, null, null, 1, { inserted: id.includes(":") }));
+    const topology = { inputs: [{ name: "mic", kind: "audio" as const }], outputs: [], hops, edges };
+    const right = draw(topology, "right");
+    const box = (id: string) => right.boxes.find((one) => one.id === id);
+    const [first, second, other] = ["stt.speech:resample", "stt.speech:pcm", "stt.words:split"].map(box);
+    expect([second?.x, second?.width]).toEqual([first?.x, first?.width]);
+    expect(second?.y).toBe((first?.y ?? 0) + (first?.height ?? 0));
+    expect((first?.height ?? 0) + (second?.height ?? 0)).toBe(other?.height);
+    // What leads into the place leads to its first, and out of it from its last; a conversion that feeds two is none of a row.
+    expect(right.lines.map(({ from, to }) => `${from}>${to}`)).toEqual([
+      "mic>stt.speech:resample", "stt.speech:pcm>stt", "stt>stt.words:split", "stt.words:split>words:a", "stt.words:split>words:b",
+    ]);
+    expect(draw(topology, "down").lines).toHaveLength(edges.length);
+    expect(conversion("stt.speech:resample")).toEqual({ does: "resample", whom: "stt.speech" });
+  });
 
   it("gives a long name its room, and no more than a box should take", () => {
     const width = (name: string) => draw({ inputs: [], outputs: [{ name, kind: "json" }], hops: [], edges: [] }, "right").boxes[0]?.width ?? 0;

@@ -84,6 +84,7 @@ async def _frames(exchange: Exchange) -> None:
     while await exchange.head() is not None:
         item = exchange.take()
         if _wanted(exchange, item):
+            waits: Awaitable[Any] | None = None
             # But a context keeps its own: a thread that was cut short looks at it later.
             with Scope(exchange.scopes, item.deadline, timeout) if running.context else one.renew(item.deadline, timeout) as scope:
                 result = _call(exchange, item, scope)

@@ -35,9 +35,11 @@ class Sink(Protocol):
 
     def frame(self, port: str, meta: bytes, payload: Payload) -> Awaitable[None]:
         """A frame, encoded: its payload beside what else it says."""
+        ...
 
     def say(self, message: pb.ServerMessage) -> Awaitable[None]:
         """Any other message."""
+        ...
 
 
 class Source(Protocol):

@@ -239,7 +239,7 @@ class Video(Port[Picture]):
 
     def decode(self, frame: pb.Frame, data: Buffer | None, agreed: Format | None) -> Picture:
         video = frame.video
-        codec = _VIDEO_NAMES.get(video.format.codec, self.codec)
+        codec: Literal["vp8", "h264"] | None = _VIDEO_NAMES.get(video.format.codec) or self.codec
         if codec is None:
             raise ValueError("a picture that does not name its codec")
         return Picture(video.data if data is None else bytes(data), codec, video.key)

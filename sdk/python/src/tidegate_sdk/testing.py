@@ -160,17 +160,19 @@ def _frames(hop: Hop, takes: Mapping[str, Input], inputs: Iterable[Any]) -> Iter
 
 
 def _port_of(hop: Hop, given: Given) -> str:
-    if given.port is None and len(hop.inputs) > 1:
-        known = ", ".join(port.name for port in hop.inputs)
-        raise ValueError(f"hop '{hop.name}' has several inputs: say Given(value, port), with one of {known}")
-    return given.port or hop.inputs[0].name
+    if given.port is not None:
+        return given.port
+    names = [port.name for port in hop.inputs]
+    if len(names) != 1:
+        raise ValueError(f"hop '{hop.name}' has several inputs or none: say Given(value, port), with one of {', '.join(names)}")
+    return names[0]
 
 
 def _given(hop: Hop, takes: Mapping[str, Input], number: int, value: Any) -> list[Given]:
     """A plain value as the gateway sends it: sound in pieces, and an utterance as what it is."""
-    port = hop.inputs[0]
-    if hop.per == "session" and len(hop.inputs) > 1:
+    if len(hop.inputs) != 1:
         return [Given(value)]
+    [port] = hop.inputs
     pieces: list[Any] = [value]
     if isinstance(port, Audio) and not isinstance(value, list):
         format = takes[port.name].format

@@ -10,7 +10,6 @@ from .context import Context, SessionInfo, current, enter
 
 try:  # Its API package alone; whoever wants spans installs the rest.
     from opentelemetry import context as otel
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 except ImportError:
     otel = None  # type: ignore[assignment, unused-ignore]
 
@@ -26,6 +25,8 @@ def begin(context: Context) -> None:
 
 
 def _extracted(session: SessionInfo) -> Any:
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
     carrier = {"traceparent": session.traceparent or ""}
     if session.tracestate:
         carrier["tracestate"] = session.tracestate

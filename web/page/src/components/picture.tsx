@@ -3,7 +3,7 @@
 import { useSignal } from "@preact/signals";
 import type { Hop, Port } from "@tidegate/client";
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import { type Box, type Picture as Drawn, type Topology, draw, showsWait } from "../model/graph.js";
+import { type Box, type Picture as Drawn, type Topology, conversion, draw, showsWait } from "../model/graph.js";
 import { PARTS } from "../model/history.js";
 import { poolsOf, shortEndpoint, standing } from "../model/endpoints.js";
 import { PLACEMENTS, droppedText, droppedTotal, hasFigures, spokenHop, timeOf } from "../model/hops.js";
@@ -16,6 +16,9 @@ import { useOverflow } from "./overflow.js";
 const NARROW = 900;
 /** A picture that is too wide is made smaller down to this; then it scrolls. */
 const SMALLEST = 0.78;
+
+/** A box that is lower is one of several conversions in one place: it has room for a name and a time. */
+const FULL_HEIGHT = 76;
 
 /** The width of an element, as it changes. */
 function useWidth() {
@@ -46,8 +49,9 @@ export function Bar(props: { parts: Partial<Record<"queue" | "wire" | "service",
   );
 }
 
-/** Below a hop's name: a remote one's endpoint, when a session shows it, else the type. */
+/** Below a hop's name: a remote one's endpoint, when a session shows it; whom a conversion is for; else the type. */
 function subtitle(hop: Hop): string {
+  if (hop.inserted) return conversion(hop.id).whom || hop.type;
   const endpoint = hasFigures(hop) ? hop.endpoint : undefined;
   if (hop.placement !== "remote" || endpoint === undefined) return hop.type;
   return shortEndpoint(endpoint);
@@ -65,8 +69,8 @@ function Ailing({ hop }: { hop: Hop }) {
   );
 }
 
-function HopBox(props: { hop: Hop; percentile: Percentile; scaleUs: number }) {
-  const { hop, percentile } = props;
+function HopBox(props: { hop: Hop; percentile: Percentile; scaleUs: number; stacked: boolean }) {
+  const { hop, percentile, stacked } = props;
   const { parts, total } = timeOf(hop, percentile);
   const dropped = droppedTotal(hop);
   const waiting = hasFigures(hop) ? hop.queue_frames : 0;
@@ -74,7 +78,7 @@ function HopBox(props: { hop: Hop; percentile: Percentile; scaleUs: number }) {
   return (
     <button
       type="button"
-      class={`hop ${hop.placement} ${hop.inserted ? "inserted" : ""}`}
+      class={`hop ${hop.placement} ${hop.inserted ? "inserted" : ""} ${stacked ? "stacked" : ""}`}
       aria-pressed={selected}
       title={[`${hop.id}: ${hop.type}, ${PLACEMENTS[hop.placement]}`, hasFigures(hop) ? (hop.endpoint ?? "") : "", droppedText(hop)].filter((text) => text !== "").join("\n")}
       onClick={() => {
@@ -83,12 +87,14 @@ function HopBox(props: { hop: Hop; percentile: Percentile; scaleUs: number }) {
     >
       <span class="hidden">{spokenHop(hop, percentile)}</span>
       <span class="hop-name" aria-hidden="true">
-        {hop.id}
+        {hop.inserted ? conversion(hop.id).does : hop.id}
       </span>
-      <span class="hop-type" aria-hidden="true">
-        {subtitle(hop)}
-      </span>
-      <Bar parts={parts} scaleUs={props.scaleUs} />
+      {!stacked && (
+        <span class="hop-type" aria-hidden="true">
+          {subtitle(hop)}
+        </span>
+      )}
+      {!stacked && <Bar parts={parts} scaleUs={props.scaleUs} />}
       <span class="hop-foot" aria-hidden="true">
         <span class="mono">{formatMicros(total)}</span>
         <Ailing hop={hop} />
@@ -200,7 +206,7 @@ export function Picture(props: { topology: Topology; percentile: Percentile; sca
   const boxes = [...picture.boxes].sort((a, b) => (direction === "right" ? a.x - b.x || a.y - b.y : a.y - b.y || a.x - b.x));
   const boxOf = (box: Box) => {
     const hop = hops.get(box.id);
-    if (hop !== undefined) return <HopBox hop={hop} percentile={percentile} scaleUs={scaleUs} />;
+    if (hop !== undefined) return <HopBox hop={hop} percentile={percentile} scaleUs={scaleUs} stacked={box.height < FULL_HEIGHT} />;
     const port = ports.get(box.id);
     if (port === undefined || box.role === "hop" || !showsWait(port, box.role)) return <PortBox box={box} />;
     return <MeasuredPort port={port} role={box.role} topology={topology} percentile={percentile} scaleUs={scaleUs} />;

@@ -48,7 +48,9 @@ export interface Picture {
 }
 
 const HOP = { right: { width: 140, height: 76 }, down: { width: 190, height: 76 } };
-const INSERTED = { right: { width: 112, height: 76 }, down: { width: 190, height: 76 } };
+const INSERTED = { right: { width: 92, height: 76 }, down: { width: 190, height: 76 } };
+/** One of several conversions in a row. */
+const STACKED_HEIGHT = 38;
 const PORT = { width: 90, height: 38 };
 /** With a bar of what waits in it. */
 const MEASURED_PORT = { right: { width: 140, height: 76 }, down: { width: 150, height: 76 } };
@@ -116,31 +118,80 @@ function portSize(port: Port, role: "input" | "output", direction: Direction): {
   return sized(port.name, showsWait(port, role) ? MEASURED_PORT[direction] : PORT);
 }
 
+/** What a conversion does, and for whom: the two halves of its id. */
+export function conversion(id: string): { does: string; whom: string } {
+  const at = id.lastIndexOf(":");
+  return at < 0 ? { does: id, whom: "" } : { does: id.slice(at + 1), whom: id.slice(0, at) };
+}
+
+/** Conversions that follow each other with nothing between: they stand in one place, one below the other. By the first of each run. */
+function runsOf(topology: Topology, edges: readonly Edge[]): Map<string, string[]> {
+  const inserted = new Set(topology.hops.filter((hop) => hop.inserted).map((hop) => hop.id));
+  const next = new Map<string, string>();
+  for (const edge of edges) {
+    const [from, to] = [edge.from.node, edge.to.node];
+    const only = edges.filter((one) => one.from.node === from).length === 1 && edges.filter((one) => one.to.node === to).length === 1;
+    if (only && inserted.has(from) && inserted.has(to)) next.set(from, to);
+  }
+  const later = new Set(next.values());
+  const runs = new Map<string, string[]>();
+  for (const first of next.keys()) {
+    if (later.has(first)) continue;
+    const run = [first];
+    for (let id = next.get(first); id !== undefined && run.length < inserted.size; id = next.get(id)) run.push(id);
+    runs.set(first, run);
+  }
+  return runs;
+}
+
+/** Runs as one node each for the layout. */
+function places(nodes: readonly Omit<Box, "x" | "y">[], runs: Map<string, string[]>): { id: string; width: number; height: number }[] {
+  const later = new Set([...runs.values()].flatMap((run) => run.slice(1)));
+  const width = (id: string): number => nodes.find((node) => node.id === id)?.width ?? 0;
+  return nodes
+    .filter((node) => !later.has(node.id))
+    .map((node) => {
+      const run = runs.get(node.id);
+      return run === undefined ? node : { id: node.id, width: Math.max(...run.map(width)), height: run.length * STACKED_HEIGHT };
+    });
+}
+
 /** Lays a pipeline out. */
 export function draw(topology: Topology, direction: Direction): Picture {
   const right = direction === "right";
   const nodes: Omit<Box, "x" | "y">[] = [
     ...topology.inputs.map((port) => ({ id: port.name, role: "input" as const, hop: null, port, ...portSize(port, "input", direction) })),
-    ...topology.hops.map((hop) => ({ id: hop.id, role: "hop" as const, hop, port: null, ...(hop.inserted ? sized(hop.id, INSERTED[direction], SMALL_LETTER) : sized(hop.id, HOP[direction])) })),
+    ...topology.hops.map((hop) => ({ id: hop.id, role: "hop" as const, hop, port: null, ...(hop.inserted ? sized(right ? conversion(hop.id).does : hop.id, INSERTED[direction], SMALL_LETTER) : sized(hop.id, HOP[direction])) })),
     ...topology.outputs.map((port) => ({ id: port.name, role: "output" as const, hop: null, port, ...portSize(port, "output", direction) })),
   ];
   const ids = new Set(nodes.map((node) => node.id));
   const edges = topology.edges.filter((edge) => ids.has(edge.from.node) && ids.has(edge.to.node));
+  const runs = right ? runsOf(topology, edges) : new Map<string, string[]>();
+  const place = new Map([...runs].flatMap(([first, run]) => run.map((id) => [id, first])));
+  const placeOf = (id: string): string => place.get(id) ?? id;
+  const drawn = places(nodes, runs);
+  const between = edges.filter((edge) => placeOf(edge.from.node) !== placeOf(edge.to.node));
   const { along, across, centres, bends } = layered(
-    nodes.map(({ id, width, height }) => (right ? { id, along: width, across: height } : { id, along: height, across: width })),
-    edges.map((edge) => ({ from: edge.from.node, to: edge.to.node })),
+    drawn.map(({ id, width, height }) => (right ? { id, along: width, across: height } : { id, along: height, across: width })),
+    between.map((edge) => ({ from: placeOf(edge.from.node), to: placeOf(edge.to.node) })),
     GAPS[direction],
   );
-  const point = (place: Place): Point =>
-    right ? { x: place.along + MARGIN, y: place.across + MARGIN } : { x: place.across + MARGIN, y: place.along + MARGIN };
+  const point = (at: Place): Point =>
+    right ? { x: at.along + MARGIN, y: at.across + MARGIN } : { x: at.across + MARGIN, y: at.along + MARGIN };
+  const frames = new Map(
+    drawn.map(({ id, width, height }) => {
+      const centre = point(centres.get(id) ?? { along: 0, across: 0 });
+      return [id, { x: round(centre.x - width / 2), y: round(centre.y - height / 2), width, height }];
+    }),
+  );
+  const frameOf = (id: string) => frames.get(placeOf(id)) ?? { x: 0, y: 0, width: 0, height: 0 };
   const boxes = nodes.map((node) => {
-    const centre = point(centres.get(node.id) ?? { along: 0, across: 0 });
-    return { ...node, x: round(centre.x - node.width / 2), y: round(centre.y - node.height / 2) };
+    const frame = frameOf(node.id);
+    const at = runs.get(placeOf(node.id))?.indexOf(node.id);
+    return at === undefined ? { ...node, ...frame } : { ...node, ...frame, y: frame.y + at * STACKED_HEIGHT, height: STACKED_HEIGHT };
   });
-  const byId = new Map(boxes.map((box) => [box.id, box]));
-  const lines = edges.map((edge, index) => {
-    const from = byId.get(edge.from.node) as Box;
-    const to = byId.get(edge.to.node) as Box;
+  const lines = between.map((edge, index) => {
+    const [from, to] = [frameOf(edge.from.node), frameOf(edge.to.node)];
     const ends: [Point, Point] = right
       ? [{ x: from.x + from.width, y: from.y + from.height / 2 }, { x: to.x - TIP, y: to.y + to.height / 2 }]
       : [{ x: from.x + from.width / 2, y: from.y + from.height }, { x: to.x + to.width / 2, y: to.y - TIP }];
