@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import urllib.error
 import urllib.request
@@ -36,6 +37,17 @@ def test_the_demo_starts_all_says_where_it_is_and_leaves_nothing_behind(start: S
         urllib.request.urlopen(page, timeout=WAIT)
     processes = [line for line in demo.lines if "serving" in line]
     assert len(processes) == 4
+
+
+def test_a_demo_whose_address_another_has_says_how_to_give_it_another(start: Start) -> None:
+    binary = os.environ["TIDEGATE_BIN"]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        demo = start(Process, [*DEMO, binary, "--listen", f"127.0.0.1:{taken.getsockname()[1]}"])
+        demo.line(r"gateway \| .*another program has its port")
+        demo.line(r'demo: gateway has ended before it was ready.*make demo ARGS="--listen 127.0.0.1:9090"')
+        assert demo.ended() == 1
 
 
 def test_the_demo_says_which_part_could_not_start(start: Start) -> None:

@@ -134,7 +134,11 @@ async def _run(begin: Begin, gateway: list[str]) -> None:
     services = {variable: await begin(name, [*serve, place], r"serving .* on (\S+)", {}) for variable, (name, place) in SERVICES.items()}
     addresses = {variable: f"http://{await child.address()}" for variable, child in services.items()}
     front = await begin("gateway", gateway, r"listening on (http\S+)", addresses)
-    page = f"{(await front.address()).rstrip('/')}/?pipeline=interpreter"
+    try:
+        address = await front.address()
+    except Failed as error:
+        raise Failed(f'{error}. Its options are given so: make demo ARGS="--listen 127.0.0.1:9090"') from None
+    page = f"{address.rstrip('/')}/?pipeline=interpreter"
     print(f"\nThe interpreter: {page}\nPress Talk and say a sentence in English. Ctrl-C stops everything.\n", flush=True)
     if sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         webbrowser.open(page)
