@@ -15,7 +15,7 @@ COLLECTOR = [str(ROOT / ".cache" / "venv" / "bin" / "python"), "-u", str(ROOT / 
 HOPS = {"stt": "STT_WORKER", "translate": "TRANSLATE_WORKER", "speak": "SPEAK_WORKER"}
 
 
-def test_a_conversation_is_one_trace_that_each_service_s_log_names(start: Start, workers: dict[str, Worker], tmp_path: pathlib.Path) -> None:
+def test_a_conversation_is_one_trace_that_services_log(start: Start, workers: dict[str, Worker], tmp_path: pathlib.Path) -> None:
     collector: Process = start(Process, COLLECTOR)
     address = collector.line(r"listening on (\S+)").group(1)
     addresses = {variable: f"http://{worker.address}" for variable, worker in workers.items()}
