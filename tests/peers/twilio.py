@@ -86,6 +86,8 @@ class Call:
 
     async def mark(self, name):
         self.report["marks"].append(name)
+        # A late player sends its last ones when no message comes any more that would wake who waits for them.
+        self.changed.set()
         await self.send("mark", mark={"name": name})
 
     async def listen(self):
