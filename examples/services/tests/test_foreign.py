@@ -3,28 +3,31 @@ does over a real recogniser (Vosk's own models are in no package index)."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
+import pathlib
+import re
 import socket
 import sys
-import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 from hearing import sound, texts
-from processes import Gateway, Process
+from processes import WAIT, Client, Gateway, Process
 from recordings import PCM, RATE, say
 from tidegate_sdk import Samples
-from websockets.sync.server import ServerConnection, serve
 
-from tidegate_services.stt import Recogniser
 from tidegate_services.weights import PIPER, WHISPER
 
+HERE = pathlib.Path(__file__).parent
 TEXT = "Ask what you can do for your country."
 WORDS = "what you can do for your country"
+PIECES = ["Ask what you ", "can do, Mr. Fox. It is", " a fine day", " in the", " country."]
+_FRAME = RATE // 50
 
 
 def free() -> int:
@@ -34,42 +37,35 @@ def free() -> int:
 
 
 @contextlib.contextmanager
-def wyoming(module: str, *arguments: str) -> Iterator[str]:
-    """A server of Wyoming, as its users start it."""
-    port = free()
-    command = [sys.executable, "-m", module, "--uri", f"tcp://127.0.0.1:{port}", "--local-files-only", *arguments]
-    server = Process(command, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+def started(command: list[str], ready: str) -> Iterator[tuple[Process, re.Match[str]]]:
+    server = Process([sys.executable, *command], cwd=HERE, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     try:
-        server.line("Ready")
-        yield f"http://127.0.0.1:{port}"
+        yield server, server.line(ready)
     finally:
         server.stop()
 
 
-def vosk(connection: ServerConnection, recogniser: Recogniser) -> None:
-    sound = b""
-    for message in connection:
-        if isinstance(message, bytes):
-            sound += message
-            if len(sound) % (4 * RATE) == 0:
-                connection.send(json.dumps({"partial": ""}))
-        elif "eof" in message:
-            samples: Samples = np.frombuffer(sound, np.int16)
-            connection.send(json.dumps({"text": recogniser.recognise(samples, "en")}))
-            return
+@contextlib.contextmanager
+def wyoming(module: str, *arguments: str) -> Iterator[tuple[str, Process]]:
+    """A server of Wyoming, as its users start it."""
+    port = free()
+    command = ["-m", module, "--uri", f"tcp://127.0.0.1:{port}", "--local-files-only", *arguments]
+    with started(command, "Ready") as (server, _):
+        yield f"http://127.0.0.1:{port}", server
 
 
 @contextlib.contextmanager
-def websocket() -> Iterator[str]:
-    recogniser = Recogniser("tiny.en")
-    with serve(lambda connection: vosk(connection, recogniser), "127.0.0.1", 0) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+def whisper(data: pathlib.Path) -> Iterator[tuple[str, Process]]:
+    model = WHISPER["tiny.en"].find()
+    arguments = ["--model", str(model), "--data-dir", str(data), "--language", "en", "--stt-library", "faster-whisper"]
+    with wyoming("wyoming_faster_whisper", *arguments) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def plain(_: pathlib.Path) -> Iterator[tuple[str, Process]]:
+    with started(["plain_stt.py"], r"Ready at (\S+)") as (server, found):
+        yield found[1], server
 
 
 def hop(name: str, ports: tuple[str, str], **params: Any) -> str:
@@ -89,34 +85,38 @@ def hop(name: str, ports: tuple[str, str], **params: Any) -> str:
     )
 
 
+SPOKEN: dict[str, dict[str, Any]] = {
+    "hear": {"protocol": "wyoming.asr", "health": {"interval": "1s"}},
+    "plain": {
+        "protocol": "websocket.stt",
+        "options": {"start": {"config": {"sample_rate": RATE}}, "end": {"eof": 1}, "partial": "/partial"},
+    },
+}
+SERVERS = {"hear": whisper, "plain": plain}
+
+
 @pytest.fixture(scope="module")
-def foreign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, dict[str, Process]]]:
+    """A gateway with a hop at Piper, and two that recognise speech, each at two servers."""
     data = tmp_path_factory.mktemp("data")
-    voice, model = PIPER.find(), WHISPER["tiny.en"].find()
-    with (
-        wyoming("wyoming_piper", "--voice", "en_US-joe-medium", "--data-dir", str(voice)) as piper,
-        wyoming(
-            "wyoming_faster_whisper", "--model", str(model), "--data-dir", str(data), "--language", "en", "--stt-library", "faster-whisper"
-        ) as whisper,
-        websocket() as plain,
-    ):
-        options = {"start": {"config": {"sample_rate": RATE}}, "end": {"eof": 1}, "partial": "/partial"}
-        pipelines = [
-            hop("speak", ("text", "audio"), protocol="wyoming.tts", endpoints=[piper], health={"interval": "1s"}),
-            hop("hear", ("audio", "text"), protocol="wyoming.asr", endpoints=[whisper], health={"interval": "1s"}),
-            hop("plain", ("audio", "text"), protocol="websocket.stt", endpoints=[plain], options=options),
-        ]
+    with contextlib.ExitStack() as stack:
+        piper, _ = stack.enter_context(wyoming("wyoming_piper", "--voice", "en_US-joe-medium", "--data-dir", str(PIPER.find())))
+        pipelines = [hop("speak", ("text", "audio"), protocol="wyoming.tts", endpoints=[piper], health={"interval": "1s"})]
+        servers: dict[str, Process] = {}
+        for name, params in SPOKEN.items():
+            two = dict(stack.enter_context(SERVERS[name](data)) for _ in range(2))
+            servers |= two
+            pipelines.append(hop(name, ("audio", "text"), endpoints=list(two), **params))
         gateway = Gateway(tmp_path_factory.mktemp("pipelines"), pipelines)
-        try:
-            yield gateway
-        finally:
-            gateway.stop()
+        stack.callback(gateway.stop)
+        yield gateway, servers
 
 
 @pytest.fixture(scope="module")
-def spoken(foreign: Gateway) -> Samples:
+def spoken(foreign: tuple[Gateway, dict[str, Process]]) -> Samples:
     """The text as Piper says it, at the rate of recognisers."""
-    with foreign.session("speak", outputs=[{"port": "speaker", "audio": PCM}]) as client:
+    gateway, _ = foreign
+    with gateway.session("speak", outputs=[{"port": "speaker", "audio": PCM}]) as client:
         client.frame("words", text={"text": TEXT}, utterance=1, final=True)
         client.send("end")
         samples, rate = sound(client.rest())
@@ -125,10 +125,80 @@ def spoken(foreign: Gateway) -> Samples:
 
 
 @pytest.mark.parametrize("pipeline", ["hear", "plain"])
-def test_what_one_server_says_another_understands(foreign: Gateway, spoken: Samples, pipeline: str) -> None:
+def test_what_one_server_says_another_understands(foreign: tuple[Gateway, dict[str, Process]], spoken: Samples, pipeline: str) -> None:
     assert len(spoken) > RATE, "a second of speech"
-    with foreign.session(pipeline, inputs=[{"port": "mic", "audio": PCM}]) as client:
+    gateway, _ = foreign
+    with gateway.session(pipeline, inputs=[{"port": "mic", "audio": PCM}]) as client:
         say(client, spoken)
         client.send("end")
         heard = " ".join(texts(client.rest(), "words"))
     assert WORDS in heard.lower(), heard
+
+
+def test_a_text_in_pieces_is_spoken_before_it_is_written_to_its_end(foreign: tuple[Gateway, dict[str, Process]]) -> None:
+    gateway, _ = foreign
+    with gateway.session("speak", outputs=[{"port": "speaker", "audio": PCM}]) as client:
+        for piece in PIECES[:2]:
+            client.frame("words", text={"text": piece}, utterance=1)
+        first = [client.next("frame")]
+        for piece in PIECES[2:]:
+            client.frame("words", text={"text": piece}, utterance=1)
+        client.frame("words", text={"text": ""}, utterance=1, final=True)
+        client.send("end")
+        frames = first + client.rest()
+    assert [frame.get("final", False) for frame in frames].count(True) == 1 and frames[-1]["final"]
+    samples, _ = sound(frames)
+    assert len(samples) > 2 * RATE
+
+
+def speak(client: Client, samples: Samples, frames: range, last: bool) -> None:
+    """A part of an utterance."""
+    for number in frames:
+        data = base64.b64encode(samples[number * _FRAME : (number + 1) * _FRAME].tobytes()).decode()
+        final = last and number == frames[-1]
+        client.frame("mic", media_time=number * 20_000, utterance=1, final=final, audio={"format": PCM, "data": data})
+
+
+def counts(gateway: Gateway, metric: str, *labels: str) -> dict[str, float]:
+    """A metric by endpoint."""
+    found: dict[str, float] = {}
+    for line in gateway.get("/metrics").splitlines():
+        if line.startswith(f"{metric}{{") and all(label in line for label in labels):
+            endpoint = re.search(r'endpoint="([^"]*)"', line)
+            name = endpoint[1] if endpoint else ""
+            found[name] = found.get(name, 0) + float(line.rsplit(" ", 1)[1])
+    return found
+
+
+@pytest.mark.parametrize("pipeline", ["hear", "plain"])
+def test_a_server_dies_in_the_midst_of_an_utterance_and_the_transcript_is_the_same(
+    foreign: tuple[Gateway, dict[str, Process]], spoken: Samples, pipeline: str
+) -> None:
+    gateway, servers = foreign
+    label = f'pipeline="{pipeline}"'
+    frames = len(spoken) // _FRAME
+    middle = 2 * frames // 3
+
+    def sent() -> dict[str, float]:
+        return counts(gateway, "tidegate_hop_frames_total", label, 'direction="in"')
+
+    def heard(kill: bool) -> str:
+        before = sent()
+        with gateway.session(pipeline, inputs=[{"port": "mic", "audio": PCM}]) as client:
+            speak(client, spoken, range(middle), last=False)
+            if pipeline == "plain":
+                assert not client.next("frame").get("final", False), "words come while somebody speaks"
+            if kill:
+                by = time.monotonic() + WAIT
+                while not (busy := [one for one, count in sent().items() if one and count > before.get(one, 0)]):
+                    assert time.monotonic() < by, f"nothing is sent: {sent()}"
+                servers[busy[0]].stop()
+            speak(client, spoken, range(middle, frames), last=True)
+            client.send("end")
+            said = client.rest()
+        return " ".join(texts(said, "words"))
+
+    alone = heard(kill=False)
+    assert WORDS in alone.lower(), alone
+    assert heard(kill=True) == alone
+    assert sum(counts(gateway, "tidegate_hop_failovers_total", label).values()) >= 1

@@ -4,6 +4,10 @@
 //! would have brought: numbered frames that say what caused them, acknowledgements, ends. Calls are made one after the other, so that
 //! outputs keep their order. What waits for its turn is bounded by the hop's credit, what one call gathers by the size of a message.
 //!
+//! Where a protocol takes an utterance as it comes, a call *grows*: it begins with the first frame of an utterance, takes the others as
+//! they come, is told when that was all, and may answer at any time. What it was handed and has not sent is bounded by the caller
+//! ([`Caller::has_room`]). Nothing is acknowledged before the call says so or is done, so that all of it can be replayed.
+//!
 //! [`Gather`] is the part without I/O; a [`Caller`] knows one protocol.
 
 use std::task::{Context, Poll};
@@ -14,7 +18,9 @@ use tidegate_proto::message::{Execute, Opened, Source};
 
 use crate::error::RemoteError;
 
+mod answered;
 mod gather;
+mod grow;
 mod link;
 #[cfg(test)]
 mod tests;
@@ -29,6 +35,27 @@ pub(crate) trait Caller: Send {
     /// # Errors
     /// The call cannot be written, or is too large.
     fn call(&mut self, execute: Execute, now: Timestamp) -> Result<(), RemoteError>;
+
+    /// More of a call that grows; only where [`Self::has_room`].
+    ///
+    /// # Errors
+    /// The frame is none that the protocol takes, or its calls do not grow.
+    fn more(&mut self, _frame: Frame) -> Result<(), RemoteError> {
+        Err(RemoteError::Internal("a call that does not grow"))
+    }
+
+    /// Nothing more comes of the call. Calls that do not grow are complete as they begin.
+    ///
+    /// # Errors
+    /// What the call is cannot be said.
+    fn complete(&mut self) -> Result<(), RemoteError> {
+        Ok(())
+    }
+
+    /// Whether a call that grows takes more now.
+    fn has_room(&self) -> bool {
+        true
+    }
 
     /// What the call answers next. Cancel safe.
     fn poll(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<Result<Answer, RemoteError>>;
@@ -47,6 +74,8 @@ pub(crate) enum Answer {
         caused_port: Option<PortName>,
         frame: Frame,
     },
+    /// All that comes of so many frames of a call that grows has come.
+    Consumed(u64),
     /// All was said.
     Done,
 }

@@ -1,7 +1,7 @@
 //! Calls of protocols that talk: for each call a connection, and both sides speak on it as they like.
 //!
-//! What a call does is one future, polled where the hop is; giving the call up drops it, and with it the connection. Absent: what is
-//! said ([`crate::wyoming`], [`crate::websocket`]).
+//! What a call does is one future, polled where the hop is; giving the call up drops it, and with it the connection. It is fed as its
+//! input comes ([`Feed`], bounded). Absent: what is said ([`crate::wyoming`], [`crate::websocket`]).
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -11,25 +11,35 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::ClientConfig;
-use tidegate_media::{Frame, MediaTime, Payload, Timestamp};
+use tidegate_media::{Frame, Timestamp};
 use tidegate_nodes::Phase;
-use tidegate_proto::PortName;
 use tidegate_proto::message::{Execute, WireError};
 
 use crate::calls::{Answer, Caller};
 use crate::dial::{self, Place, Stream};
 use crate::error::RemoteError;
 
+mod feed;
+mod transcript;
+
+pub(crate) use feed::Feed;
+pub(crate) use transcript::{Found, Transcript};
+
 /// A call under way.
 pub(crate) type Call = Pin<Box<dyn Future<Output = Result<(), RemoteError>> + Send>>;
 
 /// One protocol.
 pub(crate) trait Talk: Send {
-    /// What a call does. Its answers go to `answers`; it is done when the future is.
+    /// What a call does that has begun. Its input comes by `feed`, its answers go to `answers`; it is done when the future is.
     ///
     /// # Errors
     /// The input is none that the protocol takes.
-    fn call(&mut self, execute: Execute, answers: Answers) -> Result<Call, RemoteError>;
+    fn call(
+        &mut self,
+        execute: &Execute,
+        feed: Feed,
+        answers: Answers,
+    ) -> Result<Call, RemoteError>;
 }
 
 /// Where a call's answers go.
@@ -51,7 +61,8 @@ impl Answers {
         .await;
     }
 
-    fn push(&self, answer: Answer) {
+    /// Gives an answer that others follow.
+    pub(crate) fn push(&self, answer: Answer) {
         let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         answers.push_back(answer);
     }
@@ -66,6 +77,7 @@ impl Answers {
 pub(crate) struct Dialogue<T> {
     talk: T,
     call: Option<Call>,
+    feed: Feed,
     answers: Answers,
     failed: Option<RemoteError>,
 }
@@ -75,6 +87,7 @@ impl<T: Talk> Dialogue<T> {
         Self {
             talk,
             call: None,
+            feed: Feed::default(),
             answers: Answers::default(),
             failed: None,
         }
@@ -85,8 +98,24 @@ impl<T: Talk> Caller for Dialogue<T> {
     fn call(&mut self, execute: Execute, _: Timestamp) -> Result<(), RemoteError> {
         // What a call that was given up still said is nobody's.
         self.cancel();
-        self.call = Some(self.talk.call(execute, self.answers.clone())?);
+        self.feed = Feed::of(&execute);
+        let (feed, answers) = (self.feed.clone(), self.answers.clone());
+        self.call = Some(self.talk.call(&execute, feed, answers)?);
         Ok(())
+    }
+
+    fn more(&mut self, frame: Frame) -> Result<(), RemoteError> {
+        self.feed.push(frame);
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Result<(), RemoteError> {
+        self.feed.complete();
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.feed.has_room()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, _: Timestamp) -> Poll<Result<Answer, RemoteError>> {
@@ -133,68 +162,21 @@ impl Server {
     /// # Errors
     /// Nobody answers there in time.
     pub(crate) async fn dial(&self) -> Result<Stream, RemoteError> {
+        self.within(dial::connect(&self.place, self.tls.clone()))
+            .await
+    }
+
+    /// What must be done within the time that there is for a connection. Cancel safe if that is.
+    ///
+    /// # Errors
+    /// It takes longer, or fails.
+    pub(crate) async fn within<T>(
+        &self,
+        done: impl Future<Output = Result<T, RemoteError>>,
+    ) -> Result<T, RemoteError> {
         let (phase, limit) = (Phase::Connect, self.connect);
-        let dialled = tokio::time::timeout(limit, dial::connect(&self.place, self.tls.clone()));
         let late = |_| Err(RemoteError::Timeout { phase, limit });
-        dialled.await.unwrap_or_else(late)
-    }
-}
-
-/// The frames of a call's one input.
-pub(crate) fn frames(execute: &Execute) -> &[Frame] {
-    let input = execute.inputs.first();
-    input.map_or(&[], |(_, frames)| frames.as_slice())
-}
-
-/// The place of a call's newest input in the stream.
-pub(crate) fn media_time(execute: &Execute) -> MediaTime {
-    let last = frames(execute).last();
-    last.map_or(MediaTime::default(), |frame| frame.meta.media_time)
-}
-
-/// A text that grows, as answers of which each supersedes the one before.
-pub(crate) struct Transcript {
-    answers: Answers,
-    port: PortName,
-    at: MediaTime,
-    revision: u32,
-    last: String,
-}
-
-impl Transcript {
-    pub(crate) fn new(answers: Answers, port: PortName, at: MediaTime) -> Self {
-        Self {
-            answers,
-            port,
-            at,
-            revision: 0,
-            last: String::new(),
-        }
-    }
-
-    /// What is understood so far.
-    pub(crate) async fn partial(&mut self, text: &str) {
-        if !text.is_empty() && text != self.last {
-            text.clone_into(&mut self.last);
-            self.give(text, false).await;
-        }
-    }
-
-    /// What was understood; also where that is nothing, since the utterance is over.
-    pub(crate) async fn whole(mut self, text: &str) {
-        self.give(text, true).await;
-    }
-
-    async fn give(&mut self, text: &str, is_final: bool) {
-        self.revision += 1;
-        let mut frame = Frame::new(self.at, Payload::Text(text.into()));
-        (frame.meta.revision, frame.meta.is_final) = (self.revision, is_final);
-        let answer = Answer::Output {
-            port: self.port.clone(),
-            caused_port: None,
-            frame,
-        };
-        self.answers.give(answer).await;
+        tokio::time::timeout(limit, done).await.unwrap_or_else(late)
     }
 }
 
@@ -212,4 +194,10 @@ pub(crate) fn failed(message: &str) -> RemoteError {
 /// A server that closes before it has answered.
 pub(crate) fn silent() -> RemoteError {
     RemoteError::Network("server closed the connection before it had answered".to_owned())
+}
+
+/// A server that closes, or says that this was all, before it has heard all.
+pub(crate) fn early() -> RemoteError {
+    let text = "server ended the conversation before it had heard all of the utterance";
+    RemoteError::Network(text.to_owned())
 }

@@ -18,11 +18,12 @@ use crate::credit::{ReceiveWindow, Room, SendWindow};
 use crate::error::RemoteError;
 use crate::link::{Counts, FramePlace};
 use crate::numbering::Numbering;
-use crate::watch::{Due, SentFrame, Watch};
+use crate::watch::{SentFrame, Watch};
 
 mod receive;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 /// One open stream.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub(crate) struct Exchange {
     newest: Option<Cause>,
     acks: bool,
     deterministic: bool,
+    by_utterance: bool,
     over: bool,
 }
 
@@ -133,6 +135,7 @@ impl Exchange {
             newest: None,
             acks,
             deterministic: opened.deterministic,
+            by_utterance: false,
             over: false,
         };
         for port in theirs(Direction::Output) {
@@ -231,42 +234,25 @@ impl Exchange {
         let input = self.inputs.get_mut(port)?;
         let name = input.name.clone()?;
         input.window.sent(bytes);
-        let meta = &mut frame.meta;
+        let meta = frame.meta;
         input.newest = input.newest.max(meta.seq);
         let sent = SentFrame {
             port,
             seq: meta.seq,
             utterance: meta.utterance,
             is_final: meta.is_final,
+            // Sound that nobody has cut into utterances comes to no end.
+            is_whole: !self.by_utterance
+                || meta.utterance == 0 && frame.payload.kind() != Kind::Audio,
         };
         self.watch.sent(now, sent);
         self.newest = Some(Cause {
             port,
             seq: meta.seq,
         });
-        meta.seq = input.numbering.send(meta.seq);
+        frame.meta.seq = input.numbering.send(meta.seq);
         let message = ClientMessage::Frame { port: name, frame };
         Some((message, FramePlace { port, bytes }))
-    }
-
-    /// The utterances that the worker has not done, for the stream that takes over from this one.
-    pub(crate) fn calls(&mut self) -> VecDeque<Due> {
-        self.watch.calls()
-    }
-
-    /// What the stream before this one had not done.
-    pub(crate) fn inherit(&mut self, calls: VecDeque<Due>) {
-        self.watch.inherit(calls);
-    }
-
-    /// What it is sent is a call that is not complete: nothing is awaited yet but, where it is `held` up, that more of it is taken.
-    pub(crate) fn gathers(&mut self, now: Timestamp, held: bool) {
-        self.watch.gathers(now, held);
-    }
-
-    /// The call is complete, and all of it was sent.
-    pub(crate) fn gathered(&mut self, now: Timestamp) {
-        self.watch.gathered(now);
     }
 
     /// A port's end as it is sent, once.
@@ -340,26 +326,6 @@ impl Exchange {
             self.watch.ended();
             self.said.push_back(Said::Failed(error));
         }
-    }
-
-    /// Looks whether a wait has run out.
-    pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
-        if let Some((phase, limit)) = self.watch.expired(now) {
-            self.failed(RemoteError::Timeout { phase, limit });
-        }
-    }
-
-    /// Since when that was awaited for want of which the stream has failed with this error.
-    pub(crate) const fn waited_since(&self, error: &RemoteError) -> Option<Timestamp> {
-        self.watch.waited_since(match error {
-            RemoteError::Timeout { phase, .. } => Some(*phase),
-            _ => None,
-        })
-    }
-
-    /// When [`Self::handle_timeout`] has something to say.
-    pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
-        self.watch.next()
     }
 
     pub(crate) fn poll_said(&mut self) -> Option<Said> {

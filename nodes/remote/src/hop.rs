@@ -121,6 +121,7 @@ impl RemoteHop {
             partial: config.partial,
             replay: config.replay,
             unary: config.mode == HopMode::Unary,
+            by_utterance: config.mode == HopMode::Stream && config.hears_utterances(),
             cache: config.tiers.iter().find_map(|tier| match tier {
                 Tier::Cache(cache) => Some(cache.clone()),
                 _ => None,

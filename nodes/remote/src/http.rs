@@ -24,7 +24,7 @@ use crate::link::Link;
 use crate::opening;
 use crate::pool::Member;
 
-pub(crate) use client::{Client, Clients};
+pub(crate) use client::{Client, Clients, Responding};
 
 /// Makes ready to call. Nothing is sent before there is something to call with, so an endpoint that is not there shows at the first
 /// call.

@@ -59,6 +59,8 @@ mod probe;
 mod pulse;
 mod refusal;
 mod replay;
+mod sentences;
+mod spoken;
 mod tls;
 mod trace;
 mod trouble;

@@ -1,6 +1,6 @@
 //! Servers with OpenAI's interfaces: speech to text, text to speech, chat.
 //!
-//! Each utterance is one request (a long text to speak: several), whose answer goes on as it comes. A [`Dialect`] is what one of
+//! Each utterance is one request (a text to speak: one for each sentence, as soon as that is whole), whose answer goes on as it comes. A [`Dialect`] is what one of
 //! the three says and hears, without I/O; `caller` makes its requests. An endpoint's path is what clients of OpenAI call the base URL;
 //! without one it is `/v1`.
 
@@ -30,6 +30,7 @@ use crate::foreign::options;
 use crate::link::Link;
 use crate::opening;
 use crate::pool::Member;
+use crate::spoken::{frames, media_time, piece};
 
 /// What one of the interfaces says and hears.
 trait Dialect: Send {
@@ -41,6 +42,22 @@ trait Dialect: Send {
     /// # Errors
     /// The input is none that the interface takes.
     fn ask(&mut self, execute: &Execute) -> Result<VecDeque<Asking>, RemoteError>;
+
+    /// What more of a call that grows asks for.
+    ///
+    /// # Errors
+    /// The input is none that the interface takes.
+    fn more(&mut self, _frame: &Frame) -> Result<VecDeque<Asking>, RemoteError> {
+        Err(RemoteError::Internal("a call that does not grow"))
+    }
+
+    /// What is still to be asked when all of a call that grows has come.
+    fn rest(&mut self) -> VecDeque<Asking> {
+        VecDeque::new()
+    }
+
+    /// A request goes out that this input of the call completed.
+    fn asked(&mut self, _cause: u64) {}
 
     /// What kind of answer comes.
     ///
@@ -54,11 +71,14 @@ trait Dialect: Send {
     /// It is not what the interface says.
     fn take(&mut self, data: Bytes, answers: &mut VecDeque<Answer>) -> Result<(), RemoteError>;
 
-    /// The answer is over, and with `last` the call.
+    /// The answer of a request is over.
     ///
     /// # Errors
     /// It cannot be over yet.
-    fn end(&mut self, last: bool, answers: &mut VecDeque<Answer>) -> Result<(), RemoteError>;
+    fn end(&mut self, answers: &mut VecDeque<Answer>) -> Result<(), RemoteError>;
+
+    /// All answers of the call are over.
+    fn finish(&mut self, _answers: &mut VecDeque<Answer>) {}
 
     /// Nobody wants the rest.
     fn interrupted(&mut self) {}
@@ -68,6 +88,8 @@ trait Dialect: Send {
 struct Asking {
     content_type: HeaderValue,
     body: Bytes,
+    /// The call's number of the input that completed it; 0: all of the call did.
+    cause: u64,
 }
 
 /// What all requests of a hop have in common.
@@ -94,6 +116,7 @@ pub(crate) fn open(
     // Sound that nobody has cut into utterances is one.
     let gather = match foreign.protocol {
         Protocol::OpenaiTranscriptions => gather.with_loose_frames_together(),
+        Protocol::OpenaiSpeech => gather.growing(),
         _ => gather,
     };
     let output = gather.output_name().ok_or_else(|| {
@@ -121,39 +144,27 @@ pub(crate) fn open(
     let headers = credential.headers().clone();
     let caller = OpenaiCaller::new(client, url, headers, dialect);
     let terms = opening::terms(config, context);
-    let opened = opened(&gather, &terms.source);
+    let opened = Opened {
+        // Speech is much the same when it is said again: what was heard of it is passed over.
+        deterministic: foreign.protocol == Protocol::OpenaiSpeech,
+        ..opened(&gather, &terms.source)
+    };
     let link = CallLink::new(caller, terms, gather, credential);
     Ok((Box::new(link), opened))
-}
-
-/// The frames of a call's one input.
-fn frames(execute: &Execute) -> &[Frame] {
-    execute
-        .inputs
-        .first()
-        .map_or(&[], |(_, frames)| frames.as_slice())
 }
 
 /// What a call's text frames say: pieces one after the other. A partial result counts for nothing, since a later one replaces it.
 fn said(execute: &Execute) -> Result<String, RemoteError> {
     let mut text = String::new();
     for frame in frames(execute) {
-        let Payload::Text(piece) = &frame.payload else {
-            return Err(RemoteError::Internal("a frame of a text input is no text"));
-        };
-        match (frame.meta.revision, frame.meta.is_final) {
-            (0, _) => text.push_str(piece.as_str()),
-            (_, true) => piece.as_str().clone_into(&mut text),
-            (_, false) => {}
+        let piece = piece(frame)?;
+        if frame.meta.revision > 0 && frame.meta.is_final {
+            // It replaces what it revises.
+            text.clear();
         }
+        text.push_str(piece);
     }
     Ok(text)
-}
-
-/// The place of a call's newest input in the stream.
-fn media_time(execute: &Execute) -> MediaTime {
-    let last = frames(execute).last();
-    last.map_or(MediaTime::default(), |frame| frame.meta.media_time)
 }
 
 /// A text as an answer.

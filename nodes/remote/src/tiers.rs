@@ -67,6 +67,17 @@ impl HopConfig {
     /// Attempts that one tier gets unless told otherwise.
     pub const ATTEMPTS: u32 = 4;
 
+    /// Whether its workers are sent an utterance as it comes and answer it as a whole.
+    pub(crate) fn hears_utterances(&self) -> bool {
+        self.tiers.iter().any(|tier| match tier {
+            Tier::Remote(tier) => {
+                let foreign = tier.config.foreign.as_ref();
+                foreign.is_some_and(|foreign| foreign.protocol.takes_utterances_as_they_come())
+            }
+            _ => false,
+        })
+    }
+
     /// One tier with a pool of its own and defaults for the rest.
     #[must_use]
     pub fn new(config: RemoteConfig) -> Self {

@@ -8,7 +8,9 @@
 //! does not acknowledge cannot say that an utterance came to nothing, so it is held to the call only until its first output. Once all
 //! input has ended, the end is awaited like an output.
 //!
-//! A worker that is sent a call owes nothing before it has all of it, but to take it: what is held up there is awaited.
+//! A worker that is sent a call owes nothing before it has all of it, but to take it: what is held up there is awaited. So it is where
+//! a stream is heard by utterances ([`Watch::by_utterance`]): a server that says nothing while somebody speaks is well, and its first output is
+//! awaited from the utterance's end.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -27,8 +29,8 @@ pub(crate) struct Watch {
     timeouts: Timeouts,
     /// The worker acknowledges.
     acks: bool,
-    /// Newest number sent and newest number answered or acknowledged, per input port.
-    ports: Vec<(u64, u64)>,
+    /// Per input port.
+    ports: Vec<Numbers>,
     /// Since when something is awaited.
     since: Option<Timestamp>,
     /// The utterance of the newest input, and whether an output came since it began.
@@ -39,6 +41,10 @@ pub(crate) struct Watch {
     ending: bool,
     /// What was sent is a part of a call.
     gathering: bool,
+    /// An answer is owed for utterances as a whole.
+    by_utterance: bool,
+    /// Since when the worker takes nothing of what waits to be sent.
+    held: Option<Timestamp>,
     /// Nothing may be sent, though all that was sent is void: credit is awaited.
     starving: bool,
     /// Last inputs of utterances, and when they were sent.
@@ -52,6 +58,16 @@ pub(crate) struct Watch {
 /// The last input of an utterance, by its port and number, and when a worker was first sent it.
 pub(crate) type Due = (usize, u64, Timestamp);
 
+/// The newest numbers of an input port.
+#[derive(Clone, Copy, Debug, Default)]
+struct Numbers {
+    sent: u64,
+    /// Up to here an answer is owed.
+    owed: u64,
+    /// Answered or acknowledged.
+    settled: u64,
+}
+
 /// A frame that went to the worker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SentFrame {
@@ -59,6 +75,8 @@ pub(crate) struct SentFrame {
     pub(crate) seq: u64,
     pub(crate) utterance: u64,
     pub(crate) is_final: bool,
+    /// It is no part of a longer utterance.
+    pub(crate) is_whole: bool,
 }
 
 impl Watch {
@@ -66,18 +84,25 @@ impl Watch {
         Self {
             timeouts,
             acks,
-            ports: vec![(0, 0); ports],
+            ports: vec![Numbers::default(); ports],
             since: None,
             utterance: 0,
             had_output: false,
             ever_had_output: false,
             ending: false,
             gathering: false,
+            by_utterance: false,
+            held: None,
             starving: false,
             calls: VecDeque::new(),
             inherited: VecDeque::new(),
             waited: (None, None),
         }
+    }
+
+    /// An answer is owed for utterances as a whole, once they have ended.
+    pub(crate) fn by_utterance(&mut self) {
+        self.by_utterance = true;
     }
 
     /// The utterances that are not done, for the stream that takes over.
@@ -95,18 +120,10 @@ impl Watch {
 
     /// A frame went to the worker.
     pub(crate) fn sent(&mut self, now: Timestamp, frame: SentFrame) {
-        if frame.utterance != self.utterance {
-            self.utterance = frame.utterance;
-            self.had_output = false;
-        }
-        if let Some((sent, _)) = self.ports.get_mut(frame.port) {
-            *sent = (*sent).max(frame.seq);
-        }
-        if self.gathering {
-            // It takes the call.
-            self.since = None;
+        if self.by_utterance {
+            self.sent_part(now, frame);
         } else {
-            self.since.get_or_insert(now);
+            self.sent_whole(now, frame);
         }
         if frame.is_final && frame.utterance > 0 && self.calls.len() < CALLS_MAX {
             let same = |&(port, seq, _): &Due| (port, seq) == (frame.port, frame.seq);
@@ -115,6 +132,49 @@ impl Watch {
             let since = before.map_or(now, |(.., since)| since);
             self.calls.push_back((frame.port, frame.seq, since));
         }
+    }
+
+    fn sent_whole(&mut self, now: Timestamp, frame: SentFrame) {
+        if frame.utterance != self.utterance {
+            self.utterance = frame.utterance;
+            self.had_output = false;
+        }
+        if let Some(port) = self.ports.get_mut(frame.port) {
+            port.sent = port.sent.max(frame.seq);
+            port.owed = port.sent;
+        }
+        if self.gathering {
+            // It takes the call.
+            self.since = None;
+        } else {
+            self.since.get_or_insert(now);
+        }
+    }
+
+    /// Only the end of an utterance owes something, which is its last frame or the first of another.
+    fn sent_part(&mut self, now: Timestamp, frame: SentFrame) {
+        let before = std::mem::replace(&mut self.utterance, frame.utterance);
+        let Some(port) = self.ports.get_mut(frame.port) else {
+            return;
+        };
+        let cut = before > 0 && before != frame.utterance && !frame.is_whole;
+        let up_to = match frame.is_final || frame.is_whole {
+            true => frame.seq,
+            false if cut => port.sent,
+            false => port.owed,
+        };
+        port.sent = port.sent.max(frame.seq);
+        port.owed = port.owed.max(up_to);
+        if port.owed > port.settled && self.since.is_none() {
+            self.since = Some(now);
+            // What came while somebody spoke was not asked for.
+            self.had_output = false;
+        }
+    }
+
+    /// Whether the worker takes nothing of what waits to be sent; where an answer is owed for utterances as a whole.
+    pub(crate) fn held(&mut self, now: Timestamp, held: bool) {
+        self.held = (held && self.by_utterance).then(|| self.held.unwrap_or(now));
     }
 
     /// What was sent so far is a part of a call; `held`: no more of it is taken.
@@ -169,9 +229,10 @@ impl Watch {
 
     /// What was sent is void, so nothing of it is awaited; but credit is, where there is none.
     pub(crate) fn interrupted(&mut self, now: Timestamp, starving: bool) {
-        for (sent, settled) in &mut self.ports {
-            *settled = *sent;
+        for port in &mut self.ports {
+            port.settled = port.sent;
         }
+        self.held = None;
         self.starving = starving;
         if starving {
             self.since.get_or_insert(now);
@@ -231,7 +292,7 @@ impl Watch {
         let oldest = self.calls.front().map(|(.., since)| *since);
         let call = oldest.filter(|_| self.acks || !self.ever_had_output);
         let end = self.since.filter(|_| self.ending || self.gathering);
-        Some(call.or(end)? + self.timeouts.call?)
+        Some(call.or(end).or(self.held)? + self.timeouts.call?)
     }
 
     /// Utterances of a port that end at or before a number are done.
@@ -246,7 +307,8 @@ impl Watch {
         } else {
             Phase::FirstOutput
         };
-        Some((self.since? + self.limit(phase)?, phase))
+        let since = self.since.into_iter().chain(self.held).min();
+        Some((since? + self.limit(phase)?, phase))
     }
 
     const fn limit(&self, phase: Phase) -> Option<Duration> {
@@ -260,12 +322,12 @@ impl Watch {
 
     /// Whether something new was settled.
     fn settle(&mut self, port: usize, seq: u64) -> bool {
-        let Some((sent, settled)) = self.ports.get_mut(port) else {
+        let Some(port) = self.ports.get_mut(port) else {
             return false;
         };
-        let seq = seq.min(*sent);
-        let newer = seq > *settled;
-        *settled = seq.max(*settled);
+        let seq = seq.min(port.sent);
+        let newer = seq > port.settled;
+        port.settled = seq.max(port.settled);
         newer
     }
 
@@ -274,7 +336,8 @@ impl Watch {
             self.since = None;
             return;
         }
-        let awaited = self.ports.iter().any(|(sent, settled)| sent > settled);
+        self.held = self.held.map(|_| now);
+        let awaited = self.ports.iter().any(|port| port.owed > port.settled);
         self.since = (awaited || self.ending || self.starving).then_some(now);
     }
 }
@@ -303,6 +366,7 @@ mod tests {
             seq,
             utterance,
             is_final: false,
+            is_whole: utterance == 0,
         }
     }
 
@@ -410,6 +474,57 @@ mod tests {
         let mut watch = watch();
         watch.sent(at(0), frame(1, 0));
         watch.interrupted(at(1), false);
+        assert_eq!(watch.next(), None);
+    }
+
+    #[test]
+    fn who_listens_to_an_utterance_owes_nothing_before_its_end() {
+        let mut watch = watch();
+        watch.by_utterance();
+        let last = SentFrame {
+            is_final: true,
+            ..frame(3, 1)
+        };
+        watch.sent(at(0), frame(1, 1));
+        watch.sent(at(10), frame(2, 1));
+        assert_eq!(watch.next(), None, "somebody speaks");
+        watch.output(at(20), Some((0, 2)), false);
+        assert_eq!(watch.next(), None, "nor does a partial result owe the next");
+        watch.sent(at(500), last);
+        assert_eq!(watch.next(), Some(at(600)), "the first output from its end");
+        assert_eq!(
+            watch.expired(at(600)).map(|(phase, _)| phase),
+            Some(Phase::FirstOutput)
+        );
+        // The next one begins while the answer is awaited, and changes nothing of that.
+        watch.sent(at(550), frame(4, 2));
+        assert_eq!(watch.next(), Some(at(600)));
+        watch.acknowledged(at(560), 0, 3);
+        assert_eq!(watch.next(), None);
+        // An utterance that another one cuts off has ended, too.
+        watch.sent(at(700), frame(5, 3));
+        assert_eq!(watch.next(), Some(at(800)));
+    }
+
+    #[test]
+    fn what_was_interrupted_is_not_owed_when_another_utterance_begins() {
+        let mut watch = watch();
+        watch.by_utterance();
+        watch.sent(at(0), frame(1, 1));
+        watch.interrupted(at(1), false);
+        watch.sent(at(2), frame(2, 2));
+        assert_eq!(watch.next(), None);
+    }
+
+    #[test]
+    fn who_takes_nothing_of_an_utterance_is_awaited_all_the_same() {
+        let mut watch = watch();
+        watch.by_utterance();
+        watch.sent(at(0), frame(1, 1));
+        watch.held(at(10), true);
+        watch.held(at(50), true);
+        assert_eq!(watch.next(), Some(at(110)));
+        watch.held(at(60), false);
         assert_eq!(watch.next(), None);
     }
 }

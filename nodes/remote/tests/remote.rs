@@ -9,6 +9,7 @@ mod remote {
     mod driver;
     mod failover;
     mod failures;
+    mod foreign;
     mod http;
     mod openai;
     mod opening;

@@ -1,10 +1,12 @@
 //! Hops at servers that know nothing of Tidegate: Wyoming (here the gateway's own server, which real clients of Wyoming are tested with), and a
 //! plain WebSocket that speaks as Vosk's server does.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tidegate_tests::Gateway;
 use tidegate_tests::fixtures::recording;
+use tidegate_tests::{Gateway, Ws};
 use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -175,4 +177,97 @@ async fn speech_is_recognised_by_a_plain_websocket() {
         () = vosk(listener) => panic!("the server ended"),
         () = conversation => {}
     }
+}
+
+/// A caller that speaks the recording in frames of 20 ms, in one utterance, as fast as it is taken.
+struct Caller {
+    socket: Ws,
+    frames: Vec<Vec<u8>>,
+    sent: usize,
+}
+
+impl Caller {
+    async fn open(gateway: &Gateway) -> Self {
+        let format = json!({"codec": "pcm_s16", "sample_rate": 16000, "channels": 1});
+        let open = json!({"mode": "waits", "inputs": [{"port": "in", "audio": format}]});
+        let (socket, _) = Ws::open(gateway, "front", open).await;
+        let file = std::fs::read(recording("jfk.wav")).expect("a recording");
+        let frames = file[44..].chunks(640).map(<[u8]>::to_vec).collect();
+        Self {
+            socket,
+            frames,
+            sent: 0,
+        }
+    }
+
+    async fn speak(&mut self, up_to: usize) {
+        let format = json!({"codec": "pcm_s16", "sample_rate": 16000, "channels": 1});
+        let last = self.frames.len();
+        while self.sent < up_to.min(last) {
+            let data = STANDARD.encode(&self.frames[self.sent]);
+            self.sent += 1;
+            let frame = json!({
+                "port": "in", "seq": self.sent, "media_time": 20_000 * self.sent, "utterance": 1, "final": self.sent == last,
+                "audio": {"format": format, "data": data},
+            });
+            self.socket.send("frame", frame).await;
+        }
+    }
+
+    /// The next text, with its revision and whether it is the last.
+    async fn hears(&mut self) -> (String, u64, bool) {
+        let frame = self.socket.until("frame").await;
+        let text = frame["text"]["text"].as_str().expect("a text").to_owned();
+        (
+            text,
+            frame["revision"].as_u64().unwrap_or(0),
+            frame["final"] == true,
+        )
+    }
+}
+
+#[tokio::test]
+async fn another_wyoming_server_takes_over_in_the_midst_of_an_utterance() {
+    let (mut first, second) = (Server::start(&[]).await, Server::start(&[]).await);
+    let [a, b] = [&first, &second].map(|server| format!("http://{}", server.address));
+    let params = json!({"protocol": "wyoming.asr", "endpoints": [a, b], "pipeline": "listener", "health": "off"});
+    let (gateway, _folder) = front(params, "audio", "text").await;
+    let mut caller = Caller::open(&gateway).await;
+    // The first sentence ends after three seconds, for the server's VAD; the caller's utterance does not.
+    caller.speak(400).await;
+    let (text, mut revision, is_final) = caller.hears().await;
+    assert!(
+        text.starts_with("word-en") && !is_final,
+        "while the caller speaks: {text}"
+    );
+    first.gateway.kill().await;
+    caller.speak(usize::MAX).await;
+    let whole = loop {
+        let (text, later, is_final) = caller.hears().await;
+        assert!(later > revision, "'{text}' supersedes what was said");
+        revision = later;
+        if is_final {
+            break text;
+        }
+    };
+    let labels = ["hop=\"hop\""];
+    let failovers = gateway
+        .metric("tidegate_hop_failovers_total", &labels)
+        .await;
+    assert_eq!(failovers, Some(1.0), "{}", gateway.logs.text());
+    // What one server says of all of it, without any failure.
+    let (gateway, _folder) = front(
+        json!({"protocol": "wyoming.asr", "endpoints": [format!("http://{}", second.address)], "pipeline": "listener"}),
+        "audio",
+        "text",
+    )
+    .await;
+    let mut caller = Caller::open(&gateway).await;
+    caller.speak(usize::MAX).await;
+    let alone = loop {
+        if let (text, _, true) = caller.hears().await {
+            break text;
+        }
+    };
+    assert_eq!(whole, alone, "the transcript is unchanged");
 }

@@ -6,6 +6,7 @@ use tidegate_nodes::compile::remote::HopMode;
 use tidegate_proto::message::{Ack, Direction, Port, StreamSpec};
 use tidegate_proto::{PortName, ServerMessage};
 
+use super::answered::Answered;
 use crate::compat;
 use crate::config::HopPorts;
 use crate::error::RemoteError;
@@ -17,61 +18,56 @@ const FRAMES_MAX: usize = 180_000;
 /// The hop's ports, what was gathered for the next call, and what the call under way is about.
 #[derive(Debug)]
 pub(crate) struct Gather {
-    inputs: Vec<Input>,
-    outputs: Vec<Output>,
+    pub(super) inputs: Vec<Input>,
+    pub(super) outputs: Vec<Output>,
     /// Outputs that the manifest declares and joins to nothing: what is answered there is no loss.
-    unjoined: Vec<String>,
+    pub(super) unjoined: Vec<String>,
     /// What the call under way was answered.
-    answered: Answered,
+    pub(super) answered: Answered,
     /// One call is made of all that comes until the inputs end.
     whole: bool,
     /// Frames of no utterance belong together, as long as they come.
     loose: bool,
+    /// A call begins with its first frame, and takes the others as they come.
+    pub(super) grows: bool,
     /// A call takes a frame of each input, in their order, where there are several; utterances of sound and text are gathered.
     turns: bool,
     bytes_max: usize,
 }
 
 #[derive(Debug)]
-struct Input {
-    name: PortName,
+pub(super) struct Input {
+    pub(super) name: PortName,
     format: StreamFormat,
     gathered: Vec<Frame>,
     bytes: usize,
     /// What was gathered makes a call, whatever comes next.
     complete: bool,
-    ended: bool,
+    pub(super) ended: bool,
     /// The stream's number of the newest frame that was taken, and of the newest one that was acknowledged.
-    newest: u64,
+    pub(super) newest: u64,
     acknowledged: u64,
-    call: Option<Called>,
+    pub(super) call: Option<Called>,
 }
 
 /// What the call under way has of an input.
 #[derive(Clone, Copy, Debug)]
-struct Called {
+pub(super) struct Called {
     /// The stream's number of the frame before its first one.
-    before: u64,
-    count: u64,
-    utterance: u64,
+    pub(super) before: u64,
+    pub(super) count: u64,
+    pub(super) utterance: u64,
+    /// It grows, and is not complete.
+    pub(super) open: bool,
 }
 
 #[derive(Debug)]
-struct Output {
-    name: PortName,
+pub(super) struct Output {
+    pub(super) name: PortName,
     format: StreamFormat,
     /// The manifest does not name it: whatever the worker calls its only output.
     unnamed: bool,
     sent: u64,
-}
-
-/// Where a call was answered.
-#[derive(Debug, Default)]
-struct Answered {
-    /// On an output that the hop declares.
-    declared: bool,
-    /// The first output on which it was answered and that the hop does not declare.
-    elsewhere: Option<PortName>,
 }
 
 /// Whose frames make a call.
@@ -134,6 +130,7 @@ impl Gather {
             inputs,
             outputs: outputs.collect::<Result<_, _>>()?,
             loose: false,
+            grows: false,
             turns: false,
             bytes_max,
         })
@@ -254,7 +251,7 @@ impl Gather {
             let all = self.inputs.iter().all(|input| has(input) || input.ended);
             return (any && all).then_some(Due::All);
         }
-        let due = gathered.find(|(_, input)| input.complete || input.ended);
+        let due = gathered.find(|(_, input)| self.grows || input.complete || input.ended);
         due.map(|(index, _)| Due::Input(index))
     }
 
@@ -271,6 +268,7 @@ impl Gather {
             let taken = if one { 1 } else { input.gathered.len() };
             let mut frames: Vec<_> = input.gathered.drain(..taken).collect();
             let taken = frames.iter().map(|frame| frame.payload.size());
+            let open = self.grows && !input.complete;
             (input.bytes, input.complete) = (input.bytes.saturating_sub(taken.sum()), false);
             let (newest, utterance) = frames
                 .last()
@@ -283,6 +281,7 @@ impl Gather {
                 before: newest.saturating_sub(count),
                 count,
                 utterance,
+                open,
             });
             inputs.push((input.name.clone(), frames));
         }
@@ -303,32 +302,6 @@ impl Gather {
             (input.bytes, input.complete, input.call) = (0, false, None);
         }
         self.acknowledge(|input| input.newest)
-    }
-
-    /// What the end of the call under way means: all that went into it is consumed.
-    ///
-    /// # Errors
-    /// It had answers, and none of them on an output that the hop declares. A worker that has more outputs than the hop declares is
-    /// no mistake, but nobody can have wanted this.
-    pub(super) fn done(&mut self) -> Result<Vec<ServerMessage>, RemoteError> {
-        let answered = std::mem::take(&mut self.answered);
-        if let (false, Some(on)) = (answered.declared, answered.elsewhere) {
-            return Err(self.unheard(&on));
-        }
-        Ok(self.acknowledge(|input| {
-            let call = input.call.take();
-            call.map_or(0, |call| call.before + call.count)
-        }))
-    }
-
-    fn unheard(&self, on: &PortName) -> RemoteError {
-        let joined = self.outputs.iter().map(|output| output.name.as_str());
-        let declared = joined.chain(self.unjoined.iter().map(String::as_str));
-        let declared: Vec<_> = declared.map(|name| format!("'{name}'")).collect();
-        RemoteError::Unheard(format!(
-            "worker answered on output '{on}' only, which the node does not declare: declare '{on}' in its 'outputs', or let the worker answer on {}",
-            declared.join(" or ")
-        ))
     }
 
     /// What an answer means on the stream; `None` where the manifest joins nothing to the output. That is no loss, unless it is all that
@@ -361,6 +334,7 @@ impl Gather {
             before,
             count,
             utterance,
+            ..
         }) = cause.and_then(|input| input.call)
         {
             // What the worker does not tell came of all that it was given.
@@ -384,7 +358,7 @@ impl Gather {
         self.inputs.iter_mut().find(|input| input.name == *port)
     }
 
-    fn acknowledge(&mut self, up_to: impl Fn(&mut Input) -> u64) -> Vec<ServerMessage> {
+    pub(super) fn acknowledge(&mut self, up_to: impl Fn(&mut Input) -> u64) -> Vec<ServerMessage> {
         let mut acks = Vec::new();
         for input in &mut self.inputs {
             let seq = up_to(input);

@@ -63,8 +63,11 @@ impl<C: Caller> CallLink<C> {
         }
     }
 
-    /// Gathers from the queue until a call is complete, and makes it.
+    /// Gathers from the queue until there is a call, and makes it; or gives the call under way what is there of it.
     fn advance(&mut self, now: Timestamp) -> Result<(), RemoteError> {
+        if self.calling {
+            return self.grow();
+        }
         loop {
             if let Some(due) = self.gather.due() {
                 let execute = Execute {
@@ -77,7 +80,10 @@ impl<C: Caller> CallLink<C> {
                 };
                 self.caller.call(execute, now)?;
                 self.calling = true;
-                return Ok(());
+                if !self.gather.is_open() {
+                    return self.caller.complete();
+                }
+                return self.grow();
             }
             match self.queue.pop_front() {
                 None => return Ok(()),
@@ -96,6 +102,40 @@ impl<C: Caller> CallLink<C> {
         }
     }
 
+    /// Whether the call under way would take what is queued.
+    fn can_grow(&self) -> bool {
+        self.calling && !self.queue.is_empty() && self.gather.is_open() && self.caller.has_room()
+    }
+
+    /// Gives the call under way what is queued of it.
+    fn grow(&mut self) -> Result<(), RemoteError> {
+        while self.can_grow() {
+            match self.queue.pop_front() {
+                None => {}
+                Some(Queued::End(port)) => {
+                    self.gather.end(port.as_ref());
+                    self.gather.close_ended();
+                }
+                Some(Queued::Frame { place, port, frame }) => {
+                    if self.gather.continues(&port, &frame) {
+                        if let Some(place) = place {
+                            self.taken.add(place);
+                        }
+                        let frame = self.gather.grow(&port, frame);
+                        self.caller.more(frame)?;
+                    } else {
+                        self.queue.push_front(Queued::Frame { place, port, frame });
+                        self.gather.close();
+                    }
+                }
+            }
+            if !self.gather.is_open() {
+                self.caller.complete()?;
+            }
+        }
+        Ok(())
+    }
+
     fn next(
         &mut self,
         cx: &mut Context<'_>,
@@ -108,11 +148,17 @@ impl<C: Caller> CallLink<C> {
             if self.over {
                 return Poll::Ready(Ok(None));
             }
-            if !self.calling {
-                self.advance(now)?;
-            }
+            self.advance(now)?;
             if self.calling {
-                match std::task::ready!(self.caller.poll(cx, now))? {
+                let Poll::Ready(answer) = self.caller.poll(cx, now) else {
+                    // It may have sent what it had.
+                    if self.can_grow() {
+                        continue;
+                    }
+                    return Poll::Pending;
+                };
+                match answer? {
+                    Answer::Consumed(count) => self.ready.extend(self.gather.consumed(count)),
                     Answer::Done => {
                         self.calling = false;
                         self.ready.extend(self.gather.done()?);

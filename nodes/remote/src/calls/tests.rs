@@ -29,6 +29,10 @@ struct Inner {
     answers: VecDeque<Vec<Answer>>,
     now: VecDeque<Answer>,
     cancelled: usize,
+    /// What calls that grow were given: numbers, and 0 for the end.
+    grown: Vec<u64>,
+    /// No more fits.
+    full: bool,
 }
 
 impl Caller for Script {
@@ -42,6 +46,21 @@ impl Caller for Script {
         inner.asked.push(asked.collect());
         inner.now = inner.answers.pop_front().unwrap_or_default().into();
         Ok(())
+    }
+
+    fn more(&mut self, frame: Frame) -> Result<(), RemoteError> {
+        let mut inner = self.0.lock().expect("not poisoned");
+        inner.grown.push(frame.meta.seq);
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Result<(), RemoteError> {
+        self.0.lock().expect("not poisoned").grown.push(0);
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        !self.0.lock().expect("not poisoned").full
     }
 
     fn poll(
@@ -390,4 +409,96 @@ fn a_hop_that_calls_in_turns_takes_a_frame_of_each_input_whichever_comes_first()
     assert_eq!(bench.poll(), ["ack a 3", "ended"]);
     let both = |said: &str| [call("a", &[said]), call("b", &[said])].concat();
     assert_eq!(bench.asked(), [both("1"), both("2"), call("a", &["3"])]);
+}
+
+/// Calls that grow, of one input.
+fn growing() -> Bench {
+    Bench::with(&[""], &["in"], Vec::new(), |ports| {
+        let gather = Gather::new(ports, HopMode::Stream, 100)?;
+        Ok(gather.with_loose_frames_together().growing())
+    })
+}
+
+impl Bench {
+    /// What the call under way says now.
+    fn says(&mut self, answer: Answer) -> Vec<String> {
+        let mut inner = self.script.0.lock().expect("not poisoned");
+        inner.now.push_back(answer);
+        drop(inner);
+        self.poll()
+    }
+
+    /// Numbers that the call was given since this was last asked.
+    fn grown(&mut self) -> Vec<u64> {
+        let mut inner = self.script.0.lock().expect("not poisoned");
+        std::mem::take(&mut inner.grown)
+    }
+}
+
+#[test]
+fn a_call_that_grows_begins_with_its_first_frame_and_is_told_its_end() {
+    let mut bench = growing();
+    bench.send("in", frame(1, 4, false));
+    assert_eq!(bench.poll(), [""; 0]);
+    assert_eq!(bench.asked(), [call("in", &["1"])]);
+    bench.send("in", frame(2, 4, false));
+    assert_eq!(bench.says(answer(0)), ["1 of 2 in 4"], "before its end");
+    bench.send("in", frame(3, 4, true));
+    bench.send("in", frame(4, 5, false));
+    assert_eq!(
+        bench.poll(),
+        [""; 0],
+        "nothing is acknowledged before it is done"
+    );
+    assert_eq!(bench.grown(), [2, 3, 0]);
+    assert_eq!(bench.says(Answer::Done), ["ack in 3"]);
+    assert_eq!(bench.asked().len(), 2, "the next one begins then");
+    // Another utterance ends one that is never closed, and so does the end.
+    bench.send("in", frame(5, 6, false));
+    assert_eq!(bench.says(Answer::Done), ["ack in 4"]);
+    assert_eq!(bench.grown(), [0]);
+    bench.end("in");
+    assert_eq!(bench.says(Answer::Done), ["ack in 5", "ended"]);
+    assert_eq!(bench.grown(), [0]);
+}
+
+#[test]
+fn a_call_that_grows_is_given_no_more_than_it_has_room_for() {
+    let mut bench = growing();
+    bench.send("in", frame(1, 1, false));
+    bench.poll();
+    assert_eq!(
+        bench
+            .link
+            .take_sent()
+            .iter()
+            .map(|(_, frames, _)| frames)
+            .sum::<u64>(),
+        1
+    );
+    bench.script.0.lock().expect("not poisoned").full = true;
+    bench.send("in", frame(2, 1, true));
+    bench.poll();
+    assert!(
+        bench.link.take_sent().is_empty(),
+        "so the graph is given no credit"
+    );
+    bench.script.0.lock().expect("not poisoned").full = false;
+    bench.poll();
+    assert_eq!(bench.grown(), [2, 0]);
+}
+
+#[test]
+fn parts_of_a_call_that_grows_are_consumed_before_it_is_done() {
+    let mut bench = growing();
+    for seq in 1..4 {
+        bench.send("in", frame(seq, 0, false));
+    }
+    bench.poll();
+    assert_eq!(bench.says(Answer::Consumed(2)), ["ack in 2"]);
+    let message = ClientMessage::Interrupt;
+    let sent = bench.link.send(message, None, Timestamp::ZERO);
+    sent.expect("taken");
+    assert_eq!(bench.poll(), ["ack in 3"]);
+    assert_eq!(bench.script.0.lock().expect("not poisoned").cancelled, 1);
 }

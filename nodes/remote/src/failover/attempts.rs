@@ -19,7 +19,7 @@ use crate::pool::Outcome;
 const PROVEN_AFTER: Duration = Duration::from_secs(10);
 
 /// Said where a call was larger than what is kept of it.
-const CUT: &str = ": this call is larger than 'replay.frames' or 'replay.bytes' allow to send again: raise them, or send shorter utterances";
+const CUT: &str = ": this call or utterance is larger than 'replay.frames' or 'replay.bytes' allow to send again: raise them, or send shorter utterances";
 
 /// What is to become the active stream.
 #[derive(Debug)]
@@ -120,6 +120,11 @@ impl Failover {
         }
     }
 
+    /// Whether the ring no longer has all of an utterance that a worker would have to hear whole.
+    fn is_utterance_cut(&self) -> bool {
+        self.setup.by_utterance && self.ring.gap() > 0
+    }
+
     /// Gives the opening up that is under way, or the wait for one.
     pub(super) fn abandon(&mut self, now: Timestamp, error: RemoteError) {
         match &self.coming {
@@ -165,7 +170,10 @@ impl Failover {
         let begun = opened
             .and_then(|opened| Exchange::begin(&self.setup.ports, opened, self.setup.timeouts));
         match begun {
-            Ok(exchange) => {
+            Ok(mut exchange) => {
+                if self.setup.by_utterance {
+                    exchange.by_utterance();
+                }
                 if let (Some(permit), Some(Way::Pool(pool))) =
                     (&mut place.permit, self.ways.get(place.tier))
                 {
@@ -291,7 +299,7 @@ impl Failover {
         self.takeover = None;
         self.episode.empties += u32::from(error == RemoteError::Empty);
         self.episode.failed(&stream.place, error);
-        if self.setup.mode == Mode::Waits && self.is_call_cut() {
+        if self.setup.mode == Mode::Waits && (self.is_call_cut() || self.is_utterance_cut()) {
             // A part of it would be answered as if it were all.
             return self.give_up(now, |error| error.message.push_str(CUT));
         }

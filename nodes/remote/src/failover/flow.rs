@@ -68,6 +68,9 @@ impl Failover {
                 }
             }
         }
+        if self.setup.by_utterance {
+            active.exchange.look_whether_held(now);
+        }
     }
 
     /// Gives the graph what credit there is.
@@ -78,6 +81,10 @@ impl Failover {
         let Some(active) = &self.active else { return };
         if self.gives_way && self.ring.is_empty() {
             self.gives_way = false;
+        }
+        if self.setup.by_utterance && self.ring.is_full_of_one() {
+            // Nothing of it is answered before its end, which would never come.
+            self.gives_way = true;
         }
         let bounded = !self.forgets() || self.ring.is_replaying(&active.cursor);
         if bounded && self.ring.is_settled() {

@@ -20,6 +20,8 @@ pub(crate) struct Setup {
     pub(crate) mode: Mode,
     /// A stream for each call.
     pub(crate) unary: bool,
+    /// Workers hear by utterances: they owe nothing of one before its end, and are sent it whole if another has to go on.
+    pub(crate) by_utterance: bool,
     pub(crate) attempts: u32,
     pub(crate) deterministic: Option<bool>,
     pub(crate) partial: Option<Partial>,

@@ -59,6 +59,7 @@ impl Hop {
             },
             mode: Mode::Waits,
             unary: false,
+            by_utterance: false,
             attempts: 4,
             deterministic: None,
             partial: None,
@@ -454,4 +455,56 @@ fn the_time_that_an_error_tells_is_what_the_caller_has_waited() {
     hop.failover.broken(hop.now, stream, Some(broke));
     hop.act();
     assert_eq!(elapsed(hop, more), Some(Duration::from_millis(120)));
+}
+
+#[test]
+fn an_utterance_larger_than_the_ring_is_heard_and_is_none_for_another_worker() {
+    for mode in [Mode::Waits, Mode::Live] {
+        let mut hop = Hop::with(|setup| {
+            (setup.by_utterance, setup.mode) = (true, mode);
+            setup.replay.frames = 16;
+            setup.timeouts.first_output = Some(Duration::from_millis(100));
+        });
+        hop.may_fail = mode == Mode::Waits;
+        let (first, _) = hop.answer(true);
+        // It does not wait for a worker who owes nothing before the end.
+        for _ in 0..40 {
+            hop.pass(Duration::from_millis(20));
+            hop.utter(false);
+        }
+        assert_eq!(hop.numbers(first), (1..=40).collect::<Vec<_>>());
+        let broke = RemoteError::Network("it broke".into());
+        hop.failover.broken(hop.now, first, Some(broke));
+        hop.act();
+        if mode == Mode::Live {
+            // Who cannot wait goes on with what there is, and hears of what there is not.
+            let (second, _) = hop.answer(true);
+            assert_eq!(hop.numbers(second).len() + hop.gaps as usize, 40);
+        } else {
+            let error = hop.failed.expect("a failure");
+            assert!(error.message.contains("'replay.frames'"), "{error}");
+            assert_eq!(hop.opening, []);
+        }
+    }
+}
+
+#[test]
+fn who_hears_an_utterance_is_awaited_from_its_end() {
+    let mut hop = Hop::with(|setup| {
+        setup.by_utterance = true;
+        setup.timeouts.first_output = Some(Duration::from_secs(1));
+    });
+    let (first, _) = hop.answer(true);
+    for _ in 0..9 {
+        hop.utter(false);
+        hop.pass(Duration::from_secs(5));
+    }
+    assert_eq!(hop.closed, []);
+    hop.utter(true);
+    hop.pass(Duration::from_millis(999));
+    assert_eq!(hop.closed, []);
+    hop.pass(Duration::from_millis(1));
+    assert_eq!(hop.closed, [first]);
+    let (second, _) = hop.answer(true);
+    assert_eq!(hop.numbers(second), (1..=10).collect::<Vec<_>>());
 }

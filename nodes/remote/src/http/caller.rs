@@ -1,7 +1,6 @@
 //! One call after the other, as HTTP requests.
 
 use std::collections::VecDeque;
-use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -10,12 +9,12 @@ use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
-use hyper_util::client::legacy::{Error as ClientError, ResponseFuture};
+use hyper_util::client::legacy::Error as ClientError;
 use tidegate_media::Timestamp;
 use tidegate_proto::message::Execute;
 use tidegate_proto::{PortFormats, ServerMessage, json};
 
-use super::client::Client;
+use super::client::{Client, Responding};
 use super::lines::Lines;
 use crate::calls::{Answer, Caller};
 use crate::connector::USER_AGENT as AGENT;
@@ -42,7 +41,7 @@ pub(super) struct HttpCaller {
 enum State {
     Idle,
     /// The request is on its way.
-    Asked(ResponseFuture),
+    Asked(Responding),
     /// The answer is being read.
     Reading {
         form: Form,
@@ -169,7 +168,7 @@ impl Caller for HttpCaller {
                     return Poll::Ready(Ok(answer.unwrap_or(Answer::Done)));
                 }
                 State::Asked(response) => {
-                    let response = ready!(Pin::new(response).poll(cx));
+                    let response = ready!(response.as_mut().poll(cx));
                     let response = response.map_err(|error| failed(&error))?;
                     self.state = self.answered(response)?;
                 }

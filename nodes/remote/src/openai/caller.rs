@@ -1,7 +1,6 @@
 //! The requests of a call, one after the other, and their answers as they come.
 
 use std::collections::VecDeque;
-use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -10,21 +9,22 @@ use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
-use hyper_util::client::legacy::ResponseFuture;
 use serde_json::Value;
-use tidegate_media::Timestamp;
+use tidegate_media::{Frame, Timestamp};
 use tidegate_proto::message::Execute;
 
 use super::{Asking, Dialect};
 use crate::calls::{Answer, Caller};
 use crate::connector::USER_AGENT as AGENT;
 use crate::error::RemoteError;
-use crate::http::{Client, broken, failed};
+use crate::http::{Client, Responding, broken, failed};
 use crate::refusal;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// So much of a refusal is read.
 const REFUSAL_MAX: usize = 64 << 10;
+/// So many requests of a call wait for the one under way: more of the call is taken after that.
+const ASKING_MAX: usize = 16;
 
 /// Makes calls of one place.
 pub(super) struct OpenaiCaller {
@@ -35,6 +35,8 @@ pub(super) struct OpenaiCaller {
     state: State,
     /// Requests of the call that wait for the one under way.
     asking: VecDeque<Asking>,
+    /// All of the call has come.
+    complete: bool,
     answers: VecDeque<Answer>,
 }
 
@@ -42,7 +44,7 @@ enum State {
     /// No request is under way.
     Idle,
     /// The request is on its way.
-    Asked(ResponseFuture),
+    Asked(Responding),
     /// The answer is being read.
     Reading(Incoming),
     /// Why there is none is being read.
@@ -68,11 +70,13 @@ impl OpenaiCaller {
             dialect,
             state: State::Idle,
             asking: VecDeque::new(),
+            complete: false,
             answers: VecDeque::new(),
         }
     }
 
     fn ask(&mut self, asking: Asking) {
+        self.dialect.asked(asking.cause);
         let mut request = Request::new(Full::new(asking.body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.url.clone();
@@ -107,8 +111,23 @@ impl Caller for OpenaiCaller {
     fn call(&mut self, execute: Execute, _now: Timestamp) -> Result<(), RemoteError> {
         self.answers.clear();
         self.asking = self.dialect.ask(&execute)?;
-        self.state = State::Idle;
+        (self.state, self.complete) = (State::Idle, false);
         Ok(())
+    }
+
+    fn more(&mut self, frame: Frame) -> Result<(), RemoteError> {
+        self.asking.extend(self.dialect.more(&frame)?);
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Result<(), RemoteError> {
+        self.complete = true;
+        self.asking.extend(self.dialect.rest());
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.asking.len() < ASKING_MAX
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, _now: Timestamp) -> Poll<Result<Answer, RemoteError>> {
@@ -119,10 +138,16 @@ impl Caller for OpenaiCaller {
             match &mut self.state {
                 State::Idle => match self.asking.pop_front() {
                     Some(asking) => self.ask(asking),
-                    None => return Poll::Ready(Ok(Answer::Done)),
+                    // Whoever brings more polls again.
+                    None if !self.complete => return Poll::Pending,
+                    None => {
+                        self.dialect.finish(&mut self.answers);
+                        let answer = self.answers.pop_front();
+                        return Poll::Ready(Ok(answer.unwrap_or(Answer::Done)));
+                    }
                 },
                 State::Asked(response) => {
-                    let response = ready!(Pin::new(response).poll(cx));
+                    let response = ready!(response.as_mut().poll(cx));
                     let response = response.map_err(|error| failed(&error))?;
                     self.answered(response)?;
                 }
@@ -135,8 +160,7 @@ impl Caller for OpenaiCaller {
                     }
                     None => {
                         self.state = State::Idle;
-                        let last = self.asking.is_empty();
-                        self.dialect.end(last, &mut self.answers)?;
+                        self.dialect.end(&mut self.answers)?;
                     }
                 },
                 State::Refused {
@@ -172,5 +196,6 @@ pub(super) fn json_body(body: &Value) -> Asking {
     Asking {
         content_type: JSON,
         body: Bytes::from(body.to_string()),
+        cause: 0,
     }
 }

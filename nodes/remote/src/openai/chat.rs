@@ -135,7 +135,7 @@ impl Dialect for Chat {
         self.give(answers, false)
     }
 
-    fn end(&mut self, _last: bool, answers: &mut VecDeque<Answer>) -> Result<(), RemoteError> {
+    fn end(&mut self, answers: &mut VecDeque<Answer>) -> Result<(), RemoteError> {
         self.give(answers, true)?;
         self.remember();
         answers.push_back(text(&self.asked.output, self.at, 0, true, ""));

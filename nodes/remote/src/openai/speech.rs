@@ -1,59 +1,53 @@
-//! `POST /audio/speech`: text in, 16-bit samples out as they come.
+//! `POST /audio/speech`: text in, 16-bit samples out as they come. A sentence is spoken as soon as it is whole, and the next one is asked
+//! for as soon as its sound is here, while it plays.
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde_json::Value;
-use tidegate_media::{Audio, AudioFormat, Frame, MediaTime, Payload};
-use tidegate_proto::message::{Execute, StreamSpec};
+use tidegate_media::{AudioFormat, Frame};
+use tidegate_proto::message::Execute;
 
 use super::caller::json_body;
-use super::{Asked, Asking, Dialect, media_time, said};
+use super::{Asked, Asking, Dialect};
 use crate::calls::Answer;
 use crate::error::RemoteError;
+use crate::sentences::Sentences;
+use crate::spoken::{Voice, frames, piece};
 
 /// What the interface calls `pcm`.
 const PCM: AudioFormat = AudioFormat::pcm_s16(24_000, 1);
-/// A request has so many characters at most.
-const CHARACTERS_MAX: usize = 4_096;
-/// A frame of what came at once is not longer: what is queued can be counted, and dropped, in parts.
-const FRAME_MS: u32 = 100;
 
 pub(super) struct Speech {
     asked: Asked,
-    /// What the answer's samples are.
-    format: AudioFormat,
-    /// Where the next sample belongs.
-    at: MediaTime,
-    /// Came, and is not given yet: less than a frame, so that the last one of a call is known as such.
-    rest: BytesMut,
+    sentences: Sentences,
+    voice: Voice,
+    /// The call's number of its newest input.
+    newest: u64,
 }
 
 impl Speech {
     pub(super) fn new(asked: Asked) -> Self {
         Self {
+            sentences: Sentences::default(),
+            voice: Voice::new(asked.output.clone(), PCM),
+            newest: 0,
             asked,
-            format: PCM,
-            at: MediaTime::default(),
-            rest: BytesMut::new(),
         }
     }
 
-    fn give(&mut self, data: Bytes, is_final: bool) -> Answer {
-        let audio = Audio::encoded(self.format, data);
-        let lasts = audio.duration();
-        let mut frame = Frame::new(self.at, Payload::Audio(audio));
-        frame.meta.is_final = is_final;
-        self.at += lasts;
-        Answer::Output {
-            port: self.asked.output.clone(),
-            caused_port: None,
-            frame,
-        }
-    }
-
-    const fn sample_bytes(&self) -> usize {
-        2 * self.format.channels as usize
+    fn asking(&self, sentences: Vec<String>) -> VecDeque<Asking> {
+        let asking = sentences.into_iter().map(|sentence| {
+            let mut body = self.asked.parameters.clone();
+            body.insert("model".into(), self.asked.model.clone().into());
+            body.insert("input".into(), sentence.into());
+            body.insert("response_format".into(), "pcm".into());
+            Asking {
+                cause: self.newest,
+                ..json_body(&Value::Object(body))
+            }
+        });
+        asking.collect()
     }
 }
 
@@ -63,22 +57,28 @@ impl Dialect for Speech {
     }
 
     fn ask(&mut self, execute: &Execute) -> Result<VecDeque<Asking>, RemoteError> {
-        let wanted = execute.outputs.first().map(|(_, spec)| *spec);
-        if let Some(StreamSpec::Audio(format)) = wanted {
-            self.format = format;
+        self.sentences.clear();
+        self.voice.begin(execute);
+        let mut asking = VecDeque::new();
+        for frame in frames(execute) {
+            asking.extend(self.more(frame)?);
         }
-        // Sound follows sound.
-        self.at = self.at.max(media_time(execute));
-        self.rest.clear();
-        let text = said(execute)?;
-        let parts = parts(&text).into_iter().map(|part| {
-            let mut body = self.asked.parameters.clone();
-            body.insert("model".into(), self.asked.model.clone().into());
-            body.insert("input".into(), part.into());
-            body.insert("response_format".into(), "pcm".into());
-            json_body(&Value::Object(body))
-        });
-        Ok(parts.collect())
+        Ok(asking)
+    }
+
+    fn more(&mut self, frame: &Frame) -> Result<VecDeque<Asking>, RemoteError> {
+        self.newest = frame.meta.seq;
+        let whole = self.sentences.add(piece(frame)?);
+        Ok(self.asking(whole))
+    }
+
+    fn rest(&mut self) -> VecDeque<Asking> {
+        let rest = self.sentences.finish();
+        self.asking(rest)
+    }
+
+    fn asked(&mut self, cause: u64) {
+        self.voice.asked(cause);
     }
 
     fn head(&mut self, content_type: &str) -> Result<(), RemoteError> {
@@ -98,80 +98,20 @@ impl Dialect for Speech {
     }
 
     fn take(&mut self, data: Bytes, answers: &mut VecDeque<Answer>) -> Result<(), RemoteError> {
-        self.rest.extend_from_slice(&data);
-        let frame = self.format.sample_rate * FRAME_MS / 1_000;
-        let most = frame as usize * self.sample_bytes();
-        while self.rest.len() > most {
-            let data = self.rest.split_to(most).freeze();
-            answers.push_back(self.give(data, false));
-        }
-        // What is there goes on, but for a last sample: so nothing that was said waits for what comes next.
-        let whole = self.rest.len() - self.rest.len() % self.sample_bytes();
-        if whole > self.sample_bytes() {
-            let data = self.rest.split_to(whole - self.sample_bytes()).freeze();
-            answers.push_back(self.give(data, false));
-        }
+        self.voice.hear(&data, answers);
         Ok(())
     }
 
-    fn end(&mut self, last: bool, answers: &mut VecDeque<Answer>) -> Result<(), RemoteError> {
-        if last {
-            let whole = self.rest.len() - self.rest.len() % self.sample_bytes();
-            let data = self.rest.split_to(whole).freeze();
-            answers.push_back(self.give(data, true));
-            self.rest.clear();
-        }
+    fn end(&mut self, answers: &mut VecDeque<Answer>) -> Result<(), RemoteError> {
+        self.voice.pause(answers);
         Ok(())
+    }
+
+    fn finish(&mut self, answers: &mut VecDeque<Answer>) {
+        self.voice.finish(self.newest, answers);
     }
 
     fn interrupted(&mut self) {
-        self.rest.clear();
-    }
-}
-
-/// A text in parts that a request may have: cut after sentences, else between words, else anywhere.
-fn parts(text: &str) -> Vec<&str> {
-    let mut parts = Vec::new();
-    let mut rest = text.trim();
-    while let Some((end, _)) = rest.char_indices().nth(CHARACTERS_MAX) {
-        let most = &rest[..end];
-        let sentence = most.rfind(['.', '!', '?', '\n', '。', '！', '？']);
-        let cut = sentence.or_else(|| most.rfind(char::is_whitespace));
-        let cut = cut.map_or(end, |at| {
-            at + most[at..].chars().next().map_or(0, char::len_utf8)
-        });
-        let (part, left) = rest.split_at(cut);
-        parts.push(part.trim());
-        rest = left.trim();
-    }
-    parts.push(rest);
-    parts.retain(|part| !part.is_empty());
-    parts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_text_is_parted_after_sentences_and_nothing_is_lost() {
-        let sentence = "All that is said is spoken, also late in a long text. ";
-        let text = sentence.repeat(200);
-        let found = parts(&text);
-        assert!(found.len() == 3, "{}", found.len());
-        assert!(
-            found
-                .iter()
-                .all(|part| part.chars().count() <= CHARACTERS_MAX && part.ends_with('.'))
-        );
-        assert_eq!(found.join(" "), text.trim());
-        assert_eq!(
-            parts(&"ü".repeat(5_000))
-                .iter()
-                .map(|part| part.chars().count())
-                .collect::<Vec<_>>(),
-            [4_096, 904]
-        );
-        assert_eq!(parts(" \n").len(), 0);
+        self.voice.forget();
     }
 }

@@ -184,7 +184,11 @@ impl Dialect for Transcriptions {
         let content_type = HeaderValue::try_from(content_type)
             .map_err(|_| RemoteError::Internal("a boundary that no header can have"))?;
         let body = Bytes::from(self.form(execute)?);
-        Ok(VecDeque::from([Asking { content_type, body }]))
+        Ok(VecDeque::from([Asking {
+            content_type,
+            body,
+            cause: 0,
+        }]))
     }
 
     fn head(&mut self, content_type: &str) -> Result<(), RemoteError> {
@@ -196,7 +200,7 @@ impl Dialect for Transcriptions {
         self.give(answers, false)
     }
 
-    fn end(&mut self, _last: bool, answers: &mut VecDeque<Answer>) -> Result<(), RemoteError> {
+    fn end(&mut self, answers: &mut VecDeque<Answer>) -> Result<(), RemoteError> {
         self.give(answers, true)?;
         if !self.done && self.events.is_whole() {
             let text = "an answer without 'text'".to_owned();

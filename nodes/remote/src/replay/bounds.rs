@@ -1,6 +1,6 @@
 //! What a ring forgets to keep its bounds.
 
-use super::lane::Entry;
+use super::lane::{Entry, Lane};
 use super::ring::Ring;
 
 impl Ring {
@@ -67,6 +67,19 @@ impl Ring {
 
     fn is_over(&self) -> bool {
         self.frames > self.limits.frames || self.bytes > self.limits.bytes && self.frames > 1
+    }
+
+    /// Whether there is no room, for one utterance that has not ended.
+    pub(crate) fn is_full_of_one(&self) -> bool {
+        let one = |lane: &Lane| match (lane.entries.front(), lane.entries.back()) {
+            (Some(first), Some(last)) => {
+                let (first, last) = (first.frame.meta, last.frame.meta);
+                first.utterance == last.utterance && !last.is_final && lane.ended.is_none()
+            }
+            _ => true,
+        };
+        let (frames, bytes) = self.room();
+        (frames == 0 || bytes == 0) && self.lanes.iter().all(one)
     }
 
     /// Frames and bytes that may still be pushed.

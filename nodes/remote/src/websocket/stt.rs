@@ -1,9 +1,10 @@
 //! Speech to text by a plain WebSocket: 16-bit samples as binary messages in, JSON out, as Vosk's server and its like speak it.
 //!
-//! Each utterance is one connection. What is said before and after the sound, and where in the JSON the words are, the manifest says
-//! (`options`).
+//! Each utterance is one connection, which is opened as it begins: its sound goes there as it comes. Sound that nobody has cut into
+//! utterances is one connection too, and each result that stays is an utterance that the server has found. What is said before and after
+//! the sound, and where in the JSON the words are, the manifest says (`options`).
 
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{Sink, SinkExt as _, Stream as Messages, StreamExt as _};
 use http::header::{
     CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
 };
@@ -14,22 +15,26 @@ use tidegate_nodes::compile::remote::WebsocketSttOptions;
 use tidegate_proto::PortName;
 use tidegate_proto::message::{Execute, Opened};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
+use self::heard::Heard;
 use super::errors;
 use crate::calls::{CallLink, Gather, opened};
 use crate::config::{Foreign, HopPorts, OpenContext, RemoteConfig};
 use crate::connector::{Connector, USER_AGENT as AGENT};
-use crate::dial::{Place, Stream};
+use crate::dial::{self, Place, Stream};
 use crate::dialogue::{
-    Answers, Call, Dialogue, Server, Talk, Transcript, failed, frames, media_time, silent,
+    Answers, Call, Dialogue, Feed, Found, Server, Talk, Transcript, early, silent,
 };
 use crate::error::RemoteError;
 use crate::link::Link;
 use crate::opening;
 use crate::pool::Member;
+use crate::spoken::frames;
+
+mod heard;
 
 /// Makes ready to call. Nothing is sent before there is something to call with.
 pub(crate) fn open(
@@ -41,7 +46,9 @@ pub(crate) fn open(
 ) -> Result<(Box<dyn Link>, Opened), RemoteError> {
     let credential = config.auth.read(connector.files(), context.now)?;
     let message_bytes = connector.config().message_bytes;
-    let gather = Gather::new(ports, config.mode, message_bytes)?.with_loose_frames_together();
+    let gather = Gather::new(ports, config.mode, message_bytes)?
+        .with_loose_frames_together()
+        .growing();
     let output = gather.output_name().ok_or_else(|| {
         RemoteError::Config("nothing is joined to the output of the hop".to_owned())
     })?;
@@ -64,6 +71,7 @@ pub(crate) fn open(
         options,
         message_bytes,
         output,
+        found: Found::default(),
     };
     let terms = opening::terms(config, context);
     let opened = opened(&gather, &terms.source);
@@ -89,31 +97,38 @@ struct Stt {
     options: WebsocketSttOptions,
     message_bytes: usize,
     output: PortName,
+    /// Utterances that the server found, over all calls.
+    found: Found,
 }
 
 impl Talk for Stt {
-    fn call(&mut self, execute: Execute, answers: Answers) -> Result<Call, RemoteError> {
-        let mut messages = Vec::new();
-        messages.extend(self.options.start.as_ref().map(said));
-        for frame in frames(&execute) {
-            let Payload::Audio(audio) = &frame.payload else {
-                return Err(RemoteError::Internal("a frame of an audio input is none"));
-            };
-            messages.push(Message::Binary(audio.data.clone()));
-        }
-        messages.extend(self.options.end.as_ref().map(said));
-        let transcript = Transcript::new(answers, self.output.clone(), media_time(&execute));
+    fn call(
+        &mut self,
+        execute: &Execute,
+        feed: Feed,
+        answers: Answers,
+    ) -> Result<Call, RemoteError> {
+        let transcript = Transcript::new(answers, feed.clone(), self.output.clone());
+        // Of sound that is no utterance the server must know where one ends.
+        let loose = frames(execute).first();
+        let loose = loose.is_some_and(|frame| frame.meta.utterance == 0);
+        let transcript = if loose {
+            transcript.finding(self.found.clone())
+        } else {
+            transcript
+        };
         let this = self.clone();
         Ok(Box::pin(async move {
-            let socket = this.connect().await?;
-            this.converse(socket, messages, transcript).await
+            let socket = this.server.within(this.connect()).await?;
+            this.converse(socket, feed, transcript).await
         }))
     }
 }
 
 impl Stt {
     async fn connect(&self) -> Result<WebSocketStream<Stream>, RemoteError> {
-        let stream = self.server.dial().await?;
+        let place = &self.server.place;
+        let stream = dial::connect(place, self.server.tls.clone()).await?;
         let config = |error: &dyn std::fmt::Display| RemoteError::Config(error.to_string());
         let mut request = Request::get(self.url.clone())
             .body(())
@@ -121,7 +136,7 @@ impl Stt {
         let headers = request.headers_mut();
         headers.extend(self.headers.clone());
         let value = |text: &str| HeaderValue::from_str(text).map_err(|error| config(&error));
-        headers.insert(HOST, value(&self.server.place.authority)?);
+        headers.insert(HOST, value(&place.authority)?);
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -139,37 +154,52 @@ impl Stt {
     async fn converse(
         &self,
         socket: WebSocketStream<Stream>,
-        messages: Vec<Message>,
+        feed: Feed,
         transcript: Transcript,
     ) -> Result<(), RemoteError> {
-        let (mut write, read) = socket.split();
-        let sending = async {
-            for message in messages {
-                write.send(message).await.map_err(errors::broken)?;
-            }
-            Ok::<_, RemoteError>(())
-        };
+        let (write, read) = socket.split();
         let hearing = self.hear(read, transcript);
         tokio::pin!(hearing);
         tokio::select! {
             biased;
             heard = &mut hearing => return heard,
             // What the server said before it closed comes first: it says why.
-            sent = sending => if let Err(error) = sent {
+            sent = self.speak(write, &feed) => if let Err(error) = sent {
                 return hearing.await.and(Err(error));
             },
         }
         hearing.await
     }
 
+    /// Sends the sound as it comes, and what is said before and after it.
+    async fn speak(
+        &self,
+        mut write: impl Sink<Message, Error = SocketError> + Unpin,
+        feed: &Feed,
+    ) -> Result<(), RemoteError> {
+        if let Some(start) = &self.options.start {
+            write.send(said(start)).await.map_err(errors::broken)?;
+        }
+        while let Some(frame) = feed.next().await {
+            let Payload::Audio(audio) = &frame.payload else {
+                return Err(RemoteError::Internal("a frame of an audio input is none"));
+            };
+            let message = Message::Binary(audio.data.clone());
+            write.send(message).await.map_err(errors::broken)?;
+        }
+        if let Some(end) = &self.options.end {
+            write.send(said(end)).await.map_err(errors::broken)?;
+        }
+        feed.tell();
+        Ok(())
+    }
+
     async fn hear(
         &self,
-        mut read: impl futures_util::Stream<
-            Item = Result<Message, tokio_tungstenite::tungstenite::Error>,
-        > + Unpin,
+        mut read: impl Messages<Item = Result<Message, SocketError>> + Unpin,
         mut transcript: Transcript,
     ) -> Result<(), RemoteError> {
-        let (mut settled, mut heard_any) = (Vec::new(), false);
+        let (mut settled, mut heard_any) = (Vec::<String>::new(), false);
         loop {
             let message = match read.next().await {
                 // That is how most say that nothing follows.
@@ -183,79 +213,37 @@ impl Stt {
             };
             let heard = Heard::of(&self.options, text.as_str())?;
             heard_any = true;
-            let so_far = |more: &str| {
-                let parts = settled.iter().map(String::as_str).chain([more]);
-                let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
-                parts.join(" ")
-            };
+            transcript.heard();
             match heard.text {
-                Some((text, true)) => {
-                    transcript.partial(&so_far(&text)).await;
-                    settled.push(text);
+                Some((text, true)) if transcript.finds() => transcript.settle(&text).await,
+                Some((text, stays)) => {
+                    let so_far = settled.iter().map(String::as_str).chain([text.as_str()]);
+                    transcript.partial(&joined(so_far)).await;
+                    settled.extend(Some(text).filter(|_| stays));
                 }
-                Some((text, false)) => transcript.partial(&so_far(&text)).await,
                 None => {}
             }
             if heard.last {
                 break;
             }
         }
-        let parts: Vec<_> = settled.iter().map(|part| part.trim()).collect();
-        let parts = parts.into_iter().filter(|part| !part.is_empty());
-        transcript.whole(&parts.collect::<Vec<_>>().join(" ")).await;
+        if !transcript.is_complete() {
+            return Err(early());
+        }
+        if settled.is_empty() && transcript.is_begun() {
+            // Words that do not stay are no answer.
+            return Err(silent());
+        }
+        let whole = joined(settled.iter().map(String::as_str));
+        transcript.whole(&whole).await;
         Ok(())
     }
 }
 
-/// What one message of the server says.
-#[derive(Debug, PartialEq, Eq)]
-struct Heard {
-    /// Words, and whether they stay.
-    text: Option<(String, bool)>,
-    /// Nothing follows.
-    last: bool,
-}
-
-impl Heard {
-    fn of(options: &WebsocketSttOptions, text: &str) -> Result<Self, RemoteError> {
-        let value: Value = serde_json::from_str(text).map_err(|error| {
-            let text = crate::refusal::quote(text.as_bytes());
-            RemoteError::Protocol(format!("'{text}' is no JSON: {error}"))
-        })?;
-        let at = |pointer: &Option<String>| {
-            let pointer = pointer.as_deref()?;
-            value.pointer(pointer).filter(|value| is_true(value))
-        };
-        if let Some(error) = at(&options.error) {
-            let said = error
-                .as_str()
-                .map_or_else(|| error.to_string(), str::to_owned);
-            return Err(failed(&said));
-        }
-        let words = |pointer: &Option<String>| {
-            let text = value.pointer(pointer.as_deref()?)?.as_str()?;
-            Some(text.trim().to_owned())
-        };
-        let settled = options.settled.is_none() || at(&options.settled).is_some();
-        let text = words(&Some(options.text.clone())).map(|text| (text, settled));
-        let text = text.or_else(|| words(&options.partial).map(|text| (text, false)));
-        Ok(Self {
-            text,
-            last: at(&options.last).is_some(),
-        })
-    }
-}
-
-/// Whether a value says yes: anything but null, false, nothing and 0.
-fn is_true(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(value) => *value,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(_) => true,
-    }
+/// Words that belong together.
+fn joined<'a>(parts: impl Iterator<Item = &'a str>) -> String {
+    let parts = parts.map(str::trim).filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join(" ")
 }
 
 /// A message of the manifest's: a text as it is, or a JSON value as its text.
@@ -263,50 +251,5 @@ fn said(value: &Value) -> Message {
     match value {
         Value::String(text) => Message::Text(text.as_str().into()),
         other => Message::Text(other.to_string().into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn heard(options: Value, message: &Value) -> Result<Heard, RemoteError> {
-        let options = serde_json::from_value(options).expect("options");
-        Heard::of(&options, &message.to_string())
-    }
-
-    fn words(text: &str, stays: bool) -> Heard {
-        Heard {
-            text: Some((text.to_owned(), stays)),
-            last: false,
-        }
-    }
-
-    #[test]
-    fn words_are_where_the_options_say_and_stay_if_they_say_so() {
-        let vosk = || json!({"partial": "/partial"});
-        let said = heard(vosk(), &json!({"partial": "and so"}));
-        assert_eq!(said, Ok(words("and so", false)));
-        let said = heard(vosk(), &json!({"text": " and so my "}));
-        assert_eq!(said, Ok(words("and so my", true)));
-        let other = || json!({"text": "/channel/alternatives/0/transcript", "final": "/is_final", "last": "/done"});
-        let message = |stays: bool| json!({"channel": {"alternatives": [{"transcript": "ask"}]}, "is_final": stays, "error": null});
-        assert_eq!(heard(other(), &message(false)), Ok(words("ask", false)));
-        assert_eq!(heard(other(), &message(true)), Ok(words("ask", true)));
-        let last = heard(other(), &json!({"done": true})).expect("a message");
-        assert!(last.last && last.text.is_none(), "{last:?}");
-    }
-
-    #[test]
-    fn an_error_and_what_is_no_json_fail_the_call() {
-        let error = heard(json!({}), &json!({"error": {"code": 7}})).expect_err("an error");
-        assert!(error.to_string().contains("{\"code\":7}"), "{error}");
-        let options = WebsocketSttOptions::default();
-        assert!(matches!(
-            Heard::of(&options, "ready"),
-            Err(RemoteError::Protocol(_))
-        ));
     }
 }

@@ -308,3 +308,160 @@ async fn a_refusal_says_what_the_server_says() {
         "{error}"
     );
 }
+
+/// An event's sound, of which there must be some, and whether it is the last of its utterance.
+async fn hears(hop: &mut Driven) -> (usize, bool) {
+    let frame = hop.frame().await;
+    let Payload::Audio(audio) = &frame.payload else {
+        panic!("{frame:?}")
+    };
+    (audio.data.len(), frame.meta.is_final)
+}
+
+fn input(seen: &mpsc::Receiver<Asked>) -> String {
+    let (_, body) = seen.recv().expect("a request");
+    let body: Value = serde_json::from_slice(&body).expect("JSON");
+    body["input"].as_str().expect("a text").to_owned()
+}
+
+#[tokio::test]
+async fn a_text_in_pieces_is_spoken_sentence_by_sentence_while_it_is_written() {
+    let answers = vec![("audio/pcm", vec![vec![1; 4_000]]); 3];
+    let (web, seen) = server("/v1/audio/speech", answers, false);
+    let config = config(&web, Protocol::OpenaiSpeech, json!({}), json!({}));
+    let audio = StreamFormat::audio(AudioFormat::pcm_s16(24_000, 1));
+    let mut hop = open(&config, StreamFormat::Text, audio).await;
+    let piece = |text: &str| Payload::Text(Text::from(text));
+    send(&mut hop, 1, false, piece("Hello, Mr. ")).await;
+    send(&mut hop, 1, false, piece("Fox! How")).await;
+    let mut bytes = 0;
+    // All but a sample of the first sentence is heard, though more of the text is to come.
+    while bytes < 3_998 {
+        let (more, is_final) = hears(&mut hop).await;
+        assert!(!is_final);
+        bytes += more;
+    }
+    assert_eq!(input(&seen), "Hello, Mr. Fox!");
+    send(&mut hop, 1, false, piece(" are you? I am")).await;
+    send(&mut hop, 1, false, piece(" well")).await;
+    send(&mut hop, 1, true, piece("")).await;
+    loop {
+        let (more, is_final) = hears(&mut hop).await;
+        bytes += more;
+        if is_final {
+            break;
+        }
+    }
+    assert_eq!(
+        bytes, 12_000,
+        "nothing is missing, and nothing is there twice"
+    );
+    assert_eq!([input(&seen), input(&seen)], ["How are you?", "I am well"]);
+}
+
+#[tokio::test]
+async fn speech_that_breaks_off_goes_on_elsewhere_where_it_was() {
+    let answer = || ("audio/pcm", vec![vec![1; 9_600]]);
+    // Its first answer has no end.
+    let (mut first, saw) = server("/v1/audio/speech", vec![answer()], true);
+    let (second, seen) = server("/v1/audio/speech", vec![answer(); 2], false);
+    let mut config = config(&first, Protocol::OpenaiSpeech, json!({}), json!({}));
+    config.endpoints.push(second.endpoint());
+    let audio = StreamFormat::audio(AudioFormat::pcm_s16(24_000, 1));
+    let mut hop = open(&config, StreamFormat::Text, audio).await;
+    say(&mut hop, 1, "One. Two.").await;
+    let mut bytes = 0;
+    // Frames of 20 ms; the newest is kept, which might be the last.
+    while bytes < 8_640 {
+        bytes += hears(&mut hop).await.0;
+    }
+    assert_eq!(input(&saw), "One.");
+    first.kill();
+    loop {
+        let (more, is_final) = hears(&mut hop).await;
+        bytes += more;
+        if is_final {
+            break;
+        }
+    }
+    assert_eq!(bytes, 19_200, "what was heard is not said again");
+    assert_eq!([input(&seen), input(&seen)], ["One.", "Two."]);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_while_it_waited_costs_no_attempt() {
+    let (web, requests) = closing();
+    let config = RemoteConfig {
+        endpoints: vec![web],
+        ..config(
+            &Web::start(Router::new()),
+            Protocol::OpenaiTranscriptions,
+            json!({"stream": false}),
+            json!({}),
+        )
+    };
+    let pcm = AudioFormat::pcm_s16(16_000, 1);
+    let mut hop = open(&config, StreamFormat::audio(pcm), StreamFormat::Text).await;
+    let sound = || Payload::Audio(Audio::from_s16(16_000, 1, vec![1; 320]));
+    for (utterance, text) in [(1, "connection 1"), (2, "connection 2")] {
+        send(&mut hop, utterance, true, sound()).await;
+        assert_eq!(heard(&mut hop).await, [(text.to_owned(), 1)]);
+    }
+    // The clock of this hop stands still: an attempt that failed would never have been made again.
+    assert_eq!(requests.iter().take(3).collect::<Vec<_>>(), [1, 1, 2]);
+}
+
+/// A server that answers the first request of each connection and closes it when it has read another; where, and by which connections
+/// requests came.
+fn closing() -> (String, mpsc::Receiver<usize>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
+    let (came, requests) = mpsc::channel();
+    std::thread::spawn(move || {
+        for connection in 1..3 {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            for request in 0..2 {
+                read_request(&mut stream);
+                came.send(connection).expect("the test listens");
+                if request == 0 {
+                    let body = json!({"text": format!("connection {connection}")}).to_string();
+                    let head = format!(
+                        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                        body.len()
+                    );
+                    std::io::Write::write_all(&mut stream, (head + &body).as_bytes())
+                        .expect("sent");
+                    if connection == 2 {
+                        break;
+                    }
+                }
+            }
+        }
+    });
+    (endpoint, requests)
+}
+
+fn read_request(stream: &mut std::net::TcpStream) {
+    let (mut read, mut buffer) = (Vec::new(), [0; 4_096]);
+    loop {
+        let text = String::from_utf8_lossy(&read).to_ascii_lowercase();
+        if let Some((head, _)) = text.split_once("\r\n\r\n") {
+            let length = head
+                .split("content-length: ")
+                .nth(1)
+                .and_then(|rest| rest.split("\r\n").next());
+            let length: usize = length.and_then(|length| length.parse().ok()).unwrap_or(0);
+            let head_bytes = read
+                .windows(4)
+                .position(|four| four == b"\r\n\r\n")
+                .expect("a head")
+                + 4;
+            if read.len() >= head_bytes + length {
+                return;
+            }
+        }
+        let count = std::io::Read::read(stream, &mut buffer).expect("it can be read");
+        assert!(count > 0, "the request is whole");
+        read.extend_from_slice(&buffer[..count]);
+    }
+}

@@ -27,7 +27,7 @@ pub enum Protocol {
     /// `POST /v1/audio/transcriptions` for each utterance: audio in, text out.
     #[serde(rename = "openai.transcriptions")]
     OpenaiTranscriptions,
-    /// `POST /v1/audio/speech` for each utterance: text in, audio out as it comes.
+    /// `POST /v1/audio/speech` for each sentence: text in, audio out as it comes.
     #[serde(rename = "openai.speech")]
     OpenaiSpeech,
     /// `POST /v1/chat/completions` for each utterance: text in, text out word by word.
@@ -37,13 +37,13 @@ pub enum Protocol {
     /// utterance.
     #[serde(rename = "kserve")]
     Kserve,
-    /// Wyoming's speech to text for each utterance: audio in, text out.
+    /// Wyoming's speech to text for each utterance: audio in as it comes, text out.
     #[serde(rename = "wyoming.asr")]
     WyomingAsr,
-    /// Wyoming's text to speech for each utterance: text in, audio out as it comes.
+    /// Wyoming's text to speech for each sentence: text in, audio out as it comes.
     #[serde(rename = "wyoming.tts")]
     WyomingTts,
-    /// A plain WebSocket for each utterance: samples in, JSON out.
+    /// A plain WebSocket for each utterance: samples in as they come, JSON out.
     #[serde(rename = "websocket.stt")]
     WebsocketStt,
 }
@@ -90,6 +90,15 @@ impl Protocol {
             }
             _ => None,
         }
+    }
+
+    /// Whether a server is sent an utterance as it comes, and answers it as a whole. Any other foreign server is sent it when it has ended.
+    #[must_use]
+    pub const fn takes_utterances_as_they_come(self) -> bool {
+        matches!(
+            self,
+            Self::WebsocketStt | Self::WyomingAsr | Self::WyomingTts | Self::OpenaiSpeech
+        )
     }
 
     /// How it is called unless the manifest says otherwise. A foreign call whose answer comes in parts gives them on as they come.

@@ -28,6 +28,8 @@ pub(super) enum Flavour {
     Supersede,
     /// The same, but nothing is said by halves.
     Hold,
+    /// Workers that hear an utterance as it comes and owe nothing of it before its end, however slowly somebody speaks.
+    Listens,
     /// The listener interrupts.
     Interrupts,
     /// A session that outlives the trouble by far: it is back at the primary.
@@ -128,14 +130,14 @@ impl Flavour {
     }
 
     const fn talks(self) -> bool {
-        matches!(self, Self::Hold | Self::Supersede)
+        matches!(self, Self::Hold | Self::Supersede | Self::Listens)
     }
 }
 
 impl Plan {
     pub(super) fn random(random: &mut SmallRng, flavour: Flavour) -> Self {
         let recipe = match flavour {
-            Flavour::Hold | Flavour::Supersede => Recipe::Talk,
+            Flavour::Hold | Flavour::Supersede | Flavour::Listens => Recipe::Talk,
             Flavour::Live | Flavour::Two | Flavour::Recovers | Flavour::Tokens => Recipe::Echo,
             Flavour::Unary | Flavour::Late | Flavour::Interrupts if random.random_bool(0.5) => {
                 Recipe::Fan
@@ -147,14 +149,15 @@ impl Plan {
         let acks = recipe.has_state() || flavour.talks() || random.random_bool(0.8);
         let small = match flavour {
             Flavour::Live => true,
-            Flavour::Hold | Flavour::Supersede | Flavour::Tokens => false,
+            Flavour::Hold | Flavour::Supersede | Flavour::Listens | Flavour::Tokens => false,
             // A call that is longer than the ring cannot be retried.
             Flavour::Unary | Flavour::Late if of_utterances => false,
             _ => acks && random.random_bool(0.5),
         };
         let style = Style {
-            credits: random.random_bool(0.7),
+            credits: flavour != Flavour::Listens && random.random_bool(0.7),
             acks,
+            listens: flavour == Flavour::Listens,
             deterministic: !flavour.talks() && (recipe.has_state() || random.random_bool(0.7)),
             names_places: random.random_bool(0.5),
             every: flavour.every(random),
@@ -258,7 +261,7 @@ impl Heard {
                 self.check_exact(plan);
             }
             Flavour::Live => self.check_counted(plan),
-            Flavour::Supersede => self.check_superseded(plan),
+            Flavour::Supersede | Flavour::Listens => self.check_superseded(plan),
             Flavour::Hold => self.check_held(plan),
             // That no output of what was interrupted comes is seen as it goes.
             Flavour::Interrupts => assert_eq!(self.gaps, 0),

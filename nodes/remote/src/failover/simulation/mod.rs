@@ -11,7 +11,7 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use tidegate_media::Timestamp;
-use tidegate_nodes::{HopCommand, HopEvent, HopNote, StreamFormat};
+use tidegate_nodes::{Code, HopCommand, HopEvent, HopNote, StreamFormat};
 use tidegate_proto::{ClientMessage, ServerMessage};
 
 use super::{Action, Failover, Setup, StreamId, Way};
@@ -71,6 +71,9 @@ struct World {
     void: u64,
     heard: Heard,
     failovers: u32,
+    /// Attempts that a wait ended, and those whose worker was silent when it should not have been.
+    timeouts: u32,
+    silent: u32,
     left: bool,
     /// Everything is written down.
     told: bool,
@@ -100,6 +103,7 @@ impl World {
             },
             mode: flavour.mode(),
             unary: flavour.calls(),
+            by_utterance: flavour == Flavour::Listens,
             attempts: 1_000,
             deterministic: None,
             partial: flavour.partial(),
@@ -135,6 +139,8 @@ impl World {
             void: 0,
             heard: Heard::default(),
             failovers: 0,
+            timeouts: 0,
+            silent: 0,
             left: false,
             told: false,
         }
@@ -317,7 +323,8 @@ impl World {
             return;
         }
         let slow = matches!(self.plan.flavour, Flavour::Recovers | Flavour::Tokens);
-        let most = if slow {
+        let pauses = self.plan.flavour == Flavour::Listens && self.random.random_bool(0.1);
+        let most = if slow || pauses {
             2_000_000
         } else if self.random.random_bool(0.8) {
             2_000
@@ -350,6 +357,8 @@ impl World {
             Action::Open { stream, member, .. } => {
                 let first = member.is_some_and(|member| member.endpoint.ends_with('0'));
                 let fate = self.fate(first);
+                let silent = matches!(fate, Fate::Stalls(_) | Fate::Hangs | Fate::Leaves(_));
+                self.silent += u32::from(silent);
                 let (recipe, style) = (self.plan.recipe, self.plan.style);
                 let inputs = self.plan.flavour.ports();
                 let state = Stream {
@@ -418,6 +427,10 @@ impl World {
                 assert!(self.credit[*port] <= 64, "more credit than a port may have");
             }
             HopEvent::Note(HopNote::Failover { .. }) => self.failovers += 1,
+            HopEvent::Note(HopNote::Attempt {
+                outcome: Some(Code::Timeout),
+                ..
+            }) => self.timeouts += 1,
             HopEvent::Acknowledged { port, seq } => assert!(*seq <= self.sent[*port] + 1),
             HopEvent::Frame { frame, .. } => {
                 assert!(
@@ -461,6 +474,8 @@ fn play(flavour: Flavour, histories: u64) {
             }
             world.run();
             world.heard.check(&world.plan);
+            let well = flavour != Flavour::Listens || world.timeouts <= world.silent;
+            assert!(well, "a worker that listened was taken for sick");
             (world.failovers, world.heard.failed.is_some())
         });
         match played {
@@ -514,6 +529,11 @@ fn a_call_that_takes_too_long_is_given_up_whole_and_late_answers_are_nobodys() {
 #[test]
 fn what_is_said_again_supersedes_what_was_said() {
     play(Flavour::Supersede, 1_000);
+}
+
+#[test]
+fn who_listens_while_somebody_speaks_is_not_taken_for_sick() {
+    play(Flavour::Listens, 1_000);
 }
 
 #[test]

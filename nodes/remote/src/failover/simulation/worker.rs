@@ -112,6 +112,8 @@ pub(super) struct Style {
     pub(super) credits: bool,
     pub(super) acks: bool,
     pub(super) deterministic: bool,
+    /// Is mostly silent until an utterance ends, and acknowledges it then.
+    pub(super) listens: bool,
     /// Acknowledges what it consumed and names where a replay begins, or acknowledges only what it needs no more.
     pub(super) names_places: bool,
     /// Acknowledges one in so many.
@@ -217,7 +219,10 @@ impl Worker {
         if self.style.credits {
             input.credit = input.credit.checked_sub(1).expect("within credit");
         }
-        for (out, value) in input.brain.feed(seen, value(frame)) {
+        let is_last = frame.meta.is_final;
+        let silent = self.style.listens && !is_last && !value(frame).is_multiple_of(3);
+        let said_of_it = input.brain.feed(seen, value(frame));
+        for (out, value) in said_of_it.into_iter().filter(|_| !silent) {
             let mut output = output(out, value, (port, seen));
             if let (Recipe::Talk, ServerMessage::Frame { frame: spoken, .. }) =
                 (input.brain.recipe, &mut output)
@@ -233,7 +238,9 @@ impl Worker {
             }
             said.push(output);
         }
-        input.acknowledge(port, self.style, said);
+        if is_last || !self.style.listens {
+            input.acknowledge(port, self.style, said);
+        }
         if self.style.credits && input.credit == CREDIT / 2 {
             input.credit = CREDIT;
             said.push(credit(port, CREDIT / 2));
@@ -260,7 +267,7 @@ impl Worker {
 
 impl Input {
     fn acknowledge(&mut self, port: usize, style: Style, said: &mut Vec<ServerMessage>) {
-        if !style.acks || !self.seen.is_multiple_of(style.every) {
+        if !style.acks || !style.listens && !self.seen.is_multiple_of(style.every) {
             return;
         }
         let port = || name(INPUTS[port]);
