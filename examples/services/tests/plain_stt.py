@@ -1,18 +1,19 @@
-"""A server of speech to text over a plain WebSocket, as Vosk's speaks it, over a real recogniser: samples in, JSON out. A process of its own, so
-that it can be killed."""
+"""A server of speech to text over a plain WebSocket, as Vosk's speaks it, over a real recogniser: samples in, JSON out.
+
+A process of its own, so that it can be killed.
+"""
 
 from __future__ import annotations
 
 import json
 
 import numpy as np
-from recordings import RATE
 from tidegate_sdk import Samples
 from websockets.sync.server import ServerConnection, serve
 
 from tidegate_services.stt import Recogniser
 
-_PARTIAL_BYTES = 2 * RATE  # a second
+_PARTIAL_BYTES = 2 * 16_000  # a second
 
 
 def listen(connection: ServerConnection, recogniser: Recogniser) -> None:

@@ -146,7 +146,8 @@ def test_a_text_in_pieces_is_spoken_before_it_is_written_to_its_end(foreign: tup
         client.frame("words", text={"text": ""}, utterance=1, final=True)
         client.send("end")
         frames = first + client.rest()
-    assert [frame.get("final", False) for frame in frames].count(True) == 1 and frames[-1]["final"]
+    assert [frame.get("final", False) for frame in frames].count(True) == 1
+    assert frames[-1]["final"]
     samples, _ = sound(frames)
     assert len(samples) > 2 * RATE
 
