@@ -1,7 +1,12 @@
 //! Traces through hops at servers that know nothing of Tidegate: OpenAI's interface and the Open Inference Protocol, each here another gateway's,
 //! which says what it was sent.
 
+use std::sync::Mutex;
+
 use serde_json::{Value, json};
+use tidegate_tests::fixtures::recording;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
 
 use crate::hops::{Server, say, utterance};
 use crate::tracing::{Collector, the};
@@ -98,5 +103,52 @@ async fn a_trace_goes_on_to_a_hop_of_the_open_inference_protocol() {
             "inputs": [{"name": "in", "kind": "text"}], "outputs": [{"name": "out", "kind": "text"}],
         });
         goes_on(params, "text", "session say").await;
+    }
+}
+
+/// Reads what is asked of it, and hangs up.
+async fn listens(listener: TcpListener, heads: &Mutex<Vec<String>>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.is_ok_and(|n| n > 0)
+        {
+        }
+        let head = String::from_utf8_lossy(&head).to_lowercase();
+        heads.lock().expect("nobody panics").push(head);
+    }
+}
+
+#[tokio::test]
+async fn a_trace_goes_on_to_a_recogniser_behind_a_plain_websocket() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let mut manifest = relay(
+        "relay",
+        &json!({
+            "protocol": "websocket.stt", "endpoints": [format!("http://{address}")], "retry": {"attempts": 1},
+            "options": {"end": {"eof": 1}, "text": "/text"},
+        }),
+        "text",
+    );
+    manifest["inputs"][0]["kind"] = json!("audio");
+    let front = Server::start(&[manifest]).await;
+    let parent = format!("00-{TRACE}-{CALLER}-01");
+    let headers = [("content-type", "audio/wav"), ("traceparent", &*parent)];
+    let wav = std::fs::read(recording("jfk.wav")).expect("a recording");
+    let path = "/v1/pipelines/relay/execute";
+    let heads = Mutex::default();
+    tokio::select! {
+        () = listens(listener, &heads) => panic!("the server ended"),
+        answer = front.gateway.request("POST", path, &headers, wav) => {
+            assert!(answer.status >= 400, "nobody has answered: {}", answer.text());
+        }
+    }
+    let heads = heads.lock().expect("nobody panics").clone();
+    // Whether it is there is asked beside it.
+    let opens = |head: &&String| head.contains("upgrade: websocket");
+    let opened: Vec<_> = heads.iter().filter(opens).collect();
+    assert!(!opened.is_empty(), "{heads:?}");
+    for head in opened {
+        assert!(head.contains(&format!("traceparent: {parent}")), "{head}");
     }
 }

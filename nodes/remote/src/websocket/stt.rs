@@ -44,7 +44,7 @@ pub(crate) fn open(
     ports: &HopPorts,
     context: OpenContext,
 ) -> Result<(Box<dyn Link>, Opened), RemoteError> {
-    let credential = config.auth.read(connector.files(), context.now)?;
+    let credential = opening::credential(connector, config, context)?;
     let message_bytes = connector.config().message_bytes;
     let gather = Gather::new(ports, config.mode, message_bytes)?
         .with_loose_frames_together()
