@@ -8,9 +8,11 @@ use tidegate_signaling::{Certificate, PeerConfig};
 
 use crate::auth::Auth;
 use crate::auth::limits::Accounts;
+use crate::auth::twilio::Unsigned;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::ping::{self, Pings};
+use crate::links::kserve::statistics::Statistics;
 use crate::metrics::Metrics;
 use crate::pipelines::Pipelines;
 use crate::session::driver::SessionLimits;
@@ -34,6 +36,7 @@ pub(crate) struct Gateway {
     pub(crate) sessions: Arc<Table>,
     pub(crate) bodies: crate::http::body::Bodies,
     pub(crate) remotes: crate::remote::Remotes,
+    pub(crate) inferences: Arc<Statistics>,
     pub(crate) webrtc: Option<WebrtcParts>,
 }
 
@@ -101,6 +104,12 @@ impl Gateway {
         let clock = Clock::start();
         let metrics = Arc::new(Metrics::new());
         let auth = Auth::new(&config.auth, clock, &metrics)?;
+        if auth.twilio().is_some() {
+            // There from the start, so that an alert can compare.
+            for what in Unsigned::ALL {
+                crate::http::twilio::count_unsigned(&metrics, what, 0);
+            }
+        }
         let webrtc = if webrtc {
             Some(WebrtcParts::new(&config, &metrics)?)
         } else {
@@ -122,6 +131,7 @@ impl Gateway {
             tracer,
             sessions: Table::new(config.limits.sessions, Arc::clone(&metrics)),
             bodies: crate::http::body::Bodies::new(config.limits.body.0),
+            inferences: Arc::new(Statistics::new(Arc::clone(&metrics))),
             metrics,
             pipelines,
             remotes,

@@ -12,11 +12,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use crate::config::Config;
-use crate::connections::Connections;
+use crate::connections::{Connections, Http};
 use crate::gateway::{Gateway, StartError};
 use crate::metrics::label;
 use crate::pipelines::Changes;
 use crate::tls::{Tls, TlsError};
+use crate::wyoming::Wyoming;
 
 /// Changes of one save arrive as several events; they become one reload once nothing has changed for this long.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -151,22 +152,8 @@ impl Server {
             count_reloads(&gateway, PIPELINES, outcome, 0);
             count_reloads(&gateway, CERTIFICATES, outcome, 0);
         }
-        let router = crate::http::router(&gateway);
         let (stop, stopped) = watch::channel(false);
-        let connections = Connections {
-            tasks: gateway.tasks.clone(),
-            most: gateway.config.limits.connections,
-            open: gateway.config.limits.open.0,
-            stalled: gateway.config.limits.stalled.0,
-            tls: self.tls,
-        };
-        if let Some(listener) = self.wyoming {
-            let serving = crate::wyoming::serve(Arc::clone(&gateway), listener, stopped.clone());
-            // It ends when `stop` says so.
-            drop(gateway.tasks.spawn(serving));
-        }
-        let accepting = connections.accept(self.listener, router, stopped);
-        let accepting = gateway.tasks.spawn(accepting);
+        let accepting = accept(&gateway, (self.listener, self.tls), self.wyoming, &stopped);
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
@@ -192,8 +179,10 @@ impl Server {
         stop.send_replace(true);
         // Sessions have told all of themselves by now.
         gateway.tracer.flush(FLUSH).await;
-        // Its own bound is inside; a panic there has been reported by the runtime.
-        drop(accepting.await);
+        // Their own bound is inside; a panic there has been reported by the runtime.
+        for listener in accepting {
+            drop(listener.await);
+        }
         for task in background {
             task.abort();
         }
@@ -214,6 +203,36 @@ async fn drained(gateway: &Gateway, grace: Duration) {
             "sessions did not end within the grace period"
         );
     }
+}
+
+/// Accepts on the listeners until `stopped` says so, and a bounded time longer.
+fn accept(
+    gateway: &Arc<Gateway>,
+    (listener, tls): (TcpListener, Option<Arc<Tls>>),
+    wyoming: Option<TcpListener>,
+    stopped: &watch::Receiver<bool>,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let limits = &gateway.config.limits;
+    let connections = |tls| Connections {
+        tasks: gateway.tasks.clone(),
+        most: limits.connections,
+        open: limits.open.0,
+        tls,
+    };
+    let http = Http {
+        router: crate::http::router(gateway),
+        open: limits.open.0,
+        stalled: limits.stalled.0,
+    };
+    let accepting = connections(tls).accept(listener, http, stopped.clone());
+    let mut tasks = vec![gateway.tasks.spawn(accepting)];
+    if let Some(listener) = wyoming {
+        // Its clients know no TLS.
+        let protocol = Wyoming::new(gateway);
+        let accepting = connections(None).accept(listener, protocol, stopped.clone());
+        tasks.push(gateway.tasks.spawn(accepting));
+    }
+    tasks
 }
 
 fn background(gateway: &Arc<Gateway>) -> Vec<tokio::task::JoinHandle<()>> {

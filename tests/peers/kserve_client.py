@@ -66,6 +66,63 @@ def about(client, as_dict):
     }
 
 
+def figures(client, as_dict, *name):
+    """How often models were asked, by name. By gRPC numbers are strings in JSON, and zeros are left out."""
+    stats = as_dict(client.get_inference_statistics, *name)["model_stats"]
+    whole = lambda stat, *path: int(dig(stat, path) or 0)
+    return {
+        stat["name"]: {
+            "inferences": whole(stat, "inference_count"),
+            "success": whole(stat, "inference_stats", "success", "count"),
+            "success_ns": whole(stat, "inference_stats", "success", "ns"),
+            "fail": whole(stat, "inference_stats", "fail", "count"),
+            "last": whole(stat, "last_inference"),
+        }
+        for stat in stats
+    }
+
+
+def dig(value, path):
+    """What lies at a path of names, if it is there."""
+    for name in path:
+        value = value.get(name, {}) if isinstance(value, dict) else {}
+    return value if not isinstance(value, dict) else None
+
+
+def index(client, as_dict):
+    """What the repository lists, by name."""
+    listed = as_dict(client.get_model_repository_index)
+    models = listed["models"] if isinstance(listed, dict) else listed
+    return {model["name"]: [model["version"], model["state"], model.get("reason", "")] for model in models}
+
+
+def extensions(module, client, as_dict):
+    """What tools ask beside the protocol itself, and what they may not ask here."""
+    config = as_dict(client.get_model_config, "mixed")
+    before = figures(client, as_dict, "tensors")["tensors"]
+    x = tensor(module, "in", values("int32"))
+    for _ in range(3):
+        client.infer("tensors", [x])
+    refused(lambda: client.infer("tensors", [x, x]))
+    return {
+        "index": index(client, as_dict),
+        "config": config.get("config", config),
+        "unknown_config": refused(lambda: client.get_model_config("no-such-model")),
+        "before": before,
+        "after": figures(client, as_dict, "tensors")["tensors"],
+        "all": sorted(figures(client, as_dict)),
+        "unserved": {
+            "load": refused(lambda: client.load_model("tensors")),
+            "unload": refused(lambda: client.unload_model("tensors")),
+            "memory": refused(client.get_system_shared_memory_status),
+            "register": refused(lambda: client.register_system_shared_memory("region", "/region", 64)),
+            "cuda": refused(client.get_cuda_shared_memory_status),
+            "trace": refused(lambda: client.get_trace_settings("tensors")),
+            "log": refused(client.get_log_settings),
+        },
+    }
+
+
 def infers(module, client):
     """One inference of each kind."""
     report = {"dtypes": {}}
@@ -129,17 +186,25 @@ def infers(module, client):
 def grpc_calls(address):
     """Everything by gRPC."""
     client = grpcclient.InferenceServerClient(address)
+    as_dict = lambda call, *names: call(*names, as_json=True)
     return {
-        "about": about(client, lambda call, *names: call(*names, as_json=True)),
+        "about": about(client, as_dict),
+        "extensions": extensions(grpcclient, client, as_dict),
         "infer": infers(grpcclient, client),
         "stream": streams(address),
+        "streamed": figures(client, as_dict, "texts")["texts"],
     }
 
 
 def http_calls(address):
     """Everything by REST."""
     client = httpclient.InferenceServerClient(address, connection_timeout=WAIT, network_timeout=WAIT)
-    report = {"about": about(client, lambda call, *names: call(*names)), "infer": infers(httpclient, client)}
+    as_dict = lambda call, *names: call(*names)
+    report = {
+        "about": about(client, as_dict),
+        "extensions": extensions(httpclient, client, as_dict),
+        "infer": infers(httpclient, client),
+    }
     array = values("float32")
     how = tensor(httpclient, "in", array, binary_data=False)
     out = httpclient.InferRequestedOutput("out", binary_data=False)
@@ -157,10 +222,10 @@ def http_calls(address):
 class Stream:
     """A stream of `ModelStreamInfer` whose responses can be waited for."""
 
-    def __init__(self, address):
+    def __init__(self, address, headers=None):
         self.client = grpcclient.InferenceServerClient(address)
         self.heard = queue.Queue()
-        self.client.start_stream(callback=lambda result, error: self.heard.put((result, error)))
+        self.client.start_stream(callback=lambda result, error: self.heard.put((result, error)), headers=headers)
 
     def ask(self, model, *inputs, **more):
         """Sends a request."""
@@ -238,13 +303,25 @@ def with_key(address, key):
     grpc = grpcclient.InferenceServerClient(address)
     http = httpclient.InferenceServerClient(address, connection_timeout=WAIT, network_timeout=WAIT)
     for name, module, client in (("grpc", grpcclient, grpc), ("http", httpclient, http)):
-        report[name] = {
+        more = {"as_json": True} if name == "grpc" else {}
+        as_dict = lambda call, *names: call(*names, headers=headers, **more)
+        seen = {} if not key else {"index": sorted(index(client, as_dict)), "figures": sorted(figures(client, as_dict))}
+        report[name] = seen | {
             "live": client.is_server_live(),
             "ready": client.is_server_ready(),
             "granted": refused(lambda: client.infer("tensors", x(module), headers=headers)),
             "other": refused(lambda: client.infer("texts", [tensor(module, "in", texts("x"))], headers=headers)),
             "metadata": refused(lambda: client.get_model_metadata("texts", headers=headers)),
+            "config": refused(lambda: client.get_model_config("texts", headers=headers)),
+            "statistics": refused(lambda: client.get_inference_statistics("texts", headers=headers)),
+            "unknown": refused(lambda: client.get_model_metadata("no-such-model", headers=headers)),
         }
+    # The package's HTTP client has written numbers into what it was given.
+    stream = Stream(address, {"authorization": headers["authorization"]} if key else None)
+    # The call may have been refused before anything is asked; the callback is told why, sooner or later.
+    refused(lambda: stream.ask("texts", tensor(grpcclient, "in", texts("x"))))
+    report["grpc"]["stream"] = stream.next()
+    stream.client.stop_stream(cancel_requests=True)
     return report
 
 

@@ -9,6 +9,8 @@ import asyncio
 import base64
 import collections
 import contextlib
+import hashlib
+import hmac
 import json
 import uuid
 
@@ -176,18 +178,43 @@ async def interrupt(call, packets):
     await talking
 
 
+async def announcement(call, packets):
+    """Says nothing, and hears what is said until it is hung up on."""
+    await call.silence()
+
+
+async def oddities(call, packets):
+    """Says what Twilio says that is of no use to a pipeline which only hears and speaks."""
+    await call.send("weather", weather={"degrees": 21})
+    call.chunk += 1
+    sound = base64.b64encode(SILENCE).decode()
+    await call.send("media", media={"track": "outbound", "chunk": str(call.chunk), "timestamp": "0", "payload": sound})
+    await call.dtmf("7")
+    await call.mark("of-somebody-else")
+    call.sequence += 3  # as if Twilio had dropped some
+    await call.talk(packets)
+    await call.until(lambda: sum(map(len, call.data)) >= sum(map(len, packets)))
+
+
+def signature(options):
+    """What Twilio signs of an upgrade, as it documents it: the address by the account's auth token.
+    https://www.twilio.com/docs/usage/security#validating-requests"""
+    url = f"{options.signed_url or f'wss://{options.address}'}/v1/pipelines/{options.pipeline}/twilio"
+    return base64.b64encode(hmac.new(options.sign.encode(), url.encode(), hashlib.sha1).digest()).decode()
+
+
 async def run(options):
     packets = load(options.wav)[: int(options.seconds * 50)]
     headers = {"Authorization": f"Bearer {options.bearer}"} if options.bearer else {}
-    if options.signature:
-        headers["X-Twilio-Signature"] = options.signature
+    if options.sign:
+        headers["X-Twilio-Signature"] = signature(options)
     url = f"ws://{options.address}/v1/pipelines/{options.pipeline}/twilio"
     try:
         socket = await websockets.connect(url, additional_headers=headers, user_agent_header="Twilio.TmeWs/1.0")
     except websockets.exceptions.InvalidStatus as error:
-        return {"status": error.response.status_code}
+        return {"status": error.response.status_code, "body": json.loads(error.response.body)}
     call = Call(socket, options)
-    scenario = {"echo": echo, "interrupt": interrupt}[options.scenario]
+    scenario = {"echo": echo, "interrupt": interrupt, "announcement": announcement, "oddities": oddities}[options.scenario]
     async with socket:
         await call.begin()
         listening, playing = asyncio.create_task(call.listen()), asyncio.create_task(call.play())
@@ -208,13 +235,14 @@ async def run(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("address")
-    parser.add_argument("scenario", choices=["echo", "interrupt"])
+    parser.add_argument("scenario", choices=["echo", "interrupt", "announcement", "oddities"])
     parser.add_argument("--pipeline", default="echo")
     parser.add_argument("--wav", required=True)
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--marks", type=int, default=0)
     parser.add_argument("--bearer")
-    parser.add_argument("--signature")
+    parser.add_argument("--sign", metavar="AUTH_TOKEN")
+    parser.add_argument("--signed-url", help="what stands before the path in the address that is signed")
     parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE")
     options = parser.parse_args()
     print(json.dumps(asyncio.run(asyncio.wait_for(run(options), TIMEOUT))))

@@ -9,6 +9,7 @@ from wyoming.asr import Transcribe, Transcript
 from wyoming.audio import AudioChunk, AudioStart, AudioStop, wav_to_chunks
 from wyoming.client import AsyncClient
 from wyoming.error import Error
+from wyoming.event import Event
 from wyoming.info import Describe, Info
 from wyoming.ping import Ping, Pong
 from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, SynthesizeStop, SynthesizeStopped, SynthesizeVoice
@@ -51,6 +52,19 @@ async def describe(client, options):
         "streaming": [program.supports_transcript_streaming for program in info.asr]
         + [program.supports_synthesize_streaming for program in info.tts],
     }
+
+
+async def oddities(client, options):
+    """What other parts of the protocol are for, between requests and within one."""
+    await client.write_event(Event("detection", {"name": "ok_nabu"}))
+    await client.write_event(Transcribe(name=options.name).event())
+    with wave.open(options.wav, "rb") as file:
+        sound = list(wav_to_chunks(file, 1024, start_event=True, stop_event=True))
+    await client.write_event(sound[0].event())
+    await client.write_event(Event("voice-started", {"timestamp": 0}))
+    for event in sound[1:]:
+        await client.write_event(event.event())
+    return {"told": told(await events(client, {"transcript-stop", "error"}))}
 
 
 async def transcribe(client, options):
@@ -99,13 +113,14 @@ async def synthesize(client, options):
 
 async def run(options):
     async with AsyncClient.from_uri(f"tcp://{options.address}") as client:
-        return await {"describe": describe, "transcribe": transcribe, "synthesize": synthesize}[options.what](client, options)
+        parts = {"describe": describe, "transcribe": transcribe, "synthesize": synthesize, "oddities": oddities}
+        return await parts[options.what](client, options)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("address")
-    parser.add_argument("what", choices=["describe", "transcribe", "synthesize"])
+    parser.add_argument("what", choices=["describe", "transcribe", "synthesize", "oddities"])
     parser.add_argument("--name")
     parser.add_argument("--language")
     parser.add_argument("--wav")

@@ -18,6 +18,7 @@ use crate::turn::{self, Turn};
 
 /// A debug binary starts in well under a second; the rest is for a loaded machine.
 const START_SECONDS: u64 = 30;
+const METRIC_SECONDS: u64 = 30;
 
 /// A running gateway. It is killed when this is dropped.
 #[derive(Debug)]
@@ -238,6 +239,17 @@ impl Gateway {
     /// As [`Gateway::metrics`].
     pub async fn metric(&self, name: &str, labels: &[&str]) -> Option<f64> {
         sum_of(&self.metrics().await, name, labels)
+    }
+
+    /// Waits until [`Gateway::metric`] gives this, and says what it gave last: a session counts a moment after its client has seen it.
+    pub async fn metric_becomes(&self, name: &str, labels: &[&str], value: f64) -> Option<f64> {
+        let last = std::cell::Cell::new(None);
+        let by = Deadline::secs(METRIC_SECONDS);
+        let seen = by.until(|| async {
+            last.set(self.metric(name, labels).await);
+            last.get().filter(|last| *last == value)
+        });
+        seen.await.or_else(|| last.get())
     }
 
     /// As [`process::signal`].

@@ -13,6 +13,7 @@ mod keys;
 pub(crate) mod limits;
 mod revoked;
 mod tokens;
+pub(crate) mod twilio;
 mod ways;
 
 use std::fmt;
@@ -33,6 +34,7 @@ use self::jwt::JwtError;
 pub(crate) use self::keys::{Minted, SECONDS, SECONDS_DEFAULT, SecretError};
 use self::revoked::Revoked;
 pub(crate) use self::tokens::TokenError;
+use self::twilio::Signatures;
 use self::ways::Ways;
 use crate::clock::{Clock, unix_seconds};
 use crate::config;
@@ -162,6 +164,11 @@ impl Auth {
         }
     }
 
+    /// Who signs Twilio's calls, where they must be signed.
+    pub(crate) fn twilio(&self) -> Option<Arc<Signatures>> {
+        self.ways.load().twilio.clone()
+    }
+
     /// Whose certificate this is, of a request without a token.
     ///
     /// # Errors
@@ -251,6 +258,7 @@ pub(crate) fn wrong(config: &config::Auth) -> Vec<String> {
     wrong.extend(certificates::wrong(config));
     wrong.extend(keys::wrong(&config.client_keys));
     wrong.extend(jwt::wrong(&config.jwt));
+    wrong.extend(twilio::wrong(&config.twilio));
     wrong.extend(limits::wrong(config));
     wrong
 }

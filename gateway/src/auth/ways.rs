@@ -1,6 +1,7 @@
 //! The ways to an identity as they are configured: made anew when settings are read again, while requests that are being looked at go on
 //! with those that they began with.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_media::Timestamp;
@@ -10,6 +11,7 @@ use super::certificates::{Certificate, Certificates};
 use super::jwt::{self, Jwt};
 use super::keys::{Claims, ClientKeys};
 use super::tokens::Tokens;
+use super::twilio::Signatures;
 use super::{AuthError, Caller, Grants, Kept, nobody};
 use crate::clock::unix_seconds;
 use crate::config;
@@ -22,6 +24,7 @@ pub(super) struct Ways {
     certificates: Certificates,
     pub(super) keys: ClientKeys,
     jwt: Option<Jwt>,
+    pub(super) twilio: Option<Arc<Signatures>>,
 }
 
 impl Ways {
@@ -42,6 +45,7 @@ impl Ways {
             certificates: Certificates::new(config),
             keys: ClientKeys::new(&config.client_keys, &kept.own, reloads)?,
             jwt: Jwt::new(&config.jwt, (kept.clock, reloads), jwt)?,
+            twilio: Signatures::new(&config.twilio).map(Arc::new),
         })
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct Auth {
     pub(crate) client_keys: ClientKeys,
     /// Tokens that somebody else's server signs.
     pub(crate) jwt: Jwt,
+    /// Calls that Twilio has signed.
+    pub(crate) twilio: Twilio,
     /// What each key may open.
     pub(crate) limits: KeyLimits,
 }
@@ -83,6 +85,37 @@ impl Default for Jwt {
             claim: "tidegate".to_owned(),
             end_sessions: false,
         }
+    }
+}
+
+/// Twilio's signatures. They say who calls, on the path that takes its calls and on no other, so that they are not among what
+/// [`Auth::is_on`] looks at.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Twilio {
+    /// Auth tokens of the accounts that call; none: no signature is asked for.
+    pub(crate) auth_tokens: Vec<String>,
+    /// What stands before `/v1/` in the address that the TwiML names; empty: `wss://` and the request's `Host`.
+    pub(crate) public_url: String,
+    /// Pipelines that a signed call may use: names, or beginnings with a `*` behind.
+    pub(crate) pipelines: Vec<String>,
+}
+
+impl Default for Twilio {
+    fn default() -> Self {
+        Self {
+            auth_tokens: Vec::new(),
+            public_url: String::new(),
+            pipelines: vec!["*".to_owned()],
+        }
+    }
+}
+
+impl std::fmt::Debug for Twilio {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Twilio")
+            .field("public_url", &self.public_url)
+            .finish_non_exhaustive()
     }
 }
 

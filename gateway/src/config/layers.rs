@@ -101,8 +101,9 @@ impl ConfigError {
 }
 
 /// Names of settings whose values are not shown.
-const SECRETS: [&str; 5] = [
+const SECRETS: [&str; 6] = [
     "token",
+    "auth_tokens",
     "token_sha256",
     "credential",
     "shared_secret",
@@ -217,7 +218,8 @@ impl Layered {
         let mut lines = String::new();
         walk("", &self.merged, &mut |path, value| {
             let name = path.rsplit('.').next().unwrap_or(path);
-            let empty = value.as_str().is_some_and(str::is_empty);
+            let empty = matches!(value, Value::String(text) if text.is_empty())
+                || matches!(value, Value::Array(items) if items.is_empty());
             let shown = if SECRETS.contains(&name) && !empty {
                 "\"(hidden)\"".to_owned()
             } else {

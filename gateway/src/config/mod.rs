@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-pub(crate) use auth::{Auth, CertificateConfig, ClientKeys, Jwt, KeyLimits, TokenConfig};
+pub(crate) use auth::{Auth, CertificateConfig, ClientKeys, Jwt, KeyLimits, TokenConfig, Twilio};
 pub(crate) use traces::{OtlpProtocol, SamplerName, Tracing};
 pub(crate) use units::{Bytes, Span, address};
 

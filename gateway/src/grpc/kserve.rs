@@ -3,6 +3,8 @@
 //! `ModelInfer` and `ModelStreamInfer` stand beside the library's service, so that tensors are copied neither on their way in
 //! ([`super::reader`]) nor on their way out ([`super::pieces`]); the other methods are the library's.
 
+mod extensions;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -31,7 +33,7 @@ use crate::auth::{self, Caller};
 use crate::errors::status;
 use crate::gateway::Gateway;
 use crate::links::kserve::stream::{ROOM, StreamLink, Told, decode};
-use crate::links::kserve::{answer, model};
+use crate::links::kserve::{answer, model, statistics};
 use crate::links::outbox::{Delivery, outbox};
 use crate::session::link::Transport;
 use crate::session::open;
@@ -39,7 +41,13 @@ use crate::session::open;
 /// Gateways that a request has passed: what a hop that speaks the protocol says, which has no other place for it.
 const HOP_COUNT: &str = "tidegate-hop-count";
 /// What the server can do beside what every one can.
-pub(crate) const EXTENSIONS: [&str; 2] = ["binary_tensor_data", "parameters"];
+pub(crate) const EXTENSIONS: [&str; 5] = [
+    "binary_tensor_data",
+    "model_configuration",
+    "model_repository",
+    "parameters",
+    "statistics",
+];
 
 /// The service.
 pub(crate) struct Service {
@@ -62,6 +70,7 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
             post(stream),
         )
         .with_state(Arc::clone(gateway))
+        .merge(extensions::unserved())
 }
 
 async fn infer(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
@@ -102,7 +111,8 @@ async fn stream(State(gateway): State<Arc<Gateway>>, request: Request) -> Respon
         let pipeline = gateway.named(&caller, &request.model)?;
         let (outgoing, delivery) = outbox(ROOM);
         let source = Source::Pipeline(request.model.clone());
-        let link = StreamLink::new(pipeline, request, incoming, outgoing)?;
+        let statistics = Arc::clone(&gateway.inferences);
+        let link = StreamLink::new(pipeline, request, incoming, outgoing, statistics)?;
         let request = open::Request {
             caller,
             source,
@@ -277,6 +287,49 @@ impl GrpcInferenceService for Service {
             inputs: model.inputs.into_iter().map(tensor).collect(),
             outputs: model.outputs.into_iter().map(tensor).collect(),
         }))
+    }
+
+    async fn model_config(
+        &self,
+        request: tonic::Request<pb::ModelConfigRequest>,
+    ) -> Answered<pb::ModelConfigResponse> {
+        let caller = caller(&request)?;
+        let pb::ModelConfigRequest { name, version } = request.into_inner();
+        let model = model::named(&self.gateway, &caller, &name, &version);
+        let model = model.map_err(|error| status(&error))?;
+        let config = Some(extensions::config(model));
+        Ok(tonic::Response::new(pb::ModelConfigResponse { config }))
+    }
+
+    async fn model_statistics(
+        &self,
+        request: tonic::Request<pb::ModelStatisticsRequest>,
+    ) -> Answered<pb::ModelStatisticsResponse> {
+        let caller = caller(&request)?;
+        let pb::ModelStatisticsRequest { name, version } = request.into_inner();
+        let figures = statistics::figures(&self.gateway, &caller, &name, &version);
+        let figures = figures.map_err(|error| status(&error))?.into_iter();
+        let model_stats = figures.map(extensions::figures).collect();
+        let response = pb::ModelStatisticsResponse { model_stats };
+        Ok(tonic::Response::new(response))
+    }
+
+    async fn repository_index(
+        &self,
+        request: tonic::Request<pb::RepositoryIndexRequest>,
+    ) -> Answered<pb::RepositoryIndexResponse> {
+        let caller = caller(&request)?;
+        let wanted = request.into_inner();
+        let models = model::index(&self.gateway, &caller).into_iter();
+        let models = models.filter(|model| !wanted.ready || model.is_ready());
+        let models = models.map(|model| pb::repository_index_response::ModelIndex {
+            name: model.name,
+            version: model.version.to_owned(),
+            state: model.state.to_owned(),
+            reason: model.reason,
+        });
+        let models = models.collect();
+        Ok(tonic::Response::new(pb::RepositoryIndexResponse { models }))
     }
 
     async fn model_infer(

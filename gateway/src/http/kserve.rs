@@ -3,6 +3,8 @@
 //! Tensors are JSON, or bytes behind the JSON (the header `Inference-Header-Content-Length`), as each request says. Refusals are problem
 //! details like all others, with the member `error` besides, where clients of the protocol look.
 
+mod unserved;
+
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
@@ -24,7 +26,7 @@ use crate::auth::Caller;
 use crate::errors::HttpError;
 use crate::gateway::Gateway;
 use crate::grpc::kserve::EXTENSIONS;
-use crate::links::kserve::{answer, model};
+use crate::links::kserve::{answer, model, statistics};
 use crate::links::wire::malformed;
 use crate::session::link::Transport;
 
@@ -46,10 +48,17 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
         .route("/v2/models/{model}", get(metadata))
         .route("/v2/models/{model}/ready", get(ready))
         .route("/v2/models/{model}/infer", post(infer))
+        .route("/v2/models/{model}/config", get(config))
+        .route("/v2/models/{model}/stats", get(figures))
+        .route("/v2/models/stats", get(all_figures))
+        .route("/v2/repository/index", post(index))
         .route("/v2/models/{model}/versions/{version}", get(metadata))
+        .route("/v2/models/{model}/versions/{version}/config", get(config))
+        .route("/v2/models/{model}/versions/{version}/stats", get(figures))
         .route("/v2/models/{model}/versions/{version}/ready", get(ready))
         .route("/v2/models/{model}/versions/{version}/infer", post(infer))
         .with_state(Arc::clone(gateway))
+        .merge(unserved::router())
         .layer(middleware::map_response(rejections::as_problem))
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(gateway),
@@ -108,6 +117,78 @@ async fn ready(
     let ready = gateway.sessions.ready();
     let body = json!({"name": model, "ready": ready});
     Ok((status(ready), Json(body)).into_response())
+}
+
+/// A model as Triton's configuration says it.
+async fn config(
+    caller: Caller,
+    State(gateway): Shared,
+    Path(Named { model, version }): Path<Named>,
+) -> Result<Response, HttpError> {
+    let model = model::named(&gateway, &caller, &model, &version)?;
+    let tensor = |tensor: &model::Tensor| {
+        json!({
+            "name": tensor.name,
+            "data_type": model::config_type(tensor.datatype),
+            "dims": tensor.shape,
+        })
+    };
+    let input = |given: &model::Tensor| {
+        let mut input = tensor(given);
+        input["optional"] = true.into();
+        input
+    };
+    let inputs: Vec<_> = model.inputs.iter().map(input).collect();
+    let outputs: Vec<_> = model.outputs.iter().map(tensor).collect();
+    let config = json!({
+        "name": model.name,
+        "platform": model.platform,
+        "backend": model.platform,
+        "version_policy": {"latest": {"num_versions": 1}},
+        "max_batch_size": 0,
+        "input": inputs,
+        "output": outputs,
+        "model_transaction_policy": {"decoupled": false},
+    });
+    Ok(Json(config).into_response())
+}
+
+async fn figures(
+    caller: Caller,
+    State(gateway): Shared,
+    Path(Named { model, version }): Path<Named>,
+) -> Result<Response, HttpError> {
+    let figures = statistics::figures(&gateway, &caller, &model, &version)?;
+    Ok(Json(json!({"model_stats": figures})).into_response())
+}
+
+async fn all_figures(caller: Caller, State(gateway): Shared) -> Result<Response, HttpError> {
+    let figures = statistics::figures(&gateway, &caller, "", "")?;
+    Ok(Json(json!({"model_stats": figures})).into_response())
+}
+
+/// What a client wants to be listed.
+#[derive(Debug, Default, Deserialize)]
+struct Wanted {
+    #[serde(default)]
+    ready: bool,
+}
+
+async fn index(caller: Caller, State(gateway): Shared, body: Bytes) -> Result<Response, HttpError> {
+    let wanted = if body.is_empty() {
+        Wanted::default()
+    } else {
+        let bad = |error| {
+            Error::new(
+                Code::BadRequest,
+                format!("the body is no index request: {error}"),
+            )
+        };
+        serde_json::from_slice(&body).map_err(bad)?
+    };
+    let models = model::index(&gateway, &caller).into_iter();
+    let models = models.filter(|model| !wanted.ready || model.is_ready());
+    Ok(Json(models.collect::<Vec<_>>()).into_response())
 }
 
 async fn infer(

@@ -19,6 +19,7 @@ mod sound;
 #[cfg(test)]
 mod tests;
 pub(crate) mod twilio;
+mod upgrade;
 pub(crate) mod whip;
 pub(crate) mod ws;
 

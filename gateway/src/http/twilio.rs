@@ -1,34 +1,40 @@
 //! `GET /v1/pipelines/{name}/twilio`: Twilio Media Streams.
 //!
 //! Twilio cannot send a bearer token with the request. So this path stands outside of the guard that all others pass, and asks who it is
-//! itself: a token in the request if there is one after all, else the token among the parameters of the stream's `start`. Until that has
-//! been looked at nothing is allocated for a session, and no more is read than two small messages within the configured time.
+//! itself: a token in the request if there is one after all; Twilio's own signature of it, where the gateway has the account's auth token;
+//! else the token among the parameters of the stream's `start`. Until that has been looked at nothing is allocated for a session, and no
+//! more is read than two small messages within the configured time.
 
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use http::HeaderMap;
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, Uri};
 use serde_json::{Map, Value};
 use tidegate_media::Kind;
 use tidegate_nodes::compile::Pipeline;
 use tidegate_nodes::{Code, Error};
 use tidegate_proto::message::Source;
 
-use super::{Shared, guard, ws};
+use super::upgrade::{Guest, accept, in_time};
+use super::{Shared, guard};
 use crate::auth::Caller;
+use crate::auth::twilio::Unsigned;
 use crate::connections::Place;
 use crate::errors::HttpError;
 use crate::gateway::Gateway;
 use crate::links::twilio::messages::{self, Incoming, MediaFormat, Start};
 use crate::links::twilio::{Call, FORMAT, TwilioCodec};
-use crate::links::websocket::{WebSocketLink, over_limit};
+use crate::metrics::{Metrics, label};
 use crate::session::open::Request;
 
 /// Largest message. Twilio's have a few hundred bytes, and its `start` at most some thousand of parameters.
 const MESSAGE: usize = 64 << 10;
+/// Where Twilio's signature stands.
+const SIGNATURE: &str = "x-twilio-signature";
 /// Parameters of the stream that are for the gateway and not for the pipeline.
 const TOKEN: &str = "tidegate_token";
 const SESSION: &str = "tidegate_session";
@@ -38,43 +44,68 @@ const PORTS: &str = "tidegate_as";
 pub(crate) async fn upgrade(
     State(gateway): Shared,
     Path(name): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
     place: Option<Extension<Place>>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, HttpError> {
-    let caller = match guard::token(&headers) {
-        Some(token) => Some(
-            gateway
-                .auth
-                .identify(Some(token), gateway.clock.now())
-                .await?,
-        ),
-        // Where nobody is asked who they are, nobody is asked here.
-        None => gateway.auth.identify(None, gateway.clock.now()).await.ok(),
-    };
-    if let Some(caller) = &caller {
+    let shown = shown(&gateway, &uri, &headers).await?;
+    if let Shown::Token(caller) | Shown::Signature(caller) = &shown {
         gateway.named(caller, &name)?;
     }
-    let upgrade = upgrade
-        .max_message_size(MESSAGE)
-        .max_frame_size(MESSAGE)
-        .write_buffer_size(0);
-    let place = place.map(|Extension(place)| place);
-    Ok(upgrade.on_upgrade(move |mut socket| async move {
-        let error = match begin(&gateway, &name, caller, &mut socket).await {
-            Ok(call) => match start(&gateway, name, call, socket, place).await {
-                None => return,
-                Some((error, returned)) => {
-                    socket = returned;
-                    error
-                }
-            },
-            Err(error) => error,
+    let serve = move |mut guest: Guest| async move {
+        let refused = match begin(&gateway, &name, shown, &mut guest).await {
+            Ok(call) => start(&gateway, name, call, guest).await,
+            Err(error) => Some((error, guest)),
         };
-        tracing::info!(code = error.code.as_str(), %error, "call refused");
-        // Twilio has no message for it: the close is all that its log shows.
-        ws::farewell(socket, None, error.code).await;
-    }))
+        if let Some((error, guest)) = refused {
+            tracing::info!(code = error.code.as_str(), %error, "call refused");
+            // Twilio has no message for it: the close is all that its log shows.
+            guest.farewell(None, error.code).await;
+        }
+    };
+    Ok(accept(upgrade, MESSAGE, place, serve))
+}
+
+/// What a request shows of who it is from.
+enum Shown {
+    /// A bearer token, which settles it; or nobody is asked for one.
+    Token(Caller),
+    /// Twilio's signature. A token that the stream names besides says more.
+    Signature(Caller),
+    /// Nothing: the stream must name a token.
+    Nothing,
+}
+
+/// Who a request is from, as far as it shows.
+async fn shown(gateway: &Gateway, uri: &Uri, headers: &HeaderMap) -> Result<Shown, Error> {
+    let now = gateway.clock.now();
+    if let Some(token) = guard::token(headers) {
+        let caller = gateway.auth.identify(Some(token), now).await?;
+        return Ok(Shown::Token(caller));
+    }
+    if let Some(signatures) = gateway.auth.twilio() {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let host = uri.authority().map(Authority::as_str);
+        let host = host.or_else(|| text("host")).unwrap_or_default();
+        let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let caller = signatures.identify(text(SIGNATURE), (host, path));
+        return caller.map(Shown::Signature).map_err(|(what, error)| {
+            count_unsigned(&gateway.metrics, what, 1);
+            tracing::info!(%error, "call refused");
+            error
+        });
+    }
+    // Where nobody is asked who they are, nobody is asked here.
+    let anyone = gateway.auth.identify(None, now).await.ok();
+    Ok(anyone.map_or(Shown::Nothing, Shown::Token))
+}
+
+/// Counts calls that Twilio should have signed.
+pub(crate) fn count_unsigned(metrics: &Metrics, what: Unsigned, calls: u64) {
+    let labels = vec![label("reason", what.as_str())];
+    let name = "tidegate_twilio_refused_total";
+    metrics.counter(name, labels).increment(calls);
 }
 
 /// A call whose `start` has been read, and whose caller is known.
@@ -90,25 +121,20 @@ struct Begun {
 async fn begin(
     gateway: &Gateway,
     name: &str,
-    caller: Option<Caller>,
-    socket: &mut WebSocket,
+    shown: Shown,
+    guest: &mut Guest,
 ) -> Result<Begun, Error> {
-    let patience = gateway.config.limits.open.0;
-    let begun = tokio::time::timeout(patience, started(socket)).await;
-    let (stream, sequence, mut start) = begun.map_err(|_| {
-        let text = format!("no start within {} s of the upgrade", patience.as_secs());
-        Error::new(Code::BadRequest, text)
-    })??;
+    let (stream, sequence, mut start) = in_time(gateway, "start", started(guest)).await?;
     let token = start.custom_parameters.remove(TOKEN);
-    let caller = match (caller, token) {
-        (Some(caller), _) => caller,
-        (None, Some(token)) => {
+    let caller = match (shown, token) {
+        (Shown::Token(caller), _) | (Shown::Signature(caller), None) => caller,
+        (_, Some(token)) => {
             gateway
                 .auth
                 .identify(Some(&token), gateway.clock.now())
                 .await?
         }
-        (None, None) => {
+        (Shown::Nothing, None) => {
             let text = format!("no token: give the stream a parameter {TOKEN}");
             return Err(Error::new(Code::Unauthenticated, text));
         }
@@ -126,10 +152,10 @@ async fn begin(
 }
 
 /// The first messages of a stream: `connected`, and `start`.
-async fn started(socket: &mut WebSocket) -> Result<(String, u64, Start), Error> {
+async fn started(guest: &mut Guest) -> Result<(String, u64, Start), Error> {
     let mut connected = false;
     loop {
-        match messages::read(&next(socket).await?)? {
+        match messages::read(&guest.next("start").await?)? {
             Incoming::Connected {} if !connected => connected = true,
             Incoming::Start {
                 sequence_number,
@@ -139,26 +165,6 @@ async fn started(socket: &mut WebSocket) -> Result<(String, u64, Start), Error> 
             _ => {
                 let text = "the first messages of a stream must be connected and start";
                 return Err(Error::new(Code::BadRequest, text));
-            }
-        }
-    }
-}
-
-async fn next(socket: &mut WebSocket) -> Result<Message, Error> {
-    loop {
-        match socket.recv().await {
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(Message::Close(_))) | None => {
-                return Err(Error::new(
-                    Code::Cancelled,
-                    "the call ended before its start",
-                ));
-            }
-            Some(Ok(message)) => return Ok(message),
-            Some(Err(error)) => {
-                return Err(over_limit(&error).unwrap_or_else(|| {
-                    Error::new(Code::BadRequest, format!("start cannot be read: {error}"))
-                }));
             }
         }
     }
@@ -181,9 +187,8 @@ async fn start(
     gateway: &Arc<Gateway>,
     name: String,
     begun: Begun,
-    socket: WebSocket,
-    place: Option<Place>,
-) -> Option<(Error, WebSocket)> {
+    guest: Guest,
+) -> Option<(Error, Guest)> {
     let Begun {
         caller,
         pipeline,
@@ -205,24 +210,16 @@ async fn start(
     };
     let parameters = parameters(&pipeline, &start);
     let codec = TwilioCodec::new(call, stream, sequence, start, Arc::clone(&gateway.metrics));
-    let (refused, returned) = tokio::sync::oneshot::channel();
-    let request = Request {
+    let request = |link| Request {
         caller,
         source: Source::Pipeline(name),
         parameters,
         key,
         hop_count: 0,
         deadline: None,
-        link: Box::new(WebSocketLink::new(
-            socket,
-            codec,
-            gateway.clock.now(),
-            refused,
-            place,
-        )),
+        link,
     };
-    let error = gateway.open(request).await.err()?;
-    Some((error, returned.await.ok()?))
+    guest.open(gateway, codec, request).await
 }
 
 /// Those of the stream's parameters that the pipeline declares. They are all strings at Twilio; a number or a truth value is read as

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use serde::Deserialize;
@@ -16,14 +16,13 @@ use tidegate_proto::limits;
 use tidegate_proto::message::{ClientMessage, Mode, Open, PortFormats, ServerMessage, Source};
 
 use super::Shared;
+use super::upgrade::{Guest, accept, in_time};
 use crate::auth::Caller;
 use crate::connections::Place;
-use crate::errors::{HttpError, mapping};
+use crate::errors::HttpError;
 use crate::gateway::Gateway;
 use crate::links::native::Native;
-use crate::links::websocket::{
-    GOODBYE, GOODBYE_BYTES, NativeCodec, Subprotocol, WebSocketLink, over_limit, size,
-};
+use crate::links::websocket::{NativeCodec, Subprotocol};
 use crate::links::wire::wire_error;
 use crate::session::open::Request;
 
@@ -158,11 +157,7 @@ fn serve(
 ) -> Result<Response, HttpError> {
     query.ports()?;
     let limit = gateway.config.limits.message.0;
-    let upgrade = upgrade
-        .protocols([Subprotocol::Json.token(), Subprotocol::Proto.token()])
-        .max_message_size(limit)
-        .max_frame_size(limit)
-        .write_buffer_size(0);
+    let upgrade = upgrade.protocols([Subprotocol::Json.token(), Subprotocol::Proto.token()]);
     let proto = upgrade
         .selected_protocol()
         .is_some_and(|chosen| chosen.as_bytes() == Subprotocol::Proto.token().as_bytes());
@@ -172,34 +167,24 @@ fn serve(
     } else {
         Subprotocol::Json
     };
-    Ok(upgrade.on_upgrade(move |mut socket| async move {
-        match read_open(&gateway, name, &query, &mut socket, subprotocol).await {
-            Ok(open) => {
-                let place = place.map(|Extension(place)| place);
-                start((caller, &gateway), open, socket, subprotocol, place).await;
-            }
-            Err(error) => refuse(&gateway, socket, subprotocol, error).await,
+    let serve = move |mut guest: Guest| async move {
+        let first = read_open(&gateway, name, &query, &mut guest, subprotocol);
+        match in_time(&gateway, "open message", first).await {
+            Ok(open) => start((caller, &gateway), open, guest, subprotocol).await,
+            Err(error) => refuse(&gateway, guest, subprotocol, error).await,
         }
-    }))
+    };
+    Ok(accept(upgrade, limit, place, serve))
 }
 
 async fn read_open(
     gateway: &Gateway,
     name: Option<String>,
     query: &JoinQuery,
-    socket: &mut WebSocket,
+    guest: &mut Guest,
     subprotocol: Subprotocol,
 ) -> Result<Open, Error> {
-    let patience = gateway.config.limits.open.0;
-    let first = tokio::time::timeout(patience, first_message(socket))
-        .await
-        .map_err(|_| {
-            let text = format!(
-                "no open message within {} s of the upgrade",
-                patience.as_secs()
-            );
-            Error::new(Code::BadRequest, text)
-        })??;
+    let first = guest.next("open").await?;
     let message = subprotocol.decode(first, gateway.clock.now(), &PortFormats::default())?;
     let ClientMessage::Open(open) = message else {
         let text = "the first message must be open: {\"open\": {…}}";
@@ -212,30 +197,23 @@ async fn read_open(
 async fn start(
     (caller, gateway): (Caller, &Arc<Gateway>),
     open: Open,
-    socket: WebSocket,
+    guest: Guest,
     subprotocol: Subprotocol,
-    place: Option<Place>,
 ) {
-    let (refused, returned) = tokio::sync::oneshot::channel();
-    let request = Request {
+    let (source, parameters) = (open.source.clone(), open.parameters.clone());
+    let (key, hop_count, deadline) = (open.session.clone(), open.hop_count, open.deadline);
+    let codec = NativeCodec::new(subprotocol, Native::new(open));
+    let request = |link| Request {
         caller,
-        source: open.source.clone(),
-        parameters: open.parameters.clone(),
-        key: open.session.clone(),
-        hop_count: open.hop_count,
-        deadline: open.deadline,
-        link: Box::new(WebSocketLink::new(
-            socket,
-            NativeCodec::new(subprotocol, Native::new(open)),
-            gateway.clock.now(),
-            refused,
-            place,
-        )),
+        source,
+        parameters,
+        key,
+        hop_count,
+        deadline,
+        link,
     };
-    if let Err(error) = gateway.open(request).await
-        && let Ok(socket) = returned.await
-    {
-        refuse(gateway, socket, subprotocol, error).await;
+    if let Some((error, guest)) = guest.open(gateway, codec, request).await {
+        refuse(gateway, guest, subprotocol, error).await;
     }
 }
 
@@ -268,67 +246,12 @@ fn settle(mut open: Open, name: Option<String>, query: &JoinQuery) -> Result<Ope
     Ok(open)
 }
 
-async fn first_message(socket: &mut WebSocket) -> Result<Message, Error> {
-    loop {
-        match socket.recv().await {
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(Message::Close(_))) | None => {
-                return Err(Error::new(
-                    Code::Cancelled,
-                    "the client left before it sent open",
-                ));
-            }
-            Some(Ok(message)) => return Ok(message),
-            Some(Err(error)) => {
-                return Err(over_limit(&error).unwrap_or_else(|| {
-                    Error::new(Code::BadRequest, format!("open cannot be read: {error}"))
-                }));
-            }
-        }
-    }
-}
-
 /// Says why, and closes.
-async fn refuse(gateway: &Gateway, socket: WebSocket, subprotocol: Subprotocol, error: Error) {
+async fn refuse(gateway: &Gateway, guest: Guest, subprotocol: Subprotocol, error: Error) {
     let code = error.code;
     let message = ServerMessage::Error(Box::new(wire_error(error)));
     let message = subprotocol.encode(message, gateway.clock.now());
-    farewell(socket, Some(message), code).await;
-}
-
-/// Sends a last message and the close that stands for an error, and reads on until the client has said goodbye: input that is left
-/// unread would take the last word back. Bounded: a client that does not read, or does not stop, is left.
-pub(super) async fn farewell(mut socket: WebSocket, message: Option<Message>, error: Code) {
-    let code = mapping(error).close;
-    // Nothing can be read past a message over the limit; the client still gets its time to read.
-    let deaf = error == Code::TooLarge;
-    let reason = error.as_str().to_owned().into();
-    let last_words = async {
-        // The client may have gone already; there is nobody else to tell.
-        if let Some(message) = message {
-            drop(socket.send(message).await);
-        }
-        drop(
-            socket
-                .send(Message::Close(Some(CloseFrame { code, reason })))
-                .await,
-        );
-        if deaf {
-            return std::future::pending().await;
-        }
-        let mut left = GOODBYE_BYTES;
-        while let Some(next) = socket.recv().await {
-            match next {
-                Ok(Message::Close(_)) => return,
-                Ok(message) => match left.checked_sub(size(&message)) {
-                    Some(less) => left = less,
-                    None => return,
-                },
-                Err(_) => return,
-            }
-        }
-    };
-    drop(tokio::time::timeout(GOODBYE, last_words).await);
+    guest.farewell(Some(message), code).await;
 }
 
 #[cfg(test)]

@@ -6,13 +6,14 @@
 //! thrown away for a little while: a socket that is dropped with unread input takes that last word back.
 
 mod codec;
+mod leaving;
 mod native;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::Sink;
@@ -21,6 +22,7 @@ use tidegate_nodes::{Code, Error};
 use tokio_tungstenite::tungstenite;
 
 pub(crate) use self::codec::{Codec, Outgoing};
+use self::leaving::{Goodbye, Parting};
 pub(crate) use self::native::NativeCodec;
 pub(crate) use super::subprotocol::Subprotocol;
 use crate::connections::Place;
@@ -36,8 +38,6 @@ const PING: Duration = Duration::from_secs(15);
 pub(crate) const GOODBYE: Duration = Duration::from_secs(2);
 /// What such a client may still send; more, and it is left as it is.
 pub(crate) const GOODBYE_BYTES: usize = 16 << 20;
-/// Messages thrown away in one call, so that other sessions get their turn.
-const DISCARDS: usize = 64;
 
 /// What the library says of a message over its limit, as our error.
 pub(crate) fn over_limit(error: &axum::Error) -> Option<Error> {
@@ -76,6 +76,8 @@ pub(crate) struct WebSocketLink<C: Codec, S: Socket = WebSocket> {
     /// When it was last heard, or was last not listened to.
     heard: Timestamp,
     pinged: bool,
+    /// The last word, while the client plays what came before it.
+    parting: Option<Parting>,
     /// Set with the last word.
     goodbye: Option<Goodbye>,
     /// Reading is of no use any more: a message over the limit is in the way.
@@ -84,14 +86,6 @@ pub(crate) struct WebSocketLink<C: Codec, S: Socket = WebSocket> {
     refused: Option<tokio::sync::oneshot::Sender<S>>,
     /// Its connection counts for as long as it lives.
     place: Option<Place>,
-}
-
-/// What a client that has been told the end may still do.
-struct Goodbye {
-    /// When it is left, whatever it does: set once it has taken its last word.
-    until: Option<Timestamp>,
-    /// Bytes that are still thrown away.
-    bytes: usize,
 }
 
 impl<C: Codec, S: Socket> Drop for WebSocketLink<C, S> {
@@ -123,6 +117,7 @@ impl<C: Codec, S: Socket> WebSocketLink<C, S> {
             gone: false,
             heard: now,
             pinged: false,
+            parting: None,
             goodbye: None,
             deaf: false,
         }
@@ -148,48 +143,6 @@ impl<C: Codec, S: Socket> WebSocketLink<C, S> {
         }
         self.gone = true;
         LinkEvent::Closed
-    }
-
-    /// After the last word: throws away what still comes. Ready once the client has said goodbye, is gone, or has had its time.
-    fn poll_goodbye(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<()> {
-        let (Some(goodbye), Some(socket)) = (&mut self.goodbye, &mut self.socket) else {
-            return Poll::Ready(());
-        };
-        if goodbye.until.is_some_and(|until| until <= now) {
-            self.gone = true;
-            return Poll::Ready(());
-        }
-        if self.deaf {
-            return Poll::Pending;
-        }
-        for _ in 0..DISCARDS {
-            match Pin::new(&mut *socket).poll_next(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(Message::Close(_))) | None) => {
-                    self.gone = true;
-                    return Poll::Ready(());
-                }
-                Poll::Ready(Some(Ok(message))) => {
-                    let left = goodbye.bytes.checked_sub(size(&message));
-                    self.gone = left.is_none();
-                    let Some(left) = left else {
-                        return Poll::Ready(());
-                    };
-                    goodbye.bytes = left;
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    self.deaf = over_limit(&error).is_some();
-                    self.gone = !self.deaf;
-                    return if self.gone {
-                        Poll::Ready(())
-                    } else {
-                        Poll::Pending
-                    };
-                }
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     /// Moves what waits into the socket and on.
@@ -309,19 +262,12 @@ impl<C: Codec, S: Socket> Link for WebSocketLink<C, S> {
             self.refused = None;
         }
         let ended = match &message {
-            LinkMessage::Ended { reason } => Some(CloseFrame {
-                code: crate::errors::close_code(reason),
-                reason: axum::extract::ws::Utf8Bytes::from_static(reason),
-            }),
+            LinkMessage::Ended { reason } => Some(*reason),
             _ => None,
         };
         self.codec.encode(message, now, &mut self.outgoing);
-        if let Some(close) = ended {
-            self.outgoing.word(Message::Close(Some(close)));
-            self.goodbye = Some(Goodbye {
-                until: None,
-                bytes: GOODBYE_BYTES,
-            });
+        if let Some(reason) = ended {
+            self.part(now, reason);
         }
     }
 
@@ -330,7 +276,13 @@ impl<C: Codec, S: Socket> Link for WebSocketLink<C, S> {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<()> {
-        let written = self.poll_write(cx);
+        let mut written = self.poll_write(cx);
+        if self.parting.is_some() && !self.gone {
+            if self.poll_played(cx, now).is_pending() {
+                return Poll::Pending;
+            }
+            written = self.poll_write(cx);
+        }
         let Some(goodbye) = self.goodbye.as_mut().filter(|_| !self.gone) else {
             return written;
         };
@@ -355,6 +307,9 @@ impl<C: Codec, S: Socket> Link for WebSocketLink<C, S> {
     }
 
     fn timeout(&self) -> Option<Timestamp> {
+        if let Some(parting) = &self.parting {
+            return Some(parting.until);
+        }
         if let Some(goodbye) = &self.goodbye {
             return goodbye.until;
         }

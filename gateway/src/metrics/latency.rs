@@ -61,6 +61,13 @@ impl Latency {
         exemplars[bucket(exemplar.value)] = Some(exemplar);
     }
 
+    /// How many there were, and all of them together.
+    pub(crate) fn total(&self) -> (u64, Duration) {
+        let Snapshot { counts, sum, .. } = self.snapshot();
+        let sum = Duration::try_from_secs_f64(sum).unwrap_or_default();
+        (counts.iter().sum(), sum)
+    }
+
     pub(super) fn snapshot(&self) -> Snapshot {
         let exemplars = self.exemplars.get().map(|exemplars| {
             let exemplars = exemplars.lock().unwrap_or_else(PoisonError::into_inner);

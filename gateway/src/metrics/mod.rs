@@ -80,6 +80,16 @@ impl Metrics {
         handles
     }
 
+    /// The handles of a pipeline's hops.
+    pub(crate) fn hops_of(&self, pipeline: &str) -> Vec<Arc<HopHandles>> {
+        let hops = self
+            .hops
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let of = hops.iter().filter(|(key, _)| key.pipeline == pipeline);
+        of.map(|(_, handles)| Arc::clone(handles)).collect()
+    }
+
     /// One histogram of session latency.
     pub(crate) fn session_latency(&self, pipeline: &str, transport: &'static str) -> Arc<Latency> {
         self.histogram(
@@ -137,6 +147,10 @@ const COUNTERS: &[Described] = &[
     (
         "tidegate_key_limits_total",
         "Openings refused because a key had too many lately (opens) or at a time (sessions).",
+    ),
+    (
+        "tidegate_twilio_refused_total",
+        "Calls that were refused for Twilio's signature: none (`missing`), or not the right one (`wrong`).",
     ),
     (
         "tidegate_reloads_total",
@@ -250,6 +264,10 @@ const GAUGES: &[Described] = &[
 ];
 
 const HISTOGRAMS: &[Described] = &[
+    (
+        "tidegate_inference_seconds",
+        "Requests of the Open Inference Protocol, from their arrival to their last response, by whether they were answered (`success`) or refused (`fail`).",
+    ),
     (
         "tidegate_session_latency_seconds",
         "From a frame's arrival to the departure of what it caused.",

@@ -13,14 +13,15 @@ use tidegate_nodes::compile::Description;
 use tidegate_nodes::{Code, Error};
 use tidegate_proto::message::Source;
 use tidegate_proto::wyoming::Event;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use self::info::{PROGRAM, Part};
 use crate::auth::Caller;
+use crate::connections::{Accepted, Protocol, Stream};
 use crate::gateway::Gateway;
-use crate::links::wyoming::{Asr, Talk, Tts, Wire, WyomingLink, error, format_of, unreadable};
-use crate::metrics::label;
+use crate::links::wyoming::{
+    Asr, Talk, Tts, Wire, WyomingLink, count_ignored, error, format_of, unreadable,
+};
 use crate::session::open::Request;
 
 /// How long a connection may say nothing between two requests.
@@ -28,52 +29,35 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How long a client may take for the last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Accepts until `stop` says so.
-pub(crate) async fn serve(
+/// What answers on the listener's connections.
+#[derive(Clone)]
+pub(crate) struct Wyoming {
     gateway: Arc<Gateway>,
-    listener: TcpListener,
-    mut stop: watch::Receiver<bool>,
-) {
-    let places = Arc::new(Semaphore::new(gateway.config.limits.connections));
-    let caller = Caller::of_listener("wyoming", &gateway.config.wyoming.pipelines);
-    let stopped = stop.clone();
-    loop {
-        let next = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
-            (Ok(place), accepted) = next => (place, accepted),
-            _ = stop.wait_for(|stop| *stop) => break,
-            else => break,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Out of file descriptors, mostly: waiting a little beats spinning.
-                tracing::warn!(%error, "accept");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "nodelay");
+    caller: Caller,
+}
+
+impl Wyoming {
+    /// For a gateway's pipelines, as far as `wyoming.pipelines` names them.
+    pub(crate) fn new(gateway: &Arc<Gateway>) -> Self {
+        Self {
+            caller: Caller::of_listener("wyoming", &gateway.config.wyoming.pipelines),
+            gateway: Arc::clone(gateway),
         }
+    }
+}
+
+impl Protocol for Wyoming {
+    async fn serve(self, stream: impl Stream, accepted: Accepted) {
+        let Accepted { place, stop, .. } = accepted;
         let connection = Connection {
-            gateway: Arc::clone(&gateway),
-            caller: caller.clone(),
+            gateway: self.gateway,
+            caller: self.caller,
             model: String::new(),
             language: String::new(),
         };
-        let mut stop = stopped.clone();
-        drop(gateway.tasks.spawn(async move {
-            // Sessions of it have ended by then, or have had their time.
-            tokio::select! {
-                () = connection.run(stream) => {}
-                _ = stop.wait_for(|stop| *stop) => {}
-            }
-            drop(place);
-        }));
+        connection.run(Wire::new(Box::new(stream)), stop).await;
+        // No request has the connection any more.
+        drop(place);
     }
 }
 
@@ -87,11 +71,15 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(mut self, stream: TcpStream) {
-        let mut wire = Wire::new(stream);
+    async fn run(mut self, mut wire: Wire, mut stop: watch::Receiver<bool>) {
         let mut patience = self.gateway.config.limits.open.0;
         while !wire.is_broken() {
-            let event = match tokio::time::timeout(patience, wire.next()).await {
+            let read = tokio::select! {
+                read = tokio::time::timeout(patience, wire.next()) => read,
+                // Between requests nothing is left to say; sessions have ended by then, or have had their time.
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            let event = match read {
                 Ok(Ok(Some(event))) => event,
                 Ok(Err(wrong)) => {
                     let wrong = unreadable(&wrong);
@@ -136,7 +124,7 @@ impl Connection {
         };
         let failed = match begun {
             Ok((request, talk)) => {
-                let (link, back) = WyomingLink::new(wire, talk);
+                let (link, back) = WyomingLink::new(wire, talk, &self.gateway.metrics);
                 let opened = self.gateway.open(request(link)).await;
                 // It comes back when the session has let go of its client, at once where there is none.
                 wire = back.await.ok()?;
@@ -229,9 +217,7 @@ impl Connection {
 
     fn ignored(&self, kind: &str) {
         tracing::debug!(kind, "Wyoming event without a request");
-        let labels = vec![label("interface", "wyoming"), label("reason", "unknown")];
-        let name = "tidegate_ignored_messages_total";
-        self.gateway.metrics.counter(name, labels).increment(1);
+        count_ignored(&self.gateway.metrics, "unknown");
     }
 }
 

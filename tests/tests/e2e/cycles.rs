@@ -120,7 +120,10 @@ async fn fr_012_a_session_that_passed_ten_gateways_goes_no_further_whatever_they
             "{detail}"
         );
     }
-    let seen = b.gateway.metric("tidegate_sessions_total", &[]).await;
+    let seen = b
+        .gateway
+        .metric_becomes("tidegate_sessions_total", &[], 1.0)
+        .await;
     assert_eq!(seen, Some(1.0), "nothing else reached the next gateway");
 }
 

@@ -63,8 +63,11 @@ async fn the_worker_of_features_is_where_the_environment_says() {
     let finite = |one: &Value| one["json"]["value"]["finite"] == one["json"]["value"]["elements"];
     assert!(summaries.iter().all(finite), "{answer}");
     let endpoint = format!("endpoint=\"{address}\"");
-    let moved = front
-        .metric("tidegate_hop_frames_total", &[&endpoint])
-        .await;
-    assert!(moved > Some(0.0), "{}", front.metrics().await);
+    // The answer goes out before the session's last figures reach the page.
+    let (by, labels) = (Deadline::secs(30), [&*endpoint]);
+    let moved = by.until(|| async {
+        let moved = front.metric("tidegate_hop_frames_total", &labels).await;
+        moved.filter(|moved| *moved > 0.0)
+    });
+    assert!(moved.await.is_some(), "{}", front.metrics().await);
 }

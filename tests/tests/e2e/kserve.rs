@@ -110,6 +110,15 @@ async fn tritonclient_infers_by_grpc_with_every_datatype_and_kind() {
         "StatusCode.NOT_FOUND",
     );
     check_stream(&report["stream"]);
+    check_extensions(
+        &report["extensions"],
+        "StatusCode.NOT_FOUND",
+        "StatusCode.UNIMPLEMENTED",
+    );
+    // Of two requests, in the stream and by themselves.
+    let streamed = &report["streamed"];
+    assert!(streamed["success"].as_u64() > Some(3), "{streamed}");
+    assert!(streamed["last"].as_u64() > Some(0), "{streamed}");
     // They were sessions like any other.
     let label = ["transport=\"grpc\"", "outcome=\"finished\""];
     let sessions = server
@@ -125,6 +134,7 @@ async fn tritonclient_infers_by_rest_as_bytes_and_as_json() {
     let report = report(&server, &["http"]).await;
     check_about(&report["about"], "404", "409");
     check_infer(&report["infer"], "400", "404");
+    check_extensions(&report["extensions"], "404", "501");
     let json = &report["json"];
     assert_eq!(json["same"], true, "{json}");
     let response = json!({
@@ -162,6 +172,34 @@ async fn keys_grant_models_as_they_grant_pipelines_and_health_needs_none() {
     }
 }
 
+#[tokio::test]
+async fn a_key_for_one_model_neither_sees_nor_asks_another() {
+    let (key, folder) = (
+        "token-for-tensors-only",
+        tempfile::tempdir().expect("a folder"),
+    );
+    let tokens = json!([{"name": "one", "token": key, "pipelines": ["tensors"]}]);
+    let config = folder.path().join("tidegate.yaml");
+    std::fs::write(&config, json!({"auth": {"tokens": tokens}}).to_string()).expect("written");
+    let config = config.to_string_lossy();
+    let server = Server::with(&pipelines(), &[("TIDEGATE_CONFIG", &*config)]).await;
+    let seen = report(&server, &["key", key]).await;
+    for (way, status) in [("grpc", "StatusCode.PERMISSION_DENIED"), ("http", "403")] {
+        let seen = &seen[way];
+        assert!(seen["granted"].is_null(), "{way}: {seen:#}");
+        assert_eq!(seen["index"], json!(["tensors"]), "{way}: {seen:#}");
+        assert_eq!(seen["figures"], json!(["tensors"]), "{way}: {seen:#}");
+        // Whether there is one that may not be used is not told.
+        for call in ["other", "metadata", "config", "statistics", "unknown"] {
+            assert_eq!(seen[call]["status"], status, "{way} {call}: {seen:#}");
+        }
+    }
+    let stream = seen["grpc"]["stream"]["status"]
+        .as_str()
+        .unwrap_or_default();
+    assert_eq!(stream, "StatusCode.PERMISSION_DENIED", "{seen:#}");
+}
+
 #[track_caller]
 fn refused(seen: &Value, status: &str, says: &str) {
     assert_eq!(seen["status"], status, "{seen}");
@@ -195,6 +233,55 @@ fn check_about(about: &Value, unknown: &str, unfit: &str) {
     refused(&about["unknown"], unknown, "no-such-model");
     refused(&about["version"], unknown, "no version '7'");
     refused(&about["video"], unfit, "video");
+}
+
+fn check_extensions(seen: &Value, unknown: &str, unserved: &str) {
+    let index = seen["index"].as_object().expect("by name");
+    assert_eq!(index["tensors"], json!(["1", "READY", ""]), "{index:?}");
+    assert_eq!(index["video"][1], "UNAVAILABLE", "{index:?}");
+    let why = index["video"][2].as_str().unwrap_or_default();
+    assert!(why.contains("takes video"), "{index:?}");
+    let config = &seen["config"];
+    assert_eq!(config["name"], "mixed", "{config:#}");
+    assert_eq!(config["backend"], "tidegate", "{config:#}");
+    let types = |list: &str| {
+        let tensors = config[list].as_array().expect("a list").iter();
+        let named = tensors.map(|t| (t["name"].clone(), t["data_type"].clone()));
+        named.collect::<Vec<_>>()
+    };
+    let (sound, text) = (json!("TYPE_FP32"), json!("TYPE_STRING"));
+    let expected = |names: [&str; 3]| {
+        let types = [&sound, &text, &text].map(Clone::clone);
+        let named = names.into_iter().map(Value::from).zip(types);
+        named.collect::<Vec<_>>()
+    };
+    assert_eq!(types("input"), expected(["sound", "notes", "blob"]));
+    assert_eq!(types("output"), expected(["heard", "seen", "bytes"]));
+    refused(&seen["unknown_config"], unknown, "no-such-model");
+    let (before, after) = (&seen["before"], &seen["after"]);
+    let more = |key: &str| {
+        let of = |stats: &Value| stats[key].as_u64().expect("a number");
+        of(after) - of(before)
+    };
+    assert_eq!(more("success"), 3, "{before} {after}");
+    assert_eq!(more("inferences"), 3, "{before} {after}");
+    assert_eq!(more("fail"), 1, "{before} {after}");
+    assert!(more("success_ns") > 0, "{before} {after}");
+    assert!(after["last"].as_u64() > Some(0), "{after}");
+    let all = seen["all"].as_array().expect("names");
+    assert!(all.contains(&json!("windows")), "{all:?}");
+    assert!(!all.contains(&json!("video")), "it is no model: {all:?}");
+    for (what, says) in [
+        ("load", "--pipelines"),
+        ("unload", "--pipelines"),
+        ("memory", "no shared memory"),
+        ("register", "no shared memory"),
+        ("cuda", "no shared memory"),
+        ("trace", "tracing settings"),
+        ("log", "log settings"),
+    ] {
+        refused(&seen["unserved"][what], unserved, says);
+    }
 }
 
 fn check_infer(infer: &Value, wrong: &str, unknown: &str) {

@@ -129,7 +129,7 @@ async fn prometheus_scrapes_and_answers_for_the_p99_of_a_hop() {
 }
 
 /// Metrics of what goes wrong in a run, which come with the first time that it does.
-const RARE: [&str; 8] = [
+const RARE: [&str; 10] = [
     "tidegate_frames_dropped_total",
     "tidegate_hop_dropped_frames_total",
     "tidegate_hop_failovers_total",
@@ -137,6 +137,10 @@ const RARE: [&str; 8] = [
     "tidegate_hop_retries_total",
     // Of who has clients of foreign protocols that say what is of no use here.
     "tidegate_ignored_messages_total",
+    // Of who is asked by clients of the Open Inference Protocol.
+    "tidegate_inference_seconds",
+    // Of who has Twilio sign its calls.
+    "tidegate_twilio_refused_total",
     // Of who has a collector.
     "tidegate_spans_dropped_total",
     "tidegate_spans_exported_total",

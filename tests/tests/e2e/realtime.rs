@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tidegate_tests::fixtures::recording;
+use tidegate_tests::gateway::sum_of;
 use tidegate_tests::{Deadline, Gateway, Peer, turn};
 
 const PATIENCE_SECONDS: u64 = 180;
@@ -29,11 +30,11 @@ fn of<'a>(report: &'a Value, kind: &str) -> Vec<&'a Value> {
 #[tokio::test]
 async fn a_tone_comes_back_in_the_formats_that_the_session_asks_for() {
     let _turn = turn::alone().await;
-    let gateway = Gateway::start(&[]).await;
-    let report = scene(&gateway, "echo", "echo", &[]).await;
+    let gateway = Gateway::start(&["--pipelines", "tests/pipelines"]).await;
+    let report = scene(&gateway, "patient", "echo", &[]).await;
     let shown = format!("{report:#}\n{}", gateway.logs.text());
     assert_eq!(report["first_event"], "session.created", "{shown}");
-    assert_eq!(report["session"]["model"], "echo", "{shown}");
+    assert_eq!(report["session"]["model"], "patient", "{shown}");
     let types = strings(&report["types"]);
     let response = [
         "response.created",
@@ -114,6 +115,22 @@ async fn what_a_pipeline_cannot_do_is_an_error_event_and_the_socket_stays_open()
         assert_eq!(told, errors.collect::<Vec<_>>(), "{name}: {shown}");
     }
     assert_eq!(report["unknown"][0]["event_id"], "mine", "{shown}");
+    let page = gateway.metrics().await;
+    let told = |code: &str| {
+        let errors = report.as_object().expect("an object").values();
+        let errors = errors.filter_map(Value::as_array).flatten();
+        errors.filter(|error| error["code"] == code).count()
+    };
+    for code in [
+        "invalid_value",
+        "input_audio_buffer_commit_empty",
+        "response_cancel_not_active",
+    ] {
+        let labels = ["interface=\"realtime\"", &format!("reason=\"{code}\"")];
+        let counted = sum_of(&page, "tidegate_ignored_messages_total", &labels);
+        let wanted = u32::try_from(told(code)).expect("few");
+        assert_eq!(counted, Some(wanted.into()), "{code}: {shown}\n{page}");
+    }
     let updated = report["updated"].as_array().expect("a list");
     assert_eq!(updated.len(), 2, "of a beta shape nothing holds: {shown}");
     assert_eq!(updated[0]["instructions"], "", "{shown}");

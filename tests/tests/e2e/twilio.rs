@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tidegate_tests::fixtures::recording;
+use tidegate_tests::gateway::sum_of;
 use tidegate_tests::{Deadline, Gateway, Peer};
 
 async fn call(gateway: &Gateway, scenario: &str, arguments: &[&str]) -> Value {
@@ -47,10 +48,10 @@ async fn a_caller_hears_every_sample_and_marks_come_back_as_they_are_played() {
     assert_eq!(report["marks"][0], "tidegate-1", "{shown}");
     assert_eq!(report["marks"][1], "tidegate-2", "{shown}");
     assert_eq!(report["close"]["code"], 1000, "{shown}");
-    let sessions = gateway
-        .metric("tidegate_sessions_total", &["transport=\"websocket\""])
-        .await;
-    assert_eq!(sessions, Some(1.0), "{shown}");
+    // It is counted when the session's task ends, which may be after the caller has gone.
+    let sessions =
+        gateway.metric_becomes("tidegate_sessions_total", &["transport=\"websocket\""], 1.0);
+    assert_eq!(sessions.await, Some(1.0), "{shown}");
 }
 
 /// Beeps for a long time when key 1 is pressed, and is silent once the caller speaks.
@@ -140,4 +141,132 @@ async fn parameters_of_the_stream_are_those_that_the_pipeline_declares() {
         report["stopped"], true,
         "others are the caller's own: {report:#}"
     );
+}
+
+/// Beeps for a second, and has said all.
+fn announcement() -> Value {
+    json!({
+        "version": "tidegate/v1", "name": "announcement",
+        "inputs": [], "outputs": [{"name": "speaker", "kind": "audio"}],
+        "nodes": [{"id": "beep", "type": "audio.tone", "params": {"duration": "1s"}}],
+        "edges": [{"from": "beep", "to": "speaker", "queue": {"frames": 1000, "age": "60s", "when_full": "drop_oldest"}}],
+    })
+}
+
+#[tokio::test]
+async fn a_pipeline_that_has_said_all_hangs_up_once_the_caller_has_heard_it() {
+    let (gateway, _folder) = with_pipeline(&announcement(), &[]).await;
+    let report = call(&gateway, "announcement", &["--pipeline", "announcement"]).await;
+    let shown = format!("{report:#}\n{}", gateway.logs.text());
+    assert_eq!(report["close"]["code"], 1000, "{shown}");
+    assert_eq!(report["close"]["reason"], "finished", "{shown}");
+    let seconds = |key: &str| report[key].as_f64().expect("seconds");
+    // Twilio throws away what it has not played when the socket is closed.
+    let left = seconds("heard") - seconds("played");
+    assert!(left.abs() < 1e-6, "{left} s were not heard: {shown}");
+    assert!((seconds("heard") - 1.0).abs() < 0.1, "{shown}");
+}
+
+const AUTH_TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+#[tokio::test]
+async fn where_calls_must_be_signed_only_twilio_or_a_token_opens_them() {
+    let tokens = format!("0ldt0ken,{AUTH_TOKEN}");
+    let settings = [
+        ("AUTH_TOKEN", "s3cret"),
+        ("AUTH_TWILIO_AUTH_TOKENS", &*tokens),
+        ("AUTH_TWILIO_PIPELINES", "echo"),
+    ];
+    let gateway = Gateway::with(&settings).await;
+    let short = ["--seconds", "0.2"];
+    let with = |more: &[&'static str]| [&short, more].concat();
+    for token in [AUTH_TOKEN, "0ldt0ken"] {
+        let report = call(&gateway, "echo", &with(&["--sign", token])).await;
+        assert_eq!(report["stopped"], true, "{report:#}");
+        assert_eq!(report["close"]["code"], 1000, "{report:#}");
+    }
+    let refused = [
+        (with(&[]), "missing", "no X-Twilio-Signature"),
+        // A token in the stream comes too late: nobody has said yet who calls.
+        (
+            with(&["--parameter", "tidegate_token=s3cret"]),
+            "missing",
+            "no X-Twilio-Signature",
+        ),
+        (
+            with(&["--sign", "another"]),
+            "wrong",
+            "set auth.twilio.public_url",
+        ),
+        (
+            with(&["--sign", AUTH_TOKEN, "--signed-url", "wss://other.example"]),
+            "wrong",
+            "set auth.twilio.public_url",
+        ),
+    ];
+    for (arguments, _, says) in &refused {
+        let report = call(&gateway, "echo", arguments).await;
+        assert_eq!(report["status"], 403, "{arguments:?}: {report:#}");
+        assert_eq!(report["body"]["code"], "permission_denied", "{report:#}");
+        let detail = report["body"]["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains(says), "{report:#}");
+        assert!(!report.to_string().contains(AUTH_TOKEN), "{report:#}");
+    }
+    let bearer = [("authorization", "Bearer s3cret")];
+    let page = gateway.request("GET", "/metrics", &bearer, "").await.text();
+    for reason in ["missing", "wrong"] {
+        let counted = refused.iter().filter(|(_, what, _)| *what == reason);
+        let line = format!(
+            "tidegate_twilio_refused_total{{reason=\"{reason}\"}} {}",
+            counted.count()
+        );
+        assert!(page.contains(&line), "no {line} in {page}");
+    }
+    // A signature opens what it is for, and a token of the stream's what that is for; a bearer token does as ever.
+    let other = ["--pipeline", "summarise", "--sign", AUTH_TOKEN];
+    let report = call(&gateway, "echo", &other).await;
+    assert_eq!(report["status"], 403, "{report:#}");
+    let wrong = with(&["--sign", AUTH_TOKEN, "--parameter", "tidegate_token=wrong"]);
+    let report = call(&gateway, "echo", &wrong).await;
+    assert_eq!(report["close"]["code"], 4401, "{report:#}");
+    let report = call(&gateway, "echo", &with(&["--bearer", "s3cret"])).await;
+    assert_eq!(report["stopped"], true, "{report:#}");
+}
+
+#[tokio::test]
+async fn behind_a_proxy_the_address_that_is_signed_is_the_public_one() {
+    let settings = [
+        ("AUTH_TWILIO_AUTH_TOKENS", AUTH_TOKEN),
+        ("AUTH_TWILIO_PUBLIC_URL", "wss://voice.example.com/gate"),
+    ];
+    let gateway = Gateway::with(&settings).await;
+    let signed = ["--seconds", "0.2", "--sign", AUTH_TOKEN];
+    let public = ["--signed-url", "wss://voice.example.com/gate"];
+    let report = call(&gateway, "echo", &[&signed[..], &public].concat()).await;
+    assert_eq!(report["stopped"], true, "{report:#}");
+    let report = call(&gateway, "echo", &signed).await;
+    assert_eq!(report["status"], 403, "{report:#}");
+    let refused = gateway.metric("tidegate_twilio_refused_total", &["reason=\"wrong\""]);
+    assert_eq!(refused.await, Some(1.0));
+}
+
+#[tokio::test]
+async fn what_comes_to_nothing_is_counted_and_the_call_goes_on() {
+    let (gateway, _folder) = with_pipeline(&patient_echo(), &[]).await;
+    let arguments = ["--pipeline", "patient", "--seconds", "0.5"];
+    let report = call(&gateway, "oddities", &arguments).await;
+    let shown = format!("{report:#}\n{}", gateway.logs.text());
+    assert_eq!(report["stopped"], true, "{shown}");
+    let page = gateway.metrics().await;
+    for (reason, count) in [
+        ("unknown", 1.0),
+        ("track", 1.0),
+        ("dtmf", 1.0),
+        ("mark", 1.0),
+        ("gap", 3.0),
+    ] {
+        let labels = ["interface=\"twilio\"", &format!("reason=\"{reason}\"")];
+        let counted = sum_of(&page, "tidegate_ignored_messages_total", &labels);
+        assert_eq!(counted, Some(count), "{reason}: {shown}\n{page}");
+    }
 }

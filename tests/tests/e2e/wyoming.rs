@@ -113,9 +113,10 @@ async fn speech_becomes_text_in_pieces_and_as_a_whole_again_and_again_on_one_con
         assert!(words.len() >= 2, "several utterances: {shown}");
         assert!(words.iter().all(|word| *word == "word-es"), "{shown}");
     }
+    let label = ["transport=\"wyoming\""];
     let sessions = server
         .gateway
-        .metric("tidegate_sessions_total", &["transport=\"wyoming\""])
+        .metric_becomes("tidegate_sessions_total", &label, 2.0)
         .await;
     assert_eq!(sessions, Some(2.0), "a session each: {shown}");
 }
@@ -152,7 +153,7 @@ async fn text_becomes_sound_at_once_or_by_sentences_and_never_twice() {
     let labels = ["pipeline=\"speaker\"", "hop=\"beep\"", "direction=\"in\""];
     let texts = server
         .gateway
-        .metric("tidegate_hop_frames_total", &labels)
+        .metric_becomes("tidegate_hop_frames_total", &labels, 8.0)
         .await;
     assert_eq!(texts, Some(8.0), "{shown}");
 }
@@ -186,6 +187,27 @@ async fn what_cannot_be_served_says_so_and_the_connection_goes_on() {
     for run in report["runs"].as_array().expect("runs") {
         assert_eq!(run["error"]["code"], "incompatible", "{report:#}");
     }
+}
+
+#[tokio::test]
+async fn events_that_mean_nothing_here_are_counted_between_requests_and_within() {
+    let server = Server::start(&[]).await;
+    let wav = recording("jfk.wav").to_string_lossy().into_owned();
+    let arguments = ["oddities", "--name", "listener", "--wav", &wav];
+    let report = server.ask(&arguments).await;
+    let shown = format!("{report:#}\n{}", server.gateway.logs.text());
+    let told = report["told"].as_array().expect("a list");
+    assert_eq!(told.last(), Some(&json!("transcript-stop")), "{shown}");
+    let name = "tidegate_ignored_messages_total";
+    let unknown = ["interface=\"wyoming\"", "reason=\"unknown\""];
+    let counted = server.gateway.metric(name, &unknown).await;
+    assert_eq!(counted, Some(2.0), "one each: {shown}");
+    let text = ["synthesize", "--text", "One.", "--streaming"];
+    let report = server.ask(&text).await;
+    assert!(report["runs"][0]["error"].is_null(), "{report:#}");
+    let repeated = ["interface=\"wyoming\"", "reason=\"repeated\""];
+    let counted = server.gateway.metric(name, &repeated).await;
+    assert_eq!(counted, Some(1.0), "the old form: {shown}");
 }
 
 #[tokio::test]

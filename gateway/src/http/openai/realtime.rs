@@ -1,9 +1,7 @@
 //! `GET /v1/realtime?model=`: OpenAI Realtime over WebSocket.
 
-use std::sync::Arc;
-
 use axum::Extension;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
@@ -12,14 +10,14 @@ use tidegate_nodes::{Code, Error};
 use tidegate_proto::message::{Mode as Asked, Source};
 
 use super::super::Shared;
-use super::super::ws::{JoinQuery, farewell};
+use super::super::upgrade::{Guest, accept};
+use super::super::ws::JoinQuery;
 use crate::auth::Caller;
 use crate::connections::Place;
 use crate::errors::HttpError;
 use crate::gateway::Gateway;
 use crate::links::realtime::socket::SUBPROTOCOL;
 use crate::links::realtime::{Ports, Realtime, last_words};
-use crate::links::websocket::WebSocketLink;
 use crate::session::open::Request;
 
 /// What is to run.
@@ -40,27 +38,26 @@ pub(crate) async fn upgrade(
 ) -> Result<Response, HttpError> {
     let model = self::model(&caller, model, &Map::new())?;
     let codec = codec((&caller, &gateway), &model, &query, None, false)?;
-    let request = move |link| -> Result<Request, Error> {
-        Ok(Request {
-            caller,
-            source: Source::Pipeline(model),
-            parameters: query.parameters()?,
-            key: query.session.clone(),
-            hop_count: query.hop_count,
-            deadline: query.deadline(),
-            link,
-        })
+    let parameters = query.parameters()?;
+    let request = move |link| Request {
+        caller,
+        source: Source::Pipeline(model),
+        parameters,
+        key: query.session.clone(),
+        hop_count: query.hop_count,
+        deadline: query.deadline(),
+        link,
     };
     let limit = gateway.config.limits.message.0;
-    let upgrade = upgrade
-        .protocols([SUBPROTOCOL])
-        .max_message_size(limit)
-        .max_frame_size(limit)
-        .write_buffer_size(0);
-    Ok(upgrade.on_upgrade(move |socket| async move {
-        let place = place.map(|Extension(place)| place);
-        start(&gateway, request, codec, socket, place).await;
-    }))
+    let upgrade = upgrade.protocols([SUBPROTOCOL]);
+    let serve = move |guest: Guest| async move {
+        // Where the session is not opened the client is told why, in an `error` event.
+        if let Some((error, guest)) = guest.open(&gateway, codec, request).await {
+            let message = Message::Text(last_words(&error).into());
+            guest.farewell(Some(message), error.code).await;
+        }
+    };
+    Ok(accept(upgrade, limit, place, serve))
 }
 
 /// What is to run: what the address names, or the session, or the key that was minted for it.
@@ -106,7 +103,7 @@ pub(super) fn codec(
         Asked::Live => tidegate_nodes::graph::Mode::Live,
         Asked::Waits => tidegate_nodes::graph::Mode::Waits,
     };
-    let mut realtime = Realtime::new(ports, mode, tracks);
+    let mut realtime = Realtime::new(ports, mode, tracks).counted(&gateway.metrics);
     if let Some(key) = &caller.key {
         realtime.configure(&key.session)?;
     }
@@ -114,27 +111,4 @@ pub(super) fn codec(
         realtime.configure(session)?;
     }
     Ok(realtime)
-}
-
-/// Opens the session; where that fails the client is told why, in an `error` event.
-async fn start(
-    gateway: &Arc<Gateway>,
-    request: impl FnOnce(Box<dyn crate::session::link::Link>) -> Result<Request, Error>,
-    codec: Realtime,
-    socket: WebSocket,
-    place: Option<Place>,
-) {
-    let (refused, returned) = tokio::sync::oneshot::channel();
-    let now = gateway.clock.now();
-    let link = WebSocketLink::new(socket, codec, now, refused, place);
-    let opened = match request(Box::new(link)) {
-        Ok(request) => gateway.open(request).await.map(drop),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = opened
-        && let Ok(socket) = returned.await
-    {
-        let message = Message::Text(last_words(&error).into());
-        farewell(socket, Some(message), error.code).await;
-    }
 }

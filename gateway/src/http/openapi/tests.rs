@@ -204,6 +204,11 @@ async fn what_there_is_fits_its_description() {
         "/metrics",
         "/openapi.json",
         "/v1/nodes",
+        "/v2",
+        "/v2/models/summarise",
+        "/v2/models/summarise/config",
+        "/v2/models/summarise/stats",
+        "/v2/models/stats",
     ] {
         assert_eq!(bench.get(path).await.status, 200, "{path}");
     }
@@ -217,6 +222,9 @@ async fn what_there_is_fits_its_description() {
         );
         assert_eq!(bench.get(&path).await.status, 200, "{path}");
     }
+    let path = "/v2/repository/index";
+    let answer = bench.ask(Method::POST, path, "application/json", "{}");
+    assert_eq!(answer.await.status, 200);
     assert_eq!(bench.get("/v1/sessions").await.status, 200);
     assert_eq!(bench.get("/v1/pipelines/nope").await.status, 404);
 }

@@ -31,7 +31,29 @@ pub(crate) async fn run(
     timeout: Option<Duration>,
 ) -> Result<InferResponse, Error> {
     let pipeline = gateway.named(&caller, &request.model)?;
-    let plan = pipeline.outline();
+    let began = gateway.clock.now();
+    let by = (caller, transport);
+    let answered = one(
+        gateway,
+        by,
+        pipeline.outline(),
+        request,
+        (hop_count, timeout),
+    )
+    .await;
+    let took = gateway.clock.now().saturating_since(began);
+    let statistics = &gateway.inferences;
+    statistics.answered(pipeline.name(), took, answered.is_ok());
+    answered
+}
+
+async fn one(
+    gateway: &Arc<Gateway>,
+    (caller, transport): (Caller, Transport),
+    plan: &Plan,
+    request: InferRequest,
+    (hop_count, timeout): (u32, Option<Duration>),
+) -> Result<InferResponse, Error> {
     super::model::describe(plan)?;
     let (mut execute, said) = request::whole(plan, request)?;
     execute.hop_count = hop_count;

@@ -7,8 +7,10 @@
 pub(crate) mod answer;
 pub(crate) mod model;
 pub(crate) mod request;
+pub(crate) mod statistics;
 pub(crate) mod stream;
 mod translate;
+pub(crate) mod unserved;
 
 use tidegate_media::{Codec, Kind};
 use tidegate_nodes::stream::AudioPattern;

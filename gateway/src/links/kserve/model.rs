@@ -92,6 +92,49 @@ pub(super) fn unfed(plan: &Plan, input: usize, kind: Kind) -> Option<StreamForma
     }
 }
 
+/// A model as the repository lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Listed {
+    pub(crate) name: String,
+    pub(crate) version: &'static str,
+    pub(crate) state: &'static str,
+    pub(crate) reason: String,
+}
+
+impl Listed {
+    /// Whether it can be asked.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state == READY
+    }
+}
+
+const READY: &str = "READY";
+const UNAVAILABLE: &str = "UNAVAILABLE";
+
+/// All pipelines that somebody may use, by name; those that can be no model with the reason.
+pub(crate) fn index(gateway: &Gateway, caller: &Caller) -> Vec<Listed> {
+    let all = gateway.pipelines.all();
+    let granted = all.values().filter(|p| caller.grants.covers(p.name()));
+    let listed = granted.map(|pipeline| {
+        let unfit = describe(pipeline.outline()).err();
+        Listed {
+            name: pipeline.name().to_owned(),
+            version: VERSION,
+            state: if unfit.is_some() { UNAVAILABLE } else { READY },
+            reason: unfit.map(|error| error.message).unwrap_or_default(),
+        }
+    });
+    listed.collect()
+}
+
+/// A datatype as Triton's configuration names it.
+pub(crate) fn config_type(datatype: &str) -> String {
+    match datatype {
+        "BYTES" => "TYPE_STRING".to_owned(),
+        other => format!("TYPE_{other}"),
+    }
+}
+
 /// The model with a name, for somebody who may use it.
 ///
 /// # Errors

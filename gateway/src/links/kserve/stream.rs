@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -15,6 +16,7 @@ use tidegate_nodes::graph::Mode;
 use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
 use tidegate_proto::kserve::{InferRequest, InferResponse, grpc};
 
+use super::statistics::Statistics;
 use super::translate::Translator;
 use crate::grpc::reader::{Reader, Unreadable};
 use crate::links::outbox::{Outbox, Said};
@@ -67,6 +69,7 @@ pub(crate) struct StreamLink {
     outgoing: Outbox<Told>,
     /// It has been told the end.
     ended: bool,
+    statistics: Arc<Statistics>,
 }
 
 impl StreamLink {
@@ -79,8 +82,10 @@ impl StreamLink {
         first: InferRequest,
         incoming: Reader,
         outgoing: Outbox<Told>,
+        statistics: Arc<Statistics>,
     ) -> Result<Self, Error> {
         Ok(Self {
+            statistics,
             translator: Translator::new(pipeline, first)?,
             incoming,
             frames: VecDeque::new(),
@@ -102,9 +107,28 @@ impl StreamLink {
         match self.translator.request(request, now) {
             Ok(frames) => self.frames.extend(frames),
             Err(error) if self.outgoing.room() == 0 => return Err(error),
-            Err(error) => self.outgoing.push(Told::Wrong { id, error }),
+            Err(error) => {
+                let model = self.translator.model();
+                self.statistics.answered(model, Duration::ZERO, false);
+                self.outgoing.push(Told::Wrong { id, error });
+            }
         }
         Ok(())
+    }
+
+    /// Counts what is done, before the client can know it.
+    fn count_done(&mut self, now: Timestamp) {
+        let done = self.translator.take_done();
+        self.count(done, now, true);
+    }
+
+    /// Counts the requests that came at these times.
+    fn count(&self, came: Vec<Timestamp>, now: Timestamp, well: bool) {
+        for came in came {
+            let took = now.saturating_since(came);
+            let model = self.translator.model();
+            self.statistics.answered(model, took, well);
+        }
     }
 
     fn tell(&mut self, responses: Vec<InferResponse>) {
@@ -193,6 +217,7 @@ impl Link for StreamLink {
             }
             LinkMessage::Ack { input, seq } => {
                 let responses = self.translator.acknowledged(input, seq);
+                self.count_done(now);
                 self.tell(responses);
             }
             LinkMessage::Error(error) => self.outgoing.push(Told::Failed(error)),
@@ -200,8 +225,11 @@ impl Link for StreamLink {
                 self.ended = true;
                 if reason == "finished" {
                     let responses = self.translator.finished();
+                    self.count_done(now);
                     self.tell(responses);
                 } else {
+                    let left = self.translator.abandoned();
+                    self.count(left, now, false);
                     // What failed was said before, and that one stays.
                     let code = Code::from_name(reason).unwrap_or(Code::Cancelled);
                     let text = format!("the session was ended: {reason}");

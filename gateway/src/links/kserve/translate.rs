@@ -36,6 +36,8 @@ pub(super) struct Translator {
     since: Timestamp,
     utterance: u64,
     requests: VecDeque<Asked>,
+    /// When those came that are done, until somebody counts them.
+    done: Vec<Timestamp>,
 }
 
 struct Input {
@@ -50,6 +52,7 @@ struct Input {
 /// A request that is not done.
 struct Asked {
     id: String,
+    came: Timestamp,
     wants_final: bool,
     /// The numbers of its frames, by input: first and last.
     frames: Vec<(usize, u64, u64)>,
@@ -72,7 +75,23 @@ impl Translator {
             since: Timestamp::ZERO,
             utterance: 0,
             requests: VecDeque::new(),
+            done: Vec::new(),
         })
+    }
+
+    /// The model's name.
+    pub(super) fn model(&self) -> &str {
+        self.pipeline.name()
+    }
+
+    /// When the requests came that are done since this was last asked.
+    pub(super) fn take_done(&mut self) -> Vec<Timestamp> {
+        std::mem::take(&mut self.done)
+    }
+
+    /// When the requests came of which nothing comes any more.
+    pub(super) fn abandoned(&mut self) -> Vec<Timestamp> {
+        self.requests.drain(..).map(|asked| asked.came).collect()
     }
 
     /// Parameters of the pipeline.
@@ -186,6 +205,7 @@ impl Translator {
         }
         self.requests.push_back(Asked {
             id: said.id.clone(),
+            came: now,
             wants_final: said.wants_final,
             frames: taken,
         });
@@ -237,7 +257,8 @@ impl Translator {
         self.last_responses(all)
     }
 
-    fn last_responses(&self, done: VecDeque<Asked>) -> Vec<InferResponse> {
+    fn last_responses(&mut self, done: VecDeque<Asked>) -> Vec<InferResponse> {
+        self.done.extend(done.iter().map(|asked| asked.came));
         let asked = done.into_iter().filter(|asked| asked.wants_final);
         asked
             .map(|asked| self.message(asked.id, true, Vec::new()))

@@ -20,6 +20,7 @@ mod tests;
 mod words;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tidegate_media::{Frame, Kind, Payload};
@@ -36,6 +37,7 @@ use self::saying::Saying;
 pub(crate) use self::server::Said;
 use self::server::{Item, ItemPart, Out, ServerEvent};
 use self::settings::Settings;
+use crate::metrics::{Metrics, label};
 use crate::session::link::{LinkEvent, LinkMessage, OpenedInfo, Wishes};
 use crate::session::ports::PortFacts;
 
@@ -60,6 +62,8 @@ pub(crate) struct Realtime {
     saying: Saying,
     /// What was refused before the session stood.
     untold: Vec<Refusal>,
+    /// Where events are counted that came to nothing.
+    metrics: Option<Arc<Metrics>>,
 }
 
 /// The ports by number, as the session has them.
@@ -90,7 +94,14 @@ impl Realtime {
             hearing: Hearing::default(),
             saying: Saying::default(),
             untold: Vec::new(),
+            metrics: None,
         }
+    }
+
+    /// The same, whose refused events are counted.
+    pub(crate) fn counted(mut self, metrics: &Arc<Metrics>) -> Self {
+        self.metrics = Some(Arc::clone(metrics));
+        self
     }
 
     /// Takes what is said of the session before it is opened: by the key that opens it, or beside the offer. What cannot be honoured is
@@ -132,6 +143,14 @@ impl Realtime {
             Err(refusal) => Err(refusal),
         };
         if let Err(refusal) = done {
+            if let Some(metrics) = &self.metrics {
+                let labels = vec![
+                    label("interface", "realtime"),
+                    label("reason", refusal.code.clone()),
+                ];
+                let name = "tidegate_ignored_messages_total";
+                metrics.counter(name, labels).increment(1);
+            }
             self.refuse(refusal, event_id);
         }
     }

@@ -99,6 +99,12 @@ impl Marks {
         played
     }
 
+    /// How much of what stands before the marks was sent and not played, if any mark that counts is still out.
+    pub(super) fn unplayed(&self) -> Option<Duration> {
+        let waits = self.outstanding.iter().any(|mark| !mark.cleared);
+        waits.then(|| self.marked.saturating_sub(self.played))
+    }
+
     /// A mark came back. Gives the place that was played, if one was.
     pub(super) fn came_back(&mut self, name: &str) -> Result<Option<Played>, Unknown> {
         let number: u64 = name
@@ -186,8 +192,10 @@ mod tests {
         assert_eq!(marks.clear().position, PIECE);
         assert_eq!(marks.came_back("tidegate-2"), Ok(None));
         assert_eq!(marks.came_back("tidegate-3"), Ok(None));
+        assert_eq!(marks.unplayed(), None, "what was cleared is not waited for");
         marks.begins(4);
         marks.sent(PIECE, true);
+        assert_eq!(marks.unplayed(), Some(PIECE));
         let played = marks.came_back("tidegate-4").expect("set").expect("played");
         assert_eq!(played.position, 2 * PIECE, "behind what was heard");
     }

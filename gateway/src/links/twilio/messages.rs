@@ -146,6 +146,20 @@ pub(crate) fn read(message: &Message) -> Result<Incoming, Error> {
     })
 }
 
+/// The number of a message that is not known; it counts as those of others do.
+pub(crate) fn number(message: &Message) -> Option<u64> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Numbered {
+        sequence_number: Number,
+    }
+    let Message::Text(text) = message else {
+        return None;
+    };
+    let numbered: Numbered = serde_json::from_str(text.as_str()).ok()?;
+    Some(numbered.sequence_number.0)
+}
+
 /// Sound for the caller.
 pub(crate) fn media(stream: &str, samples: &[u8]) -> Message {
     let payload = STANDARD.encode(samples);

@@ -11,6 +11,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::ws::Message;
 use bytes::Bytes;
@@ -297,7 +298,12 @@ impl Codec for TwilioCodec {
                 let text = "a second start: one socket carries one stream";
                 return Err(Error::new(Code::BadRequest, text));
             }
-            Incoming::Unknown => self.ignored("unknown", 1),
+            Incoming::Unknown => {
+                self.ignored("unknown", 1);
+                if let Some(number) = messages::number(&message) {
+                    self.sequence = self.sequence.max(number);
+                }
+            }
             Incoming::Media {
                 sequence_number,
                 stream_sid,
@@ -344,6 +350,11 @@ impl Codec for TwilioCodec {
 
     fn event(&mut self) -> Option<LinkEvent> {
         self.pending.pop_front()
+    }
+
+    fn unplayed(&self) -> Option<Duration> {
+        // After `stop` nobody listens.
+        self.marks.unplayed().filter(|_| !self.stopped)
     }
 
     fn encode(&mut self, message: LinkMessage, _: Timestamp, out: &mut Outgoing) {

@@ -1,7 +1,5 @@
 //! A call against a session that is written by hand.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 

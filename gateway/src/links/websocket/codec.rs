@@ -1,6 +1,7 @@
 //! What is said on a WebSocket, apart from the socket.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use axum::extract::ws::Message;
 use tidegate_media::Timestamp;
@@ -29,6 +30,12 @@ pub(crate) trait Codec: Send {
 
     /// When [`Codec::passed`] has something to do.
     fn timeout(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// How much of what it was sent the client has yet to play, if it tells when it has: a session that has said all leaves it only
+    /// then.
+    fn unplayed(&self) -> Option<Duration> {
         None
     }
 

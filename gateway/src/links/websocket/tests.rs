@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 
 use tidegate_proto::json;
-use tidegate_proto::message::{ClientMessage, PortFormats};
+use tidegate_proto::message::{ClientMessage, Open, PortFormats};
 
+use super::leaving::DISCARDS;
 use super::*;
 use crate::links::native::Native;
 
@@ -194,6 +195,69 @@ fn a_client_that_says_no_goodbye_is_left_after_its_time_or_its_bytes() {
         calls += 1;
     }
     assert!(calls <= GOODBYE_BYTES / (DISCARDS << 16), "{calls}");
+}
+
+/// A client that has a second of sound to play until it says anything.
+struct Player(Native, bool);
+
+impl Codec for Player {
+    fn wishes(&self) -> &dyn Wishes {
+        &self.0
+    }
+    fn decode(&mut self, _: Message, _: Timestamp, _: &mut Outgoing) -> Result<(), Error> {
+        self.1 = true;
+        Ok(())
+    }
+    fn event(&mut self) -> Option<LinkEvent> {
+        None
+    }
+    fn encode(&mut self, _: LinkMessage, _: Timestamp, _: &mut Outgoing) {}
+    fn unplayed(&self) -> Option<Duration> {
+        (!self.1).then_some(Duration::from_secs(1))
+    }
+}
+
+#[test]
+fn a_client_that_still_plays_is_told_the_end_once_it_has_or_its_time_is_over() {
+    for says_so in [true, false] {
+        let (refused, _) = tokio::sync::oneshot::channel();
+        let codec = Player(Native::new(Open::default()), false);
+        let mut link = WebSocketLink::new(Client::default(), codec, at(0), refused, None);
+        let reason = "finished";
+        link.send(at(1), LinkMessage::Ended { reason });
+        assert!(link.poll_flush(&mut cx(), at(1)).is_pending());
+        assert!(link.socket.as_ref().expect("there").told.is_empty());
+        let until = link.timeout().expect("it has a time");
+        assert!(until > at(2), "longer than its sound lasts");
+        let now = if says_so {
+            let played = Message::Text("played".into());
+            let socket = link.socket.as_mut().expect("there");
+            socket.sent.push_back(Ok(played));
+            at(2)
+        } else {
+            until
+        };
+        assert!(link.poll_flush(&mut cx(), now).is_pending(), "its goodbye");
+        let told = &link.socket.as_ref().expect("there").told;
+        let [Message::Close(Some(close))] = told.as_slice() else {
+            panic!("{told:?}");
+        };
+        assert_eq!(close.code, 1000);
+    }
+}
+
+#[test]
+fn who_is_left_for_a_mistake_is_not_waited_for() {
+    let (refused, _) = tokio::sync::oneshot::channel();
+    let codec = Player(Native::new(Open::default()), false);
+    let mut link = WebSocketLink::new(Client::default(), codec, at(0), refused, None);
+    let reason = Code::BadRequest.as_str();
+    link.send(at(1), LinkMessage::Ended { reason });
+    assert!(
+        link.poll_flush(&mut cx(), at(1)).is_pending(),
+        "its goodbye"
+    );
+    assert_eq!(link.socket.as_ref().expect("there").told.len(), 1);
 }
 
 #[test]

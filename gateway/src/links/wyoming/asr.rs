@@ -149,7 +149,11 @@ impl Talk for Asr {
         &self.wishes
     }
 
-    fn hear(&mut self, event: Event, events: &mut VecDeque<LinkEvent>) -> Result<(), Error> {
+    fn hear(
+        &mut self,
+        event: Event,
+        events: &mut VecDeque<LinkEvent>,
+    ) -> Result<Option<&'static str>, Error> {
         match event.kind.as_str() {
             "audio-chunk" => events.extend(self.chunk(event)?),
             "audio-stop" => {
@@ -157,9 +161,9 @@ impl Talk for Asr {
                 events.push_back(LinkEvent::End { input: None });
             }
             // What the protocol will have some day, or what belongs to no request.
-            _ => {}
+            _ => return Ok(Some("unknown")),
         }
-        Ok(())
+        Ok(None)
     }
 
     fn is_complete(&self) -> bool {

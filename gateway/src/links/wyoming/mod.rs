@@ -11,6 +11,7 @@ mod tts;
 mod wire;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tidegate_media::Timestamp;
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 pub(crate) use self::asr::{Asr, format_of};
 pub(crate) use self::tts::Tts;
 pub(crate) use self::wire::{Wire, error, unreadable};
+use crate::metrics::{Metrics, label};
 use crate::session::link::{Link, LinkEvent, LinkMessage, Transport, Wishes};
 
 /// Frames written and not yet taken by the socket.
@@ -32,11 +34,15 @@ pub(crate) trait Talk: Send {
     /// What it asks for.
     fn wishes(&self) -> &dyn Wishes;
 
-    /// Takes an event of the client's.
+    /// Takes an event of the client's. Gives why it came to nothing, if it did.
     ///
     /// # Errors
     /// It breaks the protocol, or is of another format than the request began with.
-    fn hear(&mut self, event: Event, events: &mut VecDeque<LinkEvent>) -> Result<(), Error>;
+    fn hear(
+        &mut self,
+        event: Event,
+        events: &mut VecDeque<LinkEvent>,
+    ) -> Result<Option<&'static str>, Error>;
 
     /// Whether the request has said all.
     fn is_complete(&self) -> bool;
@@ -61,6 +67,7 @@ pub(crate) struct WyomingLink {
     ended: bool,
     /// Where the connection goes afterwards.
     back: Option<oneshot::Sender<Wire>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Drop for WyomingLink {
@@ -74,7 +81,11 @@ impl Drop for WyomingLink {
 
 impl WyomingLink {
     /// A request that has begun; the connection comes back by the other value.
-    pub(crate) fn new(wire: Wire, talk: Box<dyn Talk>) -> (Self, oneshot::Receiver<Wire>) {
+    pub(crate) fn new(
+        wire: Wire,
+        talk: Box<dyn Talk>,
+        metrics: &Arc<Metrics>,
+    ) -> (Self, oneshot::Receiver<Wire>) {
         let (back, returned) = oneshot::channel();
         let link = Self {
             wire: Some(wire),
@@ -83,6 +94,7 @@ impl WyomingLink {
             answered: false,
             ended: false,
             back: Some(back),
+            metrics: Arc::clone(metrics),
         };
         (link, returned)
     }
@@ -120,8 +132,10 @@ impl Link for WyomingLink {
                 }
                 Poll::Ready(Err(error)) => Err(unreadable(&error)),
             };
-            if let Err(error) = heard {
-                return Poll::Ready(LinkEvent::Failed(error));
+            match heard {
+                Ok(None) => {}
+                Ok(Some(reason)) => count_ignored(&self.metrics, reason),
+                Err(error) => return Poll::Ready(LinkEvent::Failed(error)),
             }
         }
     }
@@ -172,6 +186,13 @@ impl Link for WyomingLink {
         let frames = |wire: &Wire| wire.outgoing.iter().filter(|(frame, _)| *frame).count();
         self.wire.as_ref().map_or(0, frames) as u64
     }
+}
+
+/// Counts an event that came to nothing.
+pub(crate) fn count_ignored(metrics: &Metrics, reason: &'static str) {
+    let labels = vec![label("interface", "wyoming"), label("reason", reason)];
+    let name = "tidegate_ignored_messages_total";
+    metrics.counter(name, labels).increment(1);
 }
 
 /// A client that can be told to wait: nothing of its sound or text is shed.

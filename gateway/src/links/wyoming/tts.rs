@@ -142,7 +142,11 @@ impl Talk for Tts {
         &self.wishes
     }
 
-    fn hear(&mut self, event: Event, events: &mut VecDeque<LinkEvent>) -> Result<(), Error> {
+    fn hear(
+        &mut self,
+        event: Event,
+        events: &mut VecDeque<LinkEvent>,
+    ) -> Result<Option<&'static str>, Error> {
         match event.kind.as_str() {
             "synthesize-chunk" => {
                 let text = event.text("text");
@@ -157,10 +161,12 @@ impl Talk for Tts {
                 self.complete = true;
                 self.send(events);
             }
-            // The old `synthesize` with all of the text, and what the protocol will have some day.
-            _ => {}
+            // The old form, with all of the text.
+            "synthesize" => return Ok(Some("repeated")),
+            // What the protocol will have some day.
+            _ => return Ok(Some("unknown")),
         }
-        Ok(())
+        Ok(None)
     }
 
     fn is_complete(&self) -> bool {

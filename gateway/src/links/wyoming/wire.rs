@@ -9,7 +9,8 @@ use bytes::{Buf as _, Bytes};
 use tidegate_nodes::{Code, Error};
 use tidegate_proto::wyoming::{Event, Reader, WyomingError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::connections::Stream;
 
 /// Bytes that are read at once.
 const READ: usize = 16 << 10;
@@ -21,7 +22,7 @@ pub(crate) type Outgoing = VecDeque<(bool, Bytes)>;
 
 /// The connection. It outlives the sessions of its requests: a link has it for as long as one runs.
 pub(crate) struct Wire {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     reader: Reader,
     pub(super) outgoing: Outgoing,
     /// Bytes that the socket has taken.
@@ -32,7 +33,7 @@ pub(crate) struct Wire {
 
 impl Wire {
     /// A connection that was accepted.
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: Box<dyn Stream>) -> Self {
         Self {
             stream,
             reader: Reader::default(),

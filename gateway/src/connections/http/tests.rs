@@ -7,9 +7,11 @@ use futures_util::stream;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http2;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::*;
+use crate::tasks::Tasks;
 
 /// Bytes that are under way at most.
 const PIPE: usize = 64 << 10;
