@@ -8,6 +8,8 @@ mod clock;
 mod config;
 mod connections;
 mod errors;
+#[doc(hidden)]
+pub mod fuzz;
 mod gateway;
 mod grpc;
 mod http;

@@ -1,11 +1,12 @@
 //! Media files: read as a stream of frames, written as they come.
 //!
 //! Reading: WAV, FLAC, MP3, Ogg/Vorbis, AAC (ADTS and MP4) by symphonia, Ogg/Opus by the `ogg` and `opus` crates. Writing:
-//! WAV, FLAC and Ogg/Opus to any `Write`, without seeking and as it comes; MP3 whole. A file is a stranger's: what it claims is checked against
+//! WAV, FLAC, Ogg/Opus, AAC (ADTS) and MP3 to any `Write`, without seeking and as it comes. A file is a stranger's: what it claims is checked against
 //! [`FileLimits`], damage gives an error or a gap that is counted, and memory does not grow with the file.
 //!
 //! Absent: paths and directories. Whoever opens a file decides whether that is allowed.
 
+mod aac;
 mod flac;
 mod mp3;
 mod opus_read;
@@ -19,6 +20,10 @@ mod tests;
 use std::io;
 use std::time::Duration;
 
+use crate::format::AudioFormat;
+use crate::frame::Audio;
+
+pub use self::aac::AacWriter;
 pub use self::flac::FlacWriter;
 pub use self::mp3::Mp3Writer;
 pub use self::opus_read::OpusPackets;
@@ -107,6 +112,19 @@ impl FileError {
     fn io(operation: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| Self::Io { operation, source }
     }
+}
+
+/// Whether a frame is PCM of the rate and channels that a file has; its samples may be written down in another way.
+fn fits(audio: &Audio, file: AudioFormat) -> Result<(), FileError> {
+    let frame = audio.format;
+    let alike = (frame.sample_rate, frame.channels) == (file.sample_rate, file.channels);
+    if frame.codec.is_pcm() && alike {
+        return Ok(());
+    }
+    Err(FileError::Format {
+        actual: frame.to_string(),
+        expected: file.to_string(),
+    })
 }
 
 impl FileLimits {

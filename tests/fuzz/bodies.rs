@@ -107,3 +107,8 @@ pub(crate) fn wyoming(data: &[u8]) {
         assert_eq!(again, Some(event));
     }
 }
+
+/// Events of a client of OpenAI Realtime, one a line.
+pub(crate) fn realtime(data: &[u8]) {
+    tidegate_gateway::fuzz::realtime(data);
+}

@@ -4,7 +4,7 @@ import { chromium } from "playwright-core";
 import { readFileSync } from "node:fs";
 
 /** Samples a second of everything that is compared here. */
-const RATE = 16_000;
+export const RATE = 16_000;
 /** What one step of a browser may take: a bound for a machine that is busy with other things, and no statement about speed. */
 const PATIENCE_MS = 90_000;
 

@@ -11,7 +11,7 @@ import numpy as np
 import openai
 
 
-FORMATS = {"mp3": "mp3", "opus": "ogg", "flac": "flac", "wav": "wav"}
+FORMATS = {"mp3": "mp3", "opus": "ogg", "aac": "aac", "flac": "flac", "wav": "wav"}
 
 
 def refused(call):
@@ -74,7 +74,7 @@ def main():
         "done": [event.text for event in events if event.type == "transcript.text.done"],
     }
 
-    report["speech"] = {kind: speak(client, "speaks", kind, voice="440") for kind in ("mp3", "opus", "flac", "wav", "pcm")}
+    report["speech"] = {kind: speak(client, "speaks", kind, voice="440") for kind in ("mp3", "opus", "aac", "flac", "wav", "pcm")}
     # What it takes if nothing is said of a format, and another voice.
     usual = client.audio.speech.create(model="speaks", input="Hello.", voice="880")
     report["usual"] = heard(usual.read(), "mp3")
@@ -93,8 +93,9 @@ def main():
         "file": refused(lambda: client.audio.transcriptions.create(model="writes", file=("a.wav", b"no sound"))),
         "voice": refused(lambda: speak(client, "beeps", "pcm", voice="alloy")),
         "only_voice": refused(lambda: speak(client, "beeps", "pcm", voice="default")),
+        "own_voice": refused(lambda: speak(client, "speaks", "pcm", voice="default")),
         "speed": refused(lambda: speak(client, "speaks", "pcm", voice="440", speed=2)),
-        "aac": refused(lambda: speak(client, "speaks", "aac", voice="440")),
+        "format": refused(lambda: speak(client, "speaks", "vorbis", voice="440")),
         "long": refused(lambda: client.audio.speech.create(model="speaks", voice="440", input="x" * 4097)),
     }
     print(json.dumps(report))

@@ -13,13 +13,14 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from openai import AsyncOpenAI
 
 import audio
+from openai_events import problems
 
 # aioice leaves loopback out; these tests have no other network.
 aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
 
 
 async def run(options):
-    report = {"events": []}
+    report = {"events": [], "problems": []}
     client = AsyncOpenAI(api_key=options.key, base_url=options.url)
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     # One thing that is said, and quiet for as long as anybody listens.
@@ -33,6 +34,7 @@ async def run(options):
     @channel.on("message")
     def on_message(message):
         report["events"].append(json.loads(message))
+        report["problems"] += problems(message)
         arrived.set()
 
     async def until(kind):

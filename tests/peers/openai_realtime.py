@@ -9,9 +9,11 @@ import base64
 import json
 
 import numpy as np
+import websockets
 from openai import AsyncOpenAI
 
 import audio
+from openai_events import problems
 
 RATE = 24_000
 # A hundred milliseconds at a time, as a microphone would.
@@ -42,20 +44,50 @@ def from_mu_law(data):
     return np.where(code & 128, -magnitude, magnitude) / 32768
 
 
+def a_law(samples):
+    """The other law of G.711."""
+    samples = samples[: len(samples) // 3 * 3].reshape(-1, 3).mean(axis=1)
+    magnitude = np.minimum(np.abs(samples) * 32768, 32767).astype(np.int64)
+    exponent = np.clip(np.floor(np.log2(np.maximum(magnitude, 1))).astype(int) - 7, 0, 7)
+    mantissa = (magnitude >> np.maximum(exponent + 3, 4)) & 15
+    return ((np.where(samples < 0, 0, 128) | (exponent << 4) | mantissa) ^ 0x55).astype(np.uint8).tobytes()
+
+
+def from_a_law(data):
+    code = np.frombuffer(data, np.uint8) ^ 0x55
+    exponent, low = (code >> 4) & 7, ((code & 15).astype(np.int64) << 4) + 8
+    magnitude = np.where(exponent > 0, (low + 256) << np.maximum(exponent.astype(np.int64) - 1, 0), low)
+    return np.where(code & 128, magnitude, -magnitude) / 32768
+
+
+# What is said of it, how a sound is written in it, and how it is read.
+G711 = {"pcmu": (mu_law, from_mu_law), "pcma": (a_law, from_a_law)}
+
+
 class Call:
-    """A connection whose events are kept."""
+    """A connection whose events are kept, each held against the package's types."""
 
     def __init__(self, connection):
-        self.connection, self.events, self.sound = connection, [], b""
+        self.connection, self.events, self.problems = connection, [], []
+        # All sound since somebody last cleared it, and that of each response.
+        self.sound, self.sounds = b"", {}
         self._arrived = asyncio.Condition()
         self._reader = asyncio.create_task(self._read())
 
     async def _read(self):
-        async for event in self.connection:
+        while True:
+            try:
+                text = await self.connection.recv_bytes()
+            except websockets.ConnectionClosed:
+                return
+            self.problems += problems(text)
+            event = self.connection.parse_event(text)
             shown = json.loads(event.to_json())
             shown["class"] = type(event).__name__
             if event.type == "response.output_audio.delta":
-                self.sound += base64.b64decode(event.delta)
+                sound = base64.b64decode(event.delta)
+                self.sound += sound
+                self.sounds[event.response_id] = self.sounds.get(event.response_id, b"") + sound
                 shown["delta"] = len(event.delta)
             async with self._arrived:
                 self.events.append(shown)
@@ -67,6 +99,11 @@ class Call:
         async with self._arrived:
             await asyncio.wait_for(self._arrived.wait_for(lambda: len(of_kind()) >= count), 60)
         return of_kind()[count - 1]
+
+    async def sound_beyond(self, count):
+        """Waits until there are more bytes of sound."""
+        async with self._arrived:
+            await asyncio.wait_for(self._arrived.wait_for(lambda: len(self.sound) > count), 60)
 
     async def say(self, data, piece=2 * PIECE, seconds=0.1):
         """In real time: a live client's sound is not waited for."""
@@ -84,26 +121,31 @@ def heard(samples, rate):
 
 
 async def echo(call, options):
-    """A tone and back, with turns that the client ends; then in µ-law."""
+    """A tone and back, with turns that the client ends; then in both laws of G.711."""
     tone = at_24k(audio.tone(440, 1.5))
     await call.say(pcm(tone))
     await call.connection.input_audio_buffer.commit()
     await call.connection.response.create()
     await call.until("response.done")
-    report = {"types": call.types(), "done": call.events[-1]}
+    report = {"types": call.types(), "done": call.events[-1], "updated": {}}
     report["pcm"] = heard(np.frombuffer(call.sound, "<i2") / 32768, RATE)
-
-    call.sound = b""
-    g711 = {"type": "audio/pcmu"}
-    await call.connection.session.update(
-        session={"type": "realtime", "audio": {"input": {"format": g711}, "output": {"format": g711}}}
-    )
-    report["updated"] = await call.until("session.updated")
-    await call.say(mu_law(tone), piece=800)
-    await call.connection.input_audio_buffer.commit()
-    await call.until("response.done", 2)
-    report["pcmu"] = heard(from_mu_law(call.sound), 8_000)
+    for turn, (name, (write, read)) in enumerate(G711.items(), 1):
+        wanted = {"type": f"audio/{name}"}
+        await call.connection.session.update(
+            session={"type": "realtime", "audio": {"input": {"format": wanted}, "output": {"format": wanted}}}
+        )
+        report["updated"][name] = await call.until("session.updated", turn)
+        report[name] = await in_g711(call, tone, write, read, turn + 1)
     return report
+
+
+async def in_g711(call, tone, write, read, turn):
+    """A tone and back in a session that has 8 kHz both ways."""
+    call.sound = b""
+    await call.say(write(tone), piece=800)
+    await call.connection.input_audio_buffer.commit()
+    await call.until("response.done", turn)
+    return heard(read(call.sound), 8_000)
 
 
 async def refusals(call, options):
@@ -172,23 +214,109 @@ async def letters(call, options):
     return {"types": call.types(), "events": call.events, "done": done, "deleted": deleted}
 
 
+async def agent(call, options):
+    """A question, and another while its answer is being given: what is heard of both answers."""
+    sounds = [pcm(at_24k(audio.load(file))) for file in options.wav.split(",")]
+    quiet = bytes(2 * RATE)
+    report = {"answers": []}
+    for turn, sound in enumerate(sounds, 1):
+        await call.say(sound)
+        # A microphone is never silent: the pipeline counts time by what it hears.
+        quietly = asyncio.create_task(call.say(quiet * 60))
+        await call.until("response.created", turn)
+        if turn < len(sounds):
+            # A second of the answer, and then nobody listens any more.
+            await call.sound_beyond(2 * RATE)
+        else:
+            await call.until("response.done", turn)
+        quietly.cancel()
+    done = [event["response"] for event in call.events if event["type"] == "response.done"]
+    last = np.frombuffer(call.sounds[done[-1]["id"]], "<i2") / 32768
+    audio.save(options.out, np.repeat(last, audio.RATE // RATE))
+    for response in done:
+        samples = np.frombuffer(call.sounds.get(response["id"], b""), "<i2") / 32768
+        report["answers"].append({"seconds": len(samples) / RATE, "rms": audio.rms(samples), "response": response})
+    item = done[0]["output"][0]["id"]
+    await call.connection.conversation.item.truncate(item_id=item, content_index=0, audio_end_ms=500)
+    report["truncated"] = await call.until("conversation.item.truncated")
+    report["events"] = [event for event in call.events if not event["type"].endswith(".delta")]
+    report["order"] = [event["type"] for event in call.events]
+    return report
+
+
+async def secret(options):
+    """A key with a session in it, and two connections that it opens: the package's, and one as a browser makes it."""
+    client = AsyncOpenAI(api_key=options.key, base_url=options.url)
+    wanted = {"type": "audio/pcma"}
+    session = {
+        "type": "realtime",
+        "model": options.model,
+        "instructions": "Be brief.",
+        "audio": {"input": {"format": wanted}, "output": {"format": wanted}},
+    }
+    after = {"anchor": "created_at", "seconds": 60}
+    minted = await client.realtime.client_secrets.create(expires_after=after, session=session)
+    client = AsyncOpenAI(api_key=minted.value, base_url=options.url)
+    report = {}
+    async with client.realtime.connect(model=options.model) as connection:
+        call = Call(connection)
+        created = await call.until("session.created")
+        # What cannot be honoured of it is told once the session stands.
+        report["refused"] = (await call.until("error"))["error"]
+        report["session"] = created["session"]
+        report["pcma"] = await in_g711(call, at_24k(audio.tone(440, 1.5)), a_law, from_a_law, 1)
+        report["problems"] = call.problems
+    url = f"{options.url.replace('http', 'ws', 1)}/realtime?model={options.model}"
+    asked = ["realtime", f"openai-insecure-api-key.{minted.value}"]
+    async with websockets.connect(url, subprotocols=asked) as socket:
+        created = json.loads(await asyncio.wait_for(socket.recv(), 60))
+        report["browser"] = {"subprotocol": socket.subprotocol, "type": created["type"], "session": created["session"]}
+    try:
+        async with websockets.connect(url, subprotocols=["realtime", "openai-insecure-api-key.ek_forged"]):
+            report["forged"] = None
+    except websockets.InvalidStatus as error:
+        report["forged"] = error.response.status_code
+    return report
+
+
+async def room(options):
+    """Two clients in one session: what one says, the other hears."""
+    client = AsyncOpenAI(api_key=options.key, base_url=options.url)
+    join = lambda seat: client.realtime.connect(model=options.model, extra_query={"session": "room", "as": seat})
+    async with join("a") as one, join("b") as other:
+        speaks, hears = Call(one), Call(other)
+        ids = [(await call.until("session.created"))["session"]["id"] for call in (speaks, hears)]
+        saying = asyncio.create_task(speaks.say(pcm(at_24k(audio.tone(440, 60)))))
+        by = asyncio.get_running_loop().time() + 60
+        while (found := heard(np.frombuffer(hears.sound, "<i2") / 32768, RATE))["seconds"] < 1.5:
+            assert asyncio.get_running_loop().time() < by, found
+            await asyncio.sleep(0.1)
+        saying.cancel()
+        own = np.frombuffer(speaks.sound, "<i2") / 32768
+        return {"sessions": ids, "heard": found, "own": audio.rms(own), "problems": speaks.problems + hears.problems}
+
+
 async def run(options):
+    # Scenes with connections of their own.
+    if options.scene in ("room", "secret"):
+        return await globals()[options.scene](options)
     client = AsyncOpenAI(api_key=options.key, base_url=options.url)
     async with client.realtime.connect(model=options.model, extra_query=json.loads(options.query)) as connection:
         call = Call(connection)
         created = await call.until("session.created")
         report = await globals()[options.scene](call, options)
-        return {"session": created["session"], "first_event": call.events[0]["type"], **report}
+        return {"session": created["session"], "first_event": call.events[0]["type"], "problems": call.problems, **report}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url", help="what the package takes for OpenAI: http://…/v1")
     parser.add_argument("model", help="the pipeline")
-    parser.add_argument("scene", choices=["echo", "refusals", "turns", "letters"])
+    parser.add_argument("scene", choices=["agent", "echo", "letters", "refusals", "room", "secret", "turns"])
     parser.add_argument("--key", default="none")
     parser.add_argument("--query", default="{}")
-    parser.add_argument("--wav")
+    parser.add_argument("--wav", help="what is said; several with commas between")
+    parser.add_argument("--out", help="where the last answer is written")
     print(json.dumps(asyncio.run(run(parser.parse_args()))))
 
 

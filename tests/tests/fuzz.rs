@@ -68,6 +68,11 @@ fn no_event_of_wyoming_makes_its_reader_panic() {
 }
 
 #[test]
+fn no_event_of_openai_realtime_makes_its_codec_panic() {
+    survives("realtime", bodies::realtime);
+}
+
+#[test]
 fn no_manifest_makes_the_compiler_panic() {
     survives("manifest", bodies::manifest);
 }

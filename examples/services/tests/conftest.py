@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 from processes import Gateway, Process, Worker
+from recordings import english
+
+from tidegate_services.stt import Recogniser
 
 PIPELINES = pathlib.Path(__file__).resolve().parents[3] / "pipelines"
-SHIPPED = {name: (PIPELINES / f"{name}.yaml").read_text() for name in ("transcribe", "interpreter", "voice-agent")}
+SHIPPED = {name: (PIPELINES / f"{name}.yaml").read_text() for name in ("transcribe", "interpreter", "speak", "voice-agent")}
 SERVICES = {
     "STT_WORKER": "tidegate_services.stt:SpeechToText",
     "TRANSLATE_WORKER": "tidegate_services.translate:Translation",
@@ -20,24 +23,6 @@ SERVICES = {
     "REPLY_WORKER": "tidegate_services.reply:reply",
 }
 """Each by the variable that names its address."""
-
-# Text to speech by itself, as a language model's answer comes to it: bit by bit.
-SAY = """
-version: tidegate/v1
-name: say
-inputs: [{name: text, kind: text}]
-outputs: [{name: speaker, kind: audio}]
-nodes:
-  - id: speak
-    type: remote
-    params:
-      endpoints: ["${env:SPEAK_WORKER}"]
-      pipeline: speak
-      parameters: {language: en}
-      inputs: [{name: text, kind: text}]
-      outputs: [{name: speech, kind: audio, format: pcm_s16/22050/1}]
-edges: [text -> speak, speak -> speaker]
-"""
 
 Start = Callable[..., Any]
 
@@ -57,9 +42,16 @@ def workers() -> Iterator[dict[str, Worker]]:
 def gateway(workers: dict[str, Worker], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway in front of them."""
     addresses = {variable: f"http://{worker.address}" for variable, worker in workers.items()}
-    one = Gateway(tmp_path_factory.mktemp("pipelines"), [*SHIPPED.values(), SAY], **addresses)
+    one = Gateway(tmp_path_factory.mktemp("pipelines"), list(SHIPPED.values()), **addresses)
     yield one
     one.stop()
+
+
+@pytest.fixture(scope="session")
+def alone() -> list[str]:
+    """What the model by itself makes of the recordings."""
+    model = Recogniser("tiny.en")
+    return [model.recognise(one.samples(), "en") for one in english()]
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from tidegate_sdk import Samples
 RATE = 16_000
 PCM = {"codec": "pcm_s16", "sample_rate": RATE, "channels": 1}
 _FRAME = RATE // 50
+# In points of a hundred; what a path may cost beside the same model on the same sound.
+_WORSE_AT_MOST = 2.0
 _FIXTURES = pathlib.Path(__file__).resolve().parents[3] / ".cache" / "fixtures"
 _NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
@@ -61,6 +63,17 @@ def words(text: str) -> str:
 def word_error_rate(recordings: list[Recording], heard: list[str]) -> float:
     """Over all of them."""
     return float(jiwer.wer([words(one.text) for one in recordings], [words(one) for one in heard]))
+
+
+def as_right(path: str, recordings: list[Recording], alone: list[str], through: list[str]) -> None:
+    """Looks that the words of recordings are as right on a path as those of the model by itself."""
+    assert len(recordings) >= 7
+    rates = [100 * word_error_rate(recordings, heard) for heard in (alone, through)]
+    shown = "\n".join(f"{one.name}: {a!r} / {b!r}" for one, a, b in zip(recordings, alone, through, strict=True))
+    print(f"word error rate of {len(recordings)} recordings: {rates[0]:.1f} % alone, {rates[1]:.1f} % {path}")
+    assert rates[1] <= rates[0] + _WORSE_AT_MOST, f"{rates}\n{shown}"
+    # The recordings are not so hard that anything would do.
+    assert rates[0] < 15, shown
 
 
 def say(client: Client, samples: Samples, quiet_seconds: float = 0.0, from_sample: int = 0) -> None:

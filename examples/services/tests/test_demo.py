@@ -31,6 +31,11 @@ def test_the_demo_starts_all_says_where_it_is_and_leaves_nothing_behind(start: S
     request = urllib.request.Request(f"{page}v1/pipelines/interpreter/execute", body, {"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=WAIT) as answer:
         assert answer.status == 200
+    # As docs/openai.md says: the model is a pipeline's name.
+    body = json.dumps({"model": "speak", "voice": "default", "input": "Hello there.", "response_format": "pcm"}).encode()
+    request = urllib.request.Request(f"{page}v1/audio/speech", body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=WAIT) as answer:
+        assert len(answer.read()) > 24_000, "half a second of speech"
     demo.signal(signal.SIGINT)
     assert demo.ended() == 0
     with pytest.raises(urllib.error.URLError):

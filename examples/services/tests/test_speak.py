@@ -10,7 +10,7 @@ from tidegate_services.stt import Recogniser
 
 
 def test_a_sentence_is_heard_while_the_next_one_is_being_written(gateway: Gateway) -> None:
-    with gateway.session("say") as client:
+    with gateway.session("speak") as client:
         for piece in ("The quick brown ", "fox jumps over the la", "zy dog. And then"):
             client.frame("text", utterance=1, text={"text": piece})
         # The rest is not written before the first sentence is heard.
@@ -28,7 +28,7 @@ def test_a_sentence_is_heard_while_the_next_one_is_being_written(gateway: Gatewa
 
 
 def test_what_is_to_be_replaced_is_not_said(gateway: Gateway) -> None:
-    with gateway.session("say") as client:
+    with gateway.session("speak") as client:
         for revision, text in enumerate(("Good.", "Good mourning. Every", "Good morning, everybody."), 1):
             client.frame("text", utterance=1, revision=revision, final=revision == 3, text={"text": text})
         client.send("end")
@@ -39,7 +39,7 @@ def test_what_is_to_be_replaced_is_not_said(gateway: Gateway) -> None:
 
 
 def test_nothing_to_say_is_no_sound_and_keeps_nobody_waiting(gateway: Gateway) -> None:
-    with gateway.session("say") as client:
+    with gateway.session("speak") as client:
         for utterance, text in enumerate(("", "…", "Yes."), 1):
             client.frame("text", utterance=utterance, final=True, text={"text": text})
         client.send("end")

@@ -63,15 +63,7 @@ impl<W: Write> FlacWriter<W> {
     /// # Errors
     /// Another rate or channel count, coded audio; the target failed.
     pub fn write(&mut self, audio: &Audio) -> Result<(), FileError> {
-        let fits = audio.format.codec.is_pcm()
-            && (audio.format.sample_rate, audio.format.channels)
-                == (self.format.sample_rate, self.format.channels);
-        if !fits {
-            return Err(FileError::Format {
-                actual: audio.format.to_string(),
-                expected: self.format.to_string(),
-            });
-        }
+        super::fits(audio, self.format)?;
         let samples = audio.to_s16();
         self.waiting.extend(samples.iter().map(|&s| i32::from(s)));
         let whole = BLOCK * usize::from(self.format.channels);

@@ -289,19 +289,79 @@ fn flac_gives_back_every_sample() {
     assert_eq!(got, samples);
 }
 
-#[test]
-fn mp3_sounds_as_what_was_written() {
-    let mut writer = Mp3Writer::new().expect("an encoder");
-    let sound = tone(440.0, 24_000, 0, 24_000);
-    for part in sound.chunks(480) {
-        let part = part.iter().map(|&s| quantise(s)).collect();
-        let audio = Audio::from_s16(24_000, 1, part);
-        writer.write(&audio).expect("it fits");
-    }
-    let file = writer.finish(Vec::new()).expect("memory takes it");
-    let (format, got) = read(&file);
+/// A second of a tone in parts of 20 ms.
+fn parts() -> impl Iterator<Item = Audio> {
+    let sound: Vec<_> = tone(440.0, 24_000, 0, 24_000);
+    let sound: Vec<_> = sound.into_iter().map(quantise).collect();
+    let parts: Vec<_> = sound.chunks(480).map(<[i16]>::to_vec).collect();
+    parts
+        .into_iter()
+        .map(|part| Audio::from_s16(24_000, 1, part))
+}
+
+/// That a file is that second, with what a coder adds to it.
+fn is_the_second(file: &[u8]) {
+    let (format, got) = read(file);
     assert_eq!(format, AudioFormat::pcm_f32(24_000, 1));
     assert!(got.len() >= 24_000 && got.len() < 28_000, "{}", got.len());
     let (snr, _) = fit(440.0, 24_000, 10_000, &got[10_000..20_000]);
     assert!(snr > 25.0, "{snr:.1} dB");
+}
+
+#[test]
+fn mp3_sounds_as_what_was_written() {
+    let mut writer = Mp3Writer::new(Vec::new());
+    for part in parts() {
+        writer.write(&part).expect("it fits");
+    }
+    is_the_second(&writer.finish().expect("memory takes it"));
+    let silence = Mp3Writer::new(Vec::new()).finish();
+    assert!(silence.expect("memory takes it").is_empty());
+}
+
+#[test]
+fn mp3_that_is_written_as_it_comes_is_the_same_as_one_that_is_written_whole() {
+    use oxideav_mp3::ChannelMode;
+    use oxideav_mp3::stream_encoder::Mp3Encoder;
+
+    // Noise that grows to full scale, with a tone in it: what a coder has most to do with.
+    let mut rng = Rng::new(7);
+    let pitch = tone(440.0, 24_000, 0, 40_000).into_iter().map(quantise);
+    let samples: Vec<i16> = pitch
+        .enumerate()
+        .map(|(at, tone)| {
+            let [low, high, ..] = rng.next().to_le_bytes();
+            let quiet = i16::try_from(1 + (40_000 - at) / 1_000).expect("it is small");
+            (i16::from_le_bytes([low, high]) / quiet).saturating_add(tone)
+        })
+        .collect();
+    let mut whole = Mp3Encoder::new(64, 24_000, ChannelMode::SingleChannel).expect("an encoder");
+    whole.push_samples(&samples).expect("it fits");
+    whole.push_samples(&[0; 2 * 576]).expect("it fits");
+    let mut expected = Vec::new();
+    whole.finish(&mut expected).expect("memory takes it");
+
+    for size in [1, 479, 480, 24_000] {
+        let mut writer = Mp3Writer::new(Vec::new());
+        for part in samples.chunks(size) {
+            let audio = Audio::from_s16(24_000, 1, part.to_vec());
+            writer.write(&audio).expect("it fits");
+        }
+        let file = writer.finish().expect("memory takes it");
+        assert!(file == expected, "in parts of {size}");
+    }
+}
+
+#[test]
+fn aac_sounds_as_what_was_written() {
+    let mut writer = AacWriter::new(Vec::new(), 24_000, 1).expect("an encoder");
+    for part in parts() {
+        writer.write(&part).expect("it fits");
+    }
+    let file = writer.finish().expect("memory takes it");
+    assert!(file.len() < 12_000, "{} bytes a second", file.len());
+    is_the_second(&file);
+    let silence = AacWriter::new(Vec::new(), 24_000, 1).expect("an encoder");
+    assert!(silence.finish().expect("memory takes it").is_empty());
+    assert!(AacWriter::new(Vec::new(), 12_345, 1).is_err());
 }

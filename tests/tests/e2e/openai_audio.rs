@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 use tidegate_tests::fixtures::{cached, recording, root};
+use tidegate_tests::http::Response;
+use tidegate_tests::logs::Logs;
 use tidegate_tests::peer::Running;
 use tidegate_tests::{Deadline, Gateway, Peer};
 
@@ -14,11 +16,21 @@ version: tidegate/v1
 name: writes
 parameters: {language: {type: string, default: en, enum: [en, es]}, prompt: {type: string, default: heard}}
 inputs: [{name: mic, kind: audio}]
-outputs: [{name: words, kind: text}]
+outputs:
+  - {name: words, kind: text, role: input_transcript}
+  - {name: notes, kind: text}
+  - {name: turns, kind: json, role: speech_events}
 nodes:
   - {id: vad, type: audio.vad}
   - {id: pen, type: text.constant, params: {text: "${param:prompt} ${param:language}", per: utterance}}
-edges: [mic -> vad, vad.speech -> pen, pen -> words]
+  - {id: pencil, type: text.constant, params: {text: "of no interest", per: utterance}}
+edges:
+  - mic -> vad
+  - vad.speech -> pen
+  - vad.speech -> pencil
+  - vad.speech_start -> turns
+  - pen -> words
+  - pencil -> notes
 "#,
     ),
     (
@@ -61,6 +73,15 @@ async fn serving(manifests: &[(&str, String)]) -> (Gateway, tempfile::TempDir) {
 async fn server() -> (Gateway, tempfile::TempDir) {
     let manifests = PIPELINES.map(|(name, text)| (name, text.to_owned()));
     serving(&manifests).await
+}
+
+/// The frames of an output that a run gave, and what to show where these are not right.
+fn output(answer: &Response, name: &str, logs: [&Logs; 2]) -> (Vec<Value>, String) {
+    let [gateway, server] = logs.map(Logs::text);
+    let shown = format!("{}\n{gateway}\n{server}", answer.text());
+    assert_eq!(answer.status, 200, "{shown}");
+    let frames = answer.json()["outputs"][name].as_array().cloned();
+    (frames.expect("frames"), shown)
 }
 
 #[tokio::test]
@@ -128,6 +149,7 @@ fn check_speech(report: &Value, shown: &str) {
     for (kind, name) in [
         ("mp3", "audio/mpeg"),
         ("opus", "audio/ogg"),
+        ("aac", "audio/aac"),
         ("flac", "audio/flac"),
         ("wav", "audio/wav"),
         ("pcm", "audio/pcm"),
@@ -155,7 +177,7 @@ fn check_refusals(refused: &Value, shown: &str) {
         ("file", 415, json!("file"), "unsupported_media"),
         ("voice", 400, json!("voice"), "bad_request"),
         ("speed", 400, json!("speed"), "bad_request"),
-        ("aac", 400, json!("response_format"), "bad_request"),
+        ("format", 400, json!("response_format"), "bad_request"),
         ("long", 400, json!("input"), "bad_request"),
     ];
     for (name, status, param, code) in cases {
@@ -167,7 +189,9 @@ fn check_refusals(refused: &Value, shown: &str) {
         );
         assert_eq!(error["type"], "invalid_request_error", "{name}: {shown}");
     }
-    assert_eq!(refused["only_voice"], json!(null), "{shown}");
+    for name in ["only_voice", "own_voice"] {
+        assert_eq!(refused[name], json!(null), "{name}: {shown}");
+    }
 }
 
 #[tokio::test]
@@ -204,41 +228,20 @@ edges: [mic -> far, far -> words]
     let text = json!({"text": {"text": "Hello."}, "utterance": 1, "final": true});
     let body = json!({"inputs": {"text": [text]}});
     let answer = gateway.post_json("/v1/pipelines/says/execute", &body).await;
-    let shown = format!(
-        "{}\n{}\n{}",
-        answer.text(),
-        gateway.logs.text(),
-        server.logs.text()
-    );
-    assert_eq!(answer.status, 200, "{shown}");
-    let frames = answer.json()["outputs"]["speaker"].clone();
-    let frames = frames.as_array().expect("frames");
-    assert_eq!(
-        frames.last().map(|frame| &frame["final"]),
-        Some(&json!(true)),
-        "{shown}"
-    );
+    let (frames, shown) = output(&answer, "speaker", [&gateway.logs, &server.logs]);
+    let last = frames.last().expect("a frame");
+    assert_eq!(last["final"], true, "{shown}");
 
     let wav = std::fs::read(recording("jfk.wav")).expect("a recording");
     let path = "/v1/pipelines/hears/execute";
-    let answer = gateway
-        .request("POST", path, &[("content-type", "audio/wav")], wav)
-        .await;
-    let shown = format!(
-        "{}\n{}\n{}",
-        answer.text(),
-        gateway.logs.text(),
-        server.logs.text()
-    );
-    assert_eq!(answer.status, 200, "{shown}");
-    let frames = answer.json()["outputs"]["words"].clone();
-    let last = frames.as_array().and_then(|frames| frames.last().cloned());
-    let last = last.expect("a text");
+    let kind = [("content-type", "audio/wav")];
+    let answer = gateway.request("POST", path, &kind, wav).await;
+    let (frames, shown) = output(&answer, "words", [&gateway.logs, &server.logs]);
+    let last = frames.last().expect("a text");
     assert_eq!(last["final"], true, "{shown}");
+    let said = last["text"]["text"].as_str();
     assert!(
-        last["text"]["text"]
-            .as_str()
-            .is_some_and(|text| text.starts_with("asked en")),
+        said.is_some_and(|said| said.starts_with("asked en")),
         "{shown}"
     );
     // The first endpoint is not there, and another one took its place.
@@ -289,15 +292,7 @@ edges: [said -> model, model -> answer]
     let answer = gateway
         .post_json("/v1/pipelines/chats/execute", &body)
         .await;
-    let shown = format!(
-        "{}\n{}\n{}",
-        answer.text(),
-        gateway.logs.text(),
-        server.logs.text()
-    );
-    assert_eq!(answer.status, 200, "{shown}");
-    let frames = answer.json()["outputs"]["answer"].clone();
-    let frames = frames.as_array().expect("frames");
+    let (frames, shown) = output(&answer, "answer", [&gateway.logs, &server.logs]);
     // Silence is not answered.
     for utterance in [1, 3] {
         let pieces: Vec<_> = frames

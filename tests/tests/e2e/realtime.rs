@@ -5,15 +5,27 @@ use tidegate_tests::fixtures::recording;
 use tidegate_tests::gateway::sum_of;
 use tidegate_tests::{Deadline, Gateway, Peer, turn};
 
+use crate::grants::{APP, Guarded};
+
 const PATIENCE_SECONDS: u64 = 180;
 
-/// Plays a scene with a pipeline, and gives what the peer reports.
+/// Plays a scene with a pipeline, and gives what the peer reports. All events are as the package's types say.
 async fn scene(gateway: &Gateway, pipeline: &str, scene: &str, more: &[&str]) -> Value {
     let url = gateway.url("/v1");
     let peer = Peer::python("openai_realtime.py").args([url.as_str(), pipeline, scene]);
-    peer.args(more)
-        .report(Deadline::secs(PATIENCE_SECONDS))
-        .await
+    let report = peer.args(more).report(Deadline::secs(PATIENCE_SECONDS));
+    let report = report.await;
+    let shown = format!("{report:#}\n{}", gateway.logs.text());
+    assert_eq!(report["problems"], json!([]), "{shown}");
+    report
+}
+
+/// That a tone of 440 Hz came back, which was said for a second and a half.
+fn is_the_tone(heard: &Value, shown: &str) {
+    let hertz = heard["hertz"].as_f64().unwrap_or_default();
+    assert!((hertz - 440.0).abs() < 3.0, "{heard}: {shown}");
+    let seconds = heard["seconds"].as_f64().unwrap_or_default();
+    assert!((1.0..1.7).contains(&seconds), "{heard}: {shown}");
 }
 
 fn strings(value: &Value) -> Vec<&str> {
@@ -50,17 +62,51 @@ async fn a_tone_comes_back_in_the_formats_that_the_session_asks_for() {
     assert_eq!(heard, response.iter().collect::<Vec<_>>(), "{shown}");
     assert!(types.contains(&"input_audio_buffer.committed"), "{shown}");
     assert_eq!(report["done"]["response"]["status"], "completed", "{shown}");
-    let g711 = json!({"type": "audio/pcmu"});
-    let audio = &report["updated"]["session"]["audio"];
-    assert_eq!(audio["input"]["format"], g711, "{shown}");
-    assert_eq!(audio["output"]["format"], g711, "{shown}");
-    for format in ["pcm", "pcmu"] {
-        let heard = &report[format];
-        let hertz = heard["hertz"].as_f64().unwrap_or_default();
-        assert!((hertz - 440.0).abs() < 3.0, "{format}: {shown}");
-        let seconds = heard["seconds"].as_f64().unwrap_or_default();
-        assert!((1.0..1.7).contains(&seconds), "{format}: {shown}");
+    is_the_tone(&report["pcm"], &shown);
+    for format in ["pcmu", "pcma"] {
+        let g711 = json!({"type": format!("audio/{format}")});
+        let audio = &report["updated"][format]["session"]["audio"];
+        assert_eq!(audio["input"]["format"], g711, "{shown}");
+        assert_eq!(audio["output"]["format"], g711, "{shown}");
+        is_the_tone(&report[format], &shown);
     }
+}
+
+#[tokio::test]
+async fn what_a_key_says_of_the_session_holds_from_its_first_event() {
+    let _turn = turn::alone().await;
+    let guarded = Guarded::start().await;
+    let report = scene(&guarded.gateway, "echo", "secret", &["--key", APP]).await;
+    let shown = format!("{report:#}\n{}", guarded.gateway.logs.text());
+    let g711 = json!({"type": "audio/pcma"});
+    for session in [&report["session"], &report["browser"]["session"]] {
+        assert_eq!(session["model"], "echo", "{shown}");
+        let audio = &session["audio"];
+        assert_eq!(audio["input"]["format"], g711, "{shown}");
+        assert_eq!(audio["output"]["format"], g711, "{shown}");
+    }
+    assert_eq!(
+        report["refused"]["param"], "session.instructions",
+        "{shown}"
+    );
+    is_the_tone(&report["pcma"], &shown);
+    assert_eq!(report["browser"]["subprotocol"], "realtime", "{shown}");
+    assert_eq!(report["browser"]["type"], "session.created", "{shown}");
+    assert_eq!(report["forged"], 401, "{shown}");
+}
+
+#[tokio::test]
+async fn clients_share_a_session_as_on_every_transport() {
+    let _turn = turn::alone().await;
+    let gateway = Gateway::start(&[]).await;
+    let report = scene(&gateway, "conference", "room", &[]).await;
+    let shown = format!("{report:#}\n{}", gateway.logs.text());
+    let sessions = strings(&report["sessions"]);
+    assert_eq!(sessions[0], sessions[1], "{shown}");
+    let hertz = report["heard"]["hertz"].as_f64().unwrap_or_default();
+    assert!((hertz - 440.0).abs() < 3.0, "{shown}");
+    let own = report["own"].as_f64().unwrap_or(1.0);
+    assert!(own < 0.01, "nobody hears himself: {shown}");
 }
 
 #[tokio::test]
@@ -209,6 +255,7 @@ async fn a_call_by_webrtc_has_its_sound_on_tracks_and_its_events_on_a_channel() 
         Peer::python("openai_call.py").args([url.as_ref(), "parrot".as_ref(), wav.as_os_str()]);
     let report = peer.report(Deadline::secs(PATIENCE_SECONDS)).await;
     let shown = format!("{report:#}\n{}", gateway.logs.text());
+    assert_eq!(report["problems"], json!([]), "{shown}");
     assert_eq!(report["status"], 201, "{shown}");
     assert_eq!(report["events"][0]["type"], "session.created", "{shown}");
     let refused = &report["events"][1]["error"];

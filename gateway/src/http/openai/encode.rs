@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
 use tidegate_media::codec::OpusSettings;
-use tidegate_media::file::{FileError, FlacWriter, Mp3Writer, OpusFile, WavWriter};
+use tidegate_media::file::{AacWriter, FileError, FlacWriter, Mp3Writer, OpusFile, WavWriter};
 use tidegate_media::{Audio, AudioFormat};
 use tidegate_nodes::{Code, Error};
+
+use crate::tasks;
 
 /// What the interface calls `pcm`, and what files hold.
 const PCM: AudioFormat = AudioFormat::pcm_s16(24_000, 1);
@@ -17,6 +19,7 @@ const PCM: AudioFormat = AudioFormat::pcm_s16(24_000, 1);
 pub(super) enum Format {
     Mp3,
     Opus,
+    Aac,
     Flac,
     Wav,
     Pcm,
@@ -27,6 +30,7 @@ impl Format {
         Some(match name {
             "mp3" => Self::Mp3,
             "opus" => Self::Opus,
+            "aac" => Self::Aac,
             "flac" => Self::Flac,
             "wav" => Self::Wav,
             "pcm" => Self::Pcm,
@@ -39,6 +43,7 @@ impl Format {
         match self {
             Self::Mp3 => "audio/mpeg",
             Self::Opus => "audio/ogg",
+            Self::Aac => "audio/aac",
             Self::Flac => "audio/flac",
             Self::Wav => "audio/wav",
             Self::Pcm => "audio/pcm",
@@ -48,21 +53,28 @@ impl Format {
     /// What is wanted of the pipeline.
     pub(super) const fn sound(self) -> AudioFormat {
         match self {
-            Self::Mp3 => Mp3Writer::INPUT,
+            Self::Mp3 => Mp3Writer::<Vec<u8>>::INPUT,
             _ => PCM,
         }
+    }
+
+    /// Whether it takes long to write.
+    const fn is_coded(self) -> bool {
+        !matches!(self, Self::Wav | Self::Pcm)
     }
 }
 
 /// Encodes; what is ready is taken with [`Encoder::ready`].
 pub(super) struct Encoder {
+    format: Format,
     writer: Writer,
     ready: Ready,
 }
 
 enum Writer {
-    Mp3(Box<Mp3Writer>),
+    Mp3(Box<Mp3Writer<Ready>>),
     Opus(Box<OpusFile<Ready>>),
+    Aac(Box<AacWriter<Ready>>),
     Flac(Box<FlacWriter<Ready>>),
     Wav(WavWriter<Ready>),
     Pcm,
@@ -98,9 +110,12 @@ impl Encoder {
         let (to, sound) = (ready.clone(), format.sound());
         let (rate, channels) = (sound.sample_rate, sound.channels);
         let writer = match format {
-            Format::Mp3 => Mp3Writer::new().map(|writer| Writer::Mp3(Box::new(writer))),
+            Format::Mp3 => Ok(Writer::Mp3(Box::new(Mp3Writer::new(to)))),
             Format::Opus => OpusFile::new(to, 1, rate, channels, &OpusSettings::default())
                 .map(|writer| Writer::Opus(Box::new(writer))),
+            Format::Aac => {
+                AacWriter::new(to, rate, channels).map(|writer| Writer::Aac(Box::new(writer)))
+            }
             Format::Flac => {
                 FlacWriter::new(to, rate, channels).map(|writer| Writer::Flac(Box::new(writer)))
             }
@@ -108,14 +123,27 @@ impl Encoder {
             Format::Pcm => Ok(Writer::Pcm),
         };
         let writer = writer.map_err(broken)?;
-        Ok(Self { writer, ready })
+        Ok(Self {
+            format,
+            writer,
+            ready,
+        })
     }
 
-    /// Takes sound.
+    /// Takes sound. What takes long holds up no other task of its thread.
     pub(super) fn write(&mut self, audio: &Audio) -> Result<(), Error> {
+        if self.format.is_coded() {
+            tasks::in_place(|| self.put(audio))
+        } else {
+            self.put(audio)
+        }
+    }
+
+    fn put(&mut self, audio: &Audio) -> Result<(), Error> {
         let written = match &mut self.writer {
             Writer::Mp3(writer) => writer.write(audio),
             Writer::Opus(writer) => writer.write(audio),
+            Writer::Aac(writer) => writer.write(audio),
             Writer::Flac(writer) => writer.write(audio),
             Writer::Wav(writer) => writer.write(audio),
             Writer::Pcm => {
@@ -137,14 +165,15 @@ impl Encoder {
 
     /// Ends the file; the rest of it.
     pub(super) fn finish(self) -> Result<Bytes, Error> {
-        let Self { writer, ready } = self;
-        let finished = match writer {
-            Writer::Mp3(writer) => writer.finish(ready.clone()).map(drop),
+        let Self { writer, ready, .. } = self;
+        let finished = tasks::in_place(|| match writer {
+            Writer::Mp3(writer) => writer.finish().map(drop),
             Writer::Opus(writer) => writer.finish().map(drop),
+            Writer::Aac(writer) => writer.finish().map(drop),
             Writer::Flac(writer) => writer.finish().map(drop),
             Writer::Wav(writer) => writer.finish().map(drop),
             Writer::Pcm => Ok(()),
-        };
+        });
         finished.map_err(broken)?;
         let mut bytes = ready.0.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Bytes::from(std::mem::take(&mut *bytes)))

@@ -35,8 +35,11 @@ impl Run {
         let (events, receiver) = outbox(CHANNEL);
         let ((input, format), (output, accepts)) = (self.input, self.output);
         let ports = vec![input.clone(), output.clone()];
-        let feeds = Box::new(move |_: &PortFacts| Some(format));
-        let listens = Box::new(move |_: &PortFacts| Some(accepts.clone()));
+        // Who names an input gets the outputs that are everybody's, too.
+        let (fed, heard) = (input.clone(), output);
+        let feeds = Box::new(move |port: &PortFacts| (port.name == fed).then_some(format));
+        let listens =
+            Box::new(move |port: &PortFacts| (port.name == heard).then(|| accepts.clone()));
         let link = MemoryLink::new(Transport::Http, self.frames, feeds, listens, events)
             .with_ports(ports)
             .feeding(vec![input]);

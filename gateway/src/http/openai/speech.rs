@@ -12,7 +12,7 @@ use futures_util::stream;
 use http::{HeaderMap, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tidegate_media::{Audio, Frame, Kind, MediaTime, Payload, Text};
+use tidegate_media::{Frame, Kind, MediaTime, Payload, Text};
 use tidegate_nodes::stream::AudioPattern;
 use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
 
@@ -32,8 +32,8 @@ use crate::roles;
 const INTERFACE: &str = "/v1/audio/speech";
 /// What the interface allows.
 const CHARACTERS_MAX: usize = 4_096;
-/// The voice of a pipeline that has only one.
-const ONLY_VOICE: &str = "default";
+/// The voice that a pipeline has by itself.
+const OWN_VOICE: &str = "default";
 
 /// What a request asks for.
 #[derive(Debug, Deserialize)]
@@ -111,7 +111,7 @@ fn format(name: &str) -> Result<Format, Refusal> {
     Format::named(name).ok_or_else(|| {
         let name: String = name.chars().take(40).collect();
         let text = format!(
-            "response_format '{name}' is not served here: write mp3, opus, flac, wav or pcm"
+            "response_format '{name}' is not served here: write mp3, opus, aac, flac, wav or pcm"
         );
         Refusal::of("response_format", text)
     })
@@ -148,14 +148,16 @@ fn run(
     }
     let mut parameters = Parameters::of(&pipeline);
     let voice = voice(&asked.voice)?;
-    if voice != ONLY_VOICE && !pipeline.parameters.contains_key("voice") {
-        let text = format!(
-            "pipeline '{}' has no parameter 'voice', and so one voice only: write '{ONLY_VOICE}'",
-            pipeline.name
-        );
-        return Err(Refusal::of("voice", text));
+    if voice != OWN_VOICE {
+        if !pipeline.parameters.contains_key("voice") {
+            let text = format!(
+                "pipeline '{}' has no parameter 'voice', and so one voice only: write '{OWN_VOICE}'",
+                pipeline.name
+            );
+            return Err(Refusal::of("voice", text));
+        }
+        parameters.set("voice", voice, false)?;
     }
-    parameters.set("voice", voice, true)?;
     if !(0.25..=4.0).contains(&asked.speed) {
         return Err(Refusal::of("speed", "speed is a number from 0.25 to 4"));
     }
@@ -208,7 +210,7 @@ impl Sound {
             match self.events.next().await {
                 Some(MemoryEvent::Frame { frame, .. }) => {
                     if let Payload::Audio(audio) = &frame.payload {
-                        Self::encode(encoder, audio)?;
+                        encoder.write(audio)?;
                     }
                     let ready = encoder.ready();
                     if !ready.is_empty() {
@@ -228,10 +230,6 @@ impl Sound {
                 }
             }
         }
-    }
-
-    fn encode(encoder: &mut Encoder, audio: &Audio) -> Result<(), Error> {
-        encoder.write(audio)
     }
 }
 

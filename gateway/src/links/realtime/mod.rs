@@ -5,6 +5,7 @@
 //! the client's. What the pipeline cannot do is answered with an `error` event and the session goes on; what it means that a pipeline
 //! answers by itself is in `docs/openai.md`.
 
+mod agent;
 mod client;
 mod hearing;
 mod items;
@@ -27,6 +28,7 @@ use tidegate_media::{Frame, Kind, Payload};
 use tidegate_nodes::graph::Mode;
 use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
 
+pub(crate) use self::agent::survives;
 use self::client::{Head, ItemCreate, ItemNamed, ItemTruncate, SessionUpdate, read};
 use self::hearing::Hearing;
 use self::items::Items;

@@ -3,74 +3,19 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use tidegate_media::{Audio, Frame, Json, MediaTime, Payload};
+use tidegate_media::Payload;
 use tidegate_nodes::graph::Mode;
 
+use super::agent::{ANSWER, HEARD, MIC, agent, opening, sound, speech, told};
 use super::ports::Wire;
 use super::*;
 
-/// Numbers of the ports of [`agent`].
-const MIC: usize = 0;
-const SPEAKER: usize = 0;
-const HEARD: usize = 1;
-const ANSWER: usize = 2;
-const TURNS: usize = 3;
-
-fn name(name: &str) -> Option<String> {
-    Some(name.to_owned())
-}
-
 fn opened(ports: Ports, tracks: bool) -> Realtime {
-    let stream = |kind| match kind {
-        "audio" => Wire::Pcm.stream(),
-        "text" => StreamFormat::Text,
-        _ => StreamFormat::Json,
-    };
-    let place = |index: usize, port: &Option<String>, kind| {
-        port.clone().map(|name| (index, name, stream(kind)))
-    };
-    let info = OpenedInfo {
-        session_id: "1".to_owned(),
-        pipeline: ports.model.clone(),
-        inputs: [
-            place(MIC, &ports.audio_in, "audio"),
-            place(1, &ports.text_in, "text"),
-        ]
-        .into_iter()
-        .flatten()
-        .collect(),
-        outputs: [
-            place(SPEAKER, &ports.audio_out, "audio"),
-            place(HEARD, &ports.heard, "text"),
-            place(ANSWER, &ports.text_out, "text"),
-            place(TURNS, &ports.events, "json"),
-        ]
-        .into_iter()
-        .flatten()
-        .collect(),
-        deterministic: false,
-        message_bytes: 1 << 20,
-        session_limit: None,
-        idle_limit: None,
-    };
+    let opening = opening(&ports);
     let mut codec = Realtime::new(ports, Mode::Live, tracks);
-    codec.tell(LinkMessage::Opened(Box::new(info)));
+    codec.tell(opening);
     assert_eq!(said(&mut codec)[0]["type"], "session.created");
     codec
-}
-
-/// The shape of a voice agent.
-fn agent() -> Ports {
-    Ports {
-        model: "agent".to_owned(),
-        audio_in: name("mic"),
-        audio_out: name("speaker"),
-        text_out: name("answer"),
-        heard: name("heard"),
-        events: name("turns"),
-        interrupts: true,
-        ..Ports::default()
-    }
 }
 
 /// What the client was told since it was last asked.
@@ -92,29 +37,6 @@ fn events(codec: &mut Realtime) -> Vec<LinkEvent> {
 
 fn send(codec: &mut Realtime, event: &Value) {
     codec.handle(&event.to_string());
-}
-
-fn told(codec: &mut Realtime, output: usize, utterance: u64, last: bool, payload: Payload) {
-    let mut frame = Frame::new(MediaTime::ZERO, payload);
-    frame.meta.utterance = utterance;
-    frame.meta.is_final = last;
-    codec.tell(LinkMessage::Frame { output, frame });
-}
-
-fn sound(codec: &mut Realtime, utterance: u64, last: bool) {
-    let audio = Audio::encoded(Wire::Pcm.format(), bytes::Bytes::from_static(&[0; 960]));
-    told(codec, SPEAKER, utterance, last, Payload::Audio(audio));
-}
-
-fn speech(codec: &mut Realtime, kind: &str, utterance: u64, ms: u64) {
-    let event = json!({"type": kind, "utterance": utterance, "media_time": ms * 1_000});
-    told(
-        codec,
-        TURNS,
-        utterance,
-        false,
-        Payload::Json(Json::from(&event)),
-    );
 }
 
 #[test]
