@@ -9,6 +9,7 @@ have chromium || packages+=(chromium)
 # The operator's guide is followed with these.
 have curl || packages+=(curl)
 have openssl || packages+=(openssl)
+have systemd-analyze || packages+=(systemd)
 [ ${#packages[@]} = 0 ] || apt_install "${packages[@]}"
 
 [ -x "$CACHE/prometheus/usr/bin/promtool" ] || unpack_deb prometheus "$CACHE/prometheus"
