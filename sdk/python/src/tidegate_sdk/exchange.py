@@ -24,10 +24,8 @@ from .scope import Scope
 from .values import REPLACING, Final, Out
 
 # Settled frames that wait for one acknowledgement, and for how long at most, in seconds.
-_ACK_FRAMES = 16
-_ACK_DELAY = 0.02
-# How long a client may give no credit while something waits for it, in seconds.
-_STALLED = 60.0
+_ACK_FRAMES, _ACK_DELAY = 16, 0.02
+_STALLED = 60.0  # Seconds that a client may give no credit while something waits for it.
 
 
 class Sink(Protocol):
