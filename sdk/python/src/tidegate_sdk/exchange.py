@@ -24,20 +24,20 @@ from .scope import Scope
 from .values import REPLACING, Final, Out
 
 # Settled frames that wait for one acknowledgement, and for how long at most, in seconds.
-_ACK_FRAMES, _ACK_DELAY = 16, 0.02
-_STALLED = 60.0  # Seconds that a client may give no credit while something waits for it.
+_ACK_FRAMES = 16
+_ACK_DELAY = 0.02
+# How long a client may give no credit while something waits for it, in seconds.
+_STALLED = 60.0
 
 
 class Sink(Protocol):
     """Where a session's words go."""
 
-    def frame(self, port: str, meta: bytes, payload: Payload) -> Awaitable[None]:
-        """A frame, encoded: its payload beside what else it says."""
-        ...
+    # A frame, encoded: its payload beside what else it says.
+    def frame(self, port: str, meta: bytes, payload: Payload) -> Awaitable[None]: ...
 
-    def say(self, message: pb.ServerMessage) -> Awaitable[None]:
-        """Any other message."""
-        ...
+    # Any other message.
+    def say(self, message: pb.ServerMessage) -> Awaitable[None]: ...
 
 
 class Source(Protocol):
