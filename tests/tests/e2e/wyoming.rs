@@ -23,7 +23,10 @@ impl Server {
         }
         let path = folder.path().to_string_lossy().into_owned();
         let arguments = ["--pipelines", &path, "--wyoming", "127.0.0.1:0"];
-        let gateway = Gateway::start_with(&arguments, settings).await;
+        // Whoever names none gets the first in the alphabet, and that is to be one of ours.
+        let ours = [("TIDEGATE_WYOMING_PIPELINES", "listener,speaker,echo")];
+        let settings = [&ours[..], settings].concat();
+        let gateway = Gateway::start_with(&arguments, &settings).await;
         let by = Deadline::secs(20);
         let said = by.until(|| async {
             let lines = gateway.logs.lines();
