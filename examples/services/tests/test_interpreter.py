@@ -22,8 +22,8 @@ WHOLE = {"hangover": "1s"}
 
 @pytest.fixture(scope="module")
 def interpreted(gateway: Gateway) -> list[dict[str, Any]]:
-    """All frames that one sentence makes, for a client that waits."""
-    with gateway.session("interpreter", parameters=WHOLE) as client:
+    """All frames that one sentence makes, for a client that waits and asks for partial results."""
+    with gateway.session("interpreter", parameters={**WHOLE, "partial_seconds": 1}) as client:
         say(client, ONE_SENTENCE.samples())
         client.send("end")
         return client.rest()
@@ -43,6 +43,11 @@ def test_partial_captions_are_replaced_in_both_languages(interpreted: list[dict[
         revisions = [frame["revision"] for frame in said]
         assert revisions == sorted(set(revisions))
         assert [frame.get("final", False) for frame in said] == [False] * (len(said) - 1) + [True]
+
+
+def test_it_says_when_speech_begins_and_ends(interpreted: list[dict[str, Any]]) -> None:
+    turns = [frame["json"]["value"] for frame in interpreted if frame["port"] == "turns"]
+    assert [(turn["type"], turn["utterance"]) for turn in turns] == [("speech_start", 1), ("speech_stop", 1)]
 
 
 def test_the_spanish_that_is_heard_is_the_spanish_that_is_shown(interpreted: list[dict[str, Any]]) -> None:

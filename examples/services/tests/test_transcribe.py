@@ -56,6 +56,12 @@ def test_each_partial_result_replaces_the_one_before_and_the_final_one_them_all(
     assert "country" in " ".join(texts(frames, "captions"))
 
 
+def test_a_client_that_waits_gets_what_is_final_unless_it_asks_for_more(gateway: Gateway) -> None:
+    captions = [frame for frame in transcribe(gateway, english()[0].samples()) if frame["port"] == "captions"]
+    assert captions
+    assert all(frame.get("final", False) for frame in captions), captions
+
+
 def test_the_first_syllable_is_kept(gateway: Gateway) -> None:
     recording = next(one for one in english() if "quick_brown_fox" in one.name)
     out_of_silence = np.append(np.zeros(RATE, np.int16), recording.samples())

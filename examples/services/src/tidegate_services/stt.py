@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -31,6 +32,8 @@ _WINDOW_SECONDS = 30.0
 _KEPT = 28 * RATE
 _QUIETEST_AFTER = 22 * RATE
 _QUIET_STEP = RATE // 10
+# How much more must have been said until a live client gets another partial result.
+_PARTIAL_SECONDS = 1.0
 # How often it is looked whether a partial result is due.
 _LOOK_SECONDS = 0.2
 # A pause: two tenths of a second, each with less than this part of the power of the loudest.
@@ -80,29 +83,37 @@ class SpeechToText:
         for name in filter(None, os.environ.get("STT_MODELS", "tiny.en").split(",")):
             self._model(name.strip())
 
-    @per_utterance(takes=Audio("speech", RATE), gives=Text("words"), parameters={"language": "en", "model": "", "partial_seconds": 1.0})
+    @per_utterance(takes=Audio("speech", RATE), gives=Text("words"), parameters={"language": "en", "model": "", "partial_seconds": -1.0})
     async def stt(self, speech: Utterance[Samples], context: Context) -> AsyncIterator[Partial[str] | Final[str]]:
         """Says what is said. Without a `model` it is tiny.en for English, and base for other languages.
 
-        `partial_seconds` is how much more must have been said until another partial result; 0: none is wanted.
+        `partial_seconds` is how much more must have been said until another partial result; 0: none is wanted. Below 0 a live client gets
+        one a second, and one that waits none: each costs as much as the final one, and nobody would read it.
         """
         language = str(context.parameters["language"])
         name = str(context.parameters["model"]) or ("tiny.en" if language == "en" else "base")
-        partial = float(context.parameters["partial_seconds"])
+        live = context.session.mode == "live"
+        asked_for = float(context.parameters["partial_seconds"])
+        partial = asked_for if asked_for >= 0 else _PARTIAL_SECONDS if live else 0.0
         settled: list[str] = []
         heard = np.empty(0, np.int16)
         fresh = 0.0
+        ready = time.monotonic()
         async for piece in speech.chunks(seconds=_LOOK_SECONDS if partial else _KEPT / RATE):
+            # What comes much faster than it was said has waited, here or at the gateway, which sends no more than is taken: more may wait.
+            behind = live and time.monotonic() - ready < len(piece) / RATE / 2
             heard = np.append(heard, piece)
             fresh += len(piece) / RATE
             while len(heard) >= _KEPT:
                 cut = _quietest(heard)
                 settled.append(await self._recognise(name, heard[:cut], language, context))
                 heard = heard[cut:]
-            # A partial result is worth nothing that a final one would have to wait for: that of somebody else, or this one's in a moment.
-            if partial and fresh >= partial and not (speech.complete or self._busy or _pauses(heard)):
+            # A partial result is worth nothing that a final one would have to wait for: that of somebody else, this one's in a
+            # moment, or that of sound which waits already.
+            if partial and fresh >= partial and not (speech.complete or behind or self._busy or _pauses(heard)):
                 fresh = 0.0
                 yield Partial(_joined(settled, await self._recognise(name, heard, language, context)))
+            ready = time.monotonic()
         yield Final(_joined(settled, await self._recognise(name, heard, language, context)))
 
     async def _recognise(self, name: str, samples: Samples, language: str, context: Context) -> str:
