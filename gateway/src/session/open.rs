@@ -14,9 +14,9 @@ use tidegate_nodes::plan::{PlanHop, Target};
 use tidegate_nodes::{Code, Error};
 use tidegate_proto::message::Source;
 use tidegate_remote::config::HOP_COUNT_MAX;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Level};
 
-use super::control::Inbox;
+use super::control::{End, Inbox};
 use super::driver::{Driver, Parts};
 use super::figures::Figures;
 use super::hops::{Hop, OffloadHop};
@@ -91,9 +91,9 @@ impl Gateway {
             inline,
             trace,
         };
-        self.begin(request, began, span.clone())
-            .instrument(span)
-            .await
+        let opened = self.begin(request, began, span.clone());
+        let opened = opened.instrument(span.clone()).await;
+        opened.inspect_err(|error| span.in_scope(|| say_unopened(error)))
     }
 
     /// Opens a session that has its place.
@@ -150,7 +150,6 @@ impl Gateway {
             .prepare(prepared, binding, &slot, is_shared, control)
             .await;
         let parts = parts.inspect_err(|error| {
-            tracing::debug!(code = %error.code, %error, "session not opened");
             if let Some(trace) = &trace {
                 let attributes = trace::of_session(slot.id(), link.transport());
                 let label = if inline { "inline" } else { pipeline.name() };
@@ -310,6 +309,15 @@ fn log_span(id: &str, pipeline: &str, trace: Option<&SessionTrace>) -> tracing::
         span.record("span_id", format!("{:016x}", context.span_id));
     }
     span
+}
+
+/// Says that a session failed before it began, as loud as if it had failed later; which session it is says the span.
+fn say_unopened(error: &Error) {
+    let (code, hop) = (error.code, error.hop.as_deref());
+    match End::severity(error) {
+        Level::WARN => tracing::warn!(%code, hop, %error, "session not opened"),
+        _ => tracing::info!(%code, hop, %error, "session not opened"),
+    }
 }
 
 /// What is settled before formats are.

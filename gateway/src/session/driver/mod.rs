@@ -161,10 +161,10 @@ impl Driver {
         }
         // Which session it is says the span that this runs in.
         if let End::Failed(error) = &end {
-            let code = error.code;
+            let (code, hop) = (error.code, error.hop.as_deref());
             match End::severity(error) {
-                Level::WARN => tracing::warn!(%code, %error, "session failed"),
-                _ => tracing::info!(%code, %error, "session ended"),
+                Level::WARN => tracing::warn!(%code, hop, %error, "session failed"),
+                _ => tracing::info!(%code, hop, %error, "session ended"),
             }
         } else {
             tracing::debug!(reason = end.reason(), "session ended");

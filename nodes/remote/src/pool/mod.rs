@@ -218,12 +218,19 @@ impl Pool {
         let Some(verdict) = verdict else {
             return;
         };
+        let served = slot.breaker.state(now) == BreakerState::Closed;
         if slot
             .breaker
             .record(now, &permit.pass, verdict, &mut self.random)
         {
             slot.health.hurry(now);
-            tracing::warn!(endpoint = %slot.member, failures = slot.totals.failed, "endpoint shut off: too many attempts failed");
+            let failures = slot.totals.failed;
+            // Once: that the probes of one that is shut off fail too is no news.
+            if served {
+                tracing::warn!(endpoint = %slot.member, failures, "endpoint shut off: too many attempts failed");
+            } else {
+                tracing::debug!(endpoint = %slot.member, failures, "endpoint stays shut off: it failed a probe");
+            }
         }
         let endpoint = slot.endpoint;
         if connection
