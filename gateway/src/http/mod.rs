@@ -30,7 +30,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, Uri, header};
 use tidegate_nodes::{Code, Error};
 use tidegate_signaling::Role;
 
@@ -183,7 +183,11 @@ async fn metrics(
     Ok((kind, text).into_response())
 }
 
-async fn not_found() -> HttpError {
+async fn not_found(uri: Uri) -> Response {
+    if uri.path().starts_with("/v1/") {
+        return openai::unknown_path().await;
+    }
     let text = "no such path: GET /openapi.json describes what there is";
     HttpError::with_status(Error::new(Code::BadRequest, text), StatusCode::NOT_FOUND)
+        .into_response()
 }

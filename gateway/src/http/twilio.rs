@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::uri::{Authority, PathAndQuery};
@@ -19,7 +18,7 @@ use tidegate_nodes::compile::Pipeline;
 use tidegate_nodes::{Code, Error};
 use tidegate_proto::message::Source;
 
-use super::upgrade::{Guest, accept, in_time};
+use super::upgrade::{Guest, Wanted, accept, in_time, wanted};
 use super::{Shared, guard};
 use crate::auth::Caller;
 use crate::auth::twilio::Unsigned;
@@ -47,12 +46,13 @@ pub(crate) async fn upgrade(
     uri: Uri,
     headers: HeaderMap,
     place: Option<Extension<Place>>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Wanted,
 ) -> Result<Response, HttpError> {
     let shown = shown(&gateway, &uri, &headers).await?;
     if let Shown::Token(caller) | Shown::Signature(caller) = &shown {
         gateway.named(caller, &name)?;
     }
+    let upgrade = wanted(upgrade)?;
     let serve = move |mut guest: Guest| async move {
         let refused = match begin(&gateway, &name, shown, &mut guest).await {
             Ok(call) => start(&gateway, name, call, guest).await,
@@ -61,7 +61,7 @@ pub(crate) async fn upgrade(
         if let Some((error, guest)) = refused {
             tracing::info!(code = error.code.as_str(), %error, "call refused");
             // Twilio has no message for it: the close is all that its log shows.
-            guest.farewell(None, error.code).await;
+            guest.farewell(None, &error).await;
         }
     };
     Ok(accept(upgrade, MESSAGE, place, serve))
@@ -196,6 +196,10 @@ async fn start(
         sequence,
         mut start,
     } = begun;
+    let mut outputs = pipeline.outline().outputs.iter();
+    if !outputs.any(|output| output.kind == Kind::Audio) {
+        tracing::info!(pipeline = %name, %stream, "the pipeline has no output of sound: who calls hears nothing");
+    }
     let key = start.custom_parameters.remove(SESSION);
     let ports = start.custom_parameters.remove(PORTS).unwrap_or_default();
     let ports = ports.split(',').map(str::trim);

@@ -6,22 +6,51 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
+use http::StatusCode;
 use tidegate_nodes::{Code, Error};
 
 use crate::connections::Place;
-use crate::errors::mapping;
+use crate::errors::{HttpError, mapping};
 use crate::gateway::Gateway;
 use crate::links::websocket::{Codec, GOODBYE, GOODBYE_BYTES, WebSocketLink, over_limit, size};
 use crate::session::link::Link;
 use crate::session::open::Request;
+
+/// Most bytes of a close's reason.
+const REASON_BYTES: usize = 123;
 
 /// A client that was upgraded and has no session yet.
 pub(super) struct Guest {
     socket: WebSocket,
     /// Its connection counts for as long as it lives.
     place: Option<Place>,
+}
+
+/// The upgrade that a request asks for, as far as it does; what to run has been looked at first.
+pub(super) type Wanted = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
+/// The same, for who has nothing to say without one.
+///
+/// # Errors
+/// It is a request as any other (426), or a handshake that is wrong.
+pub(super) fn wanted(upgrade: Wanted) -> Result<WebSocketUpgrade, HttpError> {
+    use WebSocketUpgradeRejection as Rejection;
+    upgrade.map_err(|rejection| match rejection {
+        Rejection::InvalidConnectionHeader(_)
+        | Rejection::InvalidUpgradeHeader(_)
+        | Rejection::ConnectionNotUpgradable(_) => {
+            let text = "this is the address of a WebSocket: connect to it with a WebSocket client, as ws:// or wss://, and not with a plain GET";
+            let error = Error::new(Code::BadRequest, text);
+            HttpError::with_status(error, StatusCode::UPGRADE_REQUIRED)
+        }
+        other => {
+            let error = Error::new(Code::BadRequest, other.body_text());
+            HttpError::with_status(error, other.status())
+        }
+    })
 }
 
 /// Answers the upgrade. Messages have so many bytes at most; `serve` has the client, in a task of its own.
@@ -95,13 +124,16 @@ impl Guest {
         Some((error, Self { socket, place }))
     }
 
-    /// Sends a last message and the close that stands for an error, and reads on until the client has said goodbye: input that is left
+    /// Sends a last message and the close that stands for an error (and says what it is, where no message does), and reads on until the client has said goodbye: input that is left
     /// unread would take the last word back. Bounded: a client that does not read, or does not stop, is left.
-    pub(super) async fn farewell(mut self, message: Option<Message>, error: Code) {
-        let code = mapping(error).close;
+    pub(super) async fn farewell(mut self, message: Option<Message>, error: &Error) {
+        let code = mapping(error.code).close;
         // Nothing can be read past a message over the limit; the client still gets its time to read.
-        let deaf = error == Code::TooLarge;
-        let reason = error.as_str().to_owned().into();
+        let deaf = error.code == Code::TooLarge;
+        let reason = match &message {
+            Some(_) => error.code.as_str().into(),
+            None => reason(error),
+        };
         let close = Message::Close(Some(CloseFrame { code, reason }));
         let last_words = async {
             // The client may have gone already; there is nobody else to tell.
@@ -124,5 +156,26 @@ impl Guest {
             }
         };
         drop(tokio::time::timeout(GOODBYE, last_words).await);
+    }
+}
+
+/// An error as a close can say it: as much as fits into a control frame (RFC 6455 §5.5).
+fn reason(error: &Error) -> Utf8Bytes {
+    let mut text = error.to_string();
+    text.truncate(text.floor_char_boundary(REASON_BYTES));
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_of_a_close_is_the_errors_text_as_far_as_it_fits() {
+        let short = Error::new(Code::BadRequest, "no start");
+        assert_eq!(reason(&short).as_str(), "bad_request: no start");
+        let long = reason(&Error::new(Code::BadRequest, "é".repeat(200)));
+        assert!(long.starts_with("bad_request: éé"), "{long}");
+        assert_eq!(long.len(), REASON_BYTES);
     }
 }

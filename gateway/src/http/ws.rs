@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use serde::Deserialize;
@@ -16,7 +15,7 @@ use tidegate_proto::limits;
 use tidegate_proto::message::{ClientMessage, Mode, Open, PortFormats, ServerMessage, Source};
 
 use super::Shared;
-use super::upgrade::{Guest, accept, in_time};
+use super::upgrade::{Guest, Wanted, accept, in_time, wanted};
 use crate::auth::Caller;
 use crate::connections::Place;
 use crate::errors::HttpError;
@@ -131,7 +130,7 @@ pub(crate) async fn upgrade(
     Path(name): Path<String>,
     Query(query): Query<JoinQuery>,
     place: Option<Extension<Place>>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Wanted,
 ) -> Result<Response, HttpError> {
     gateway.named(&caller, &name)?;
     serve((caller, gateway), Some(name), query, place, upgrade)
@@ -143,7 +142,7 @@ pub(crate) async fn upgrade_any(
     State(gateway): Shared,
     Query(query): Query<JoinQuery>,
     place: Option<Extension<Place>>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Wanted,
 ) -> Result<Response, HttpError> {
     serve((caller, gateway), None, query, place, upgrade)
 }
@@ -153,9 +152,10 @@ fn serve(
     name: Option<String>,
     query: JoinQuery,
     place: Option<Extension<Place>>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Wanted,
 ) -> Result<Response, HttpError> {
     query.ports()?;
+    let upgrade = wanted(upgrade)?;
     let limit = gateway.config.limits.message.0;
     let upgrade = upgrade.protocols([Subprotocol::Json.token(), Subprotocol::Proto.token()]);
     let proto = upgrade
@@ -248,10 +248,9 @@ fn settle(mut open: Open, name: Option<String>, query: &JoinQuery) -> Result<Ope
 
 /// Says why, and closes.
 async fn refuse(gateway: &Gateway, guest: Guest, subprotocol: Subprotocol, error: Error) {
-    let code = error.code;
-    let message = ServerMessage::Error(Box::new(wire_error(error)));
+    let message = ServerMessage::Error(Box::new(wire_error(error.clone())));
     let message = subprotocol.encode(message, gateway.clock.now());
-    guest.farewell(Some(message), code).await;
+    guest.farewell(Some(message), &error).await;
 }
 
 #[cfg(test)]

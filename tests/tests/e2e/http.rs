@@ -1,8 +1,8 @@
 //! The HTTP surface as any client sees it.
 
 use serde_json::{Value, json};
-use tidegate_tests::Gateway;
 use tidegate_tests::fixtures::recording;
+use tidegate_tests::{Deadline, Gateway};
 
 /// Names in a list of objects, or of the list under `key`.
 fn names(list: &Value, key: &str) -> Vec<String> {
@@ -140,4 +140,69 @@ async fn a_foreign_page_and_a_rebound_name_are_refused_on_every_path() {
         .request("GET", "/v1/pipelines", &[("origin", &own)], "")
         .await;
     assert_eq!(own.status, 200, "the page's own origin");
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_opened_is_in_the_log_with_its_pipeline_and_hop() {
+    let folder = tempfile::tempdir().expect("a folder for the manifest");
+    let manifest = json!({
+        "version": "tidegate/v1", "name": "nobody",
+        "inputs": [{"name": "mic", "kind": "audio"}],
+        "outputs": [{"name": "speaker", "kind": "audio"}],
+        "nodes": [{"id": "far", "type": "remote", "params": {
+            "transport": "grpc", "endpoints": ["http://127.0.0.1:9"], "pipeline": "echo", "retry": {"backoff": "10ms"},
+        }}],
+        "edges": ["mic -> far -> speaker"],
+    });
+    let file = folder.path().join("nobody.yaml");
+    std::fs::write(file, manifest.to_string()).expect("written");
+    let path = folder.path().to_string_lossy().into_owned();
+    let gateway = Gateway::start(&["--pipelines", &path]).await;
+    let wav = std::fs::read(recording("jfk.wav")).expect("run `make setup-test`");
+    let audio = [("content-type", "audio/wav")];
+    let to = "/v1/pipelines/nobody/execute";
+    let answer = gateway.request("POST", to, &audio, wav).await;
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    let code = answer.json()["code"].as_str().expect("a code").to_owned();
+    let by = Deadline::secs(30);
+    let line = by.wait(gateway.logs.find("session not opened")).await;
+    let line = line.unwrap_or_else(|| panic!("{}", gateway.logs.text()));
+    for part in ["WARN", "nobody", "far", &code, "session="] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+}
+
+#[tokio::test]
+async fn the_address_of_a_websocket_says_so_to_whoever_asks_without_an_upgrade() {
+    let gateway = Gateway::start(&[]).await;
+    for path in [
+        "/v1/realtime?model=echo",
+        "/v1/pipelines/echo/ws",
+        "/v1/pipelines/echo/twilio",
+        "/v1/ws",
+    ] {
+        let answer = gateway.get(path).await;
+        assert_eq!(answer.status, 426, "{path}: {}", answer.text());
+        assert_eq!(answer.header("upgrade"), "websocket");
+        assert!(answer.text().contains("WebSocket"), "{}", answer.text());
+    }
+    for path in ["/v1/realtime?model=none", "/v1/pipelines/none/ws"] {
+        let answer = gateway.get(path).await;
+        assert_eq!(answer.json()["code"], "unknown_pipeline", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_openai_has_and_a_gateway_has_not_says_so_where_openais_clients_look() {
+    let gateway = Gateway::start(&[]).await;
+    let answer = gateway
+        .post_json("/v1/chat/completions", &json!({"model": "echo"}))
+        .await;
+    assert_eq!(answer.status, 404);
+    let body = answer.json();
+    assert_eq!(body["code"], "bad_request", "{body}");
+    assert_eq!(body["error"]["code"], "unknown_url", "{body}");
+    assert_eq!(body["error"]["type"], "invalid_request_error", "{body}");
+    let message = body["error"]["message"].as_str().expect("a text");
+    assert!(message.contains("/v1/audio/transcriptions"), "{message}");
 }

@@ -114,6 +114,11 @@ async fn what_a_call_does_not_fit_says_so_in_the_close() {
     let gateway = Gateway::start(&[]).await;
     let report = call(&gateway, "echo", &["--pipeline", "summarise"]).await;
     assert_eq!(report["close"]["code"], 4409, "{report:#}");
+    let reason = report["close"]["reason"].as_str().expect("a reason");
+    assert!(
+        reason.starts_with("incompatible: ") && reason.len() <= 123,
+        "{reason}"
+    );
     let report = call(&gateway, "echo", &["--pipeline", "nothing"]).await;
     assert_eq!(report["status"], 404, "{report:#}");
 }

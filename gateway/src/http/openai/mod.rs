@@ -16,6 +16,6 @@ mod transcript;
 mod transcriptions;
 
 pub(super) use models::{model, models};
-pub(super) use refusal::as_openai;
+pub(super) use refusal::{as_openai, unknown_path};
 pub(super) use speech::speech;
 pub(super) use transcriptions::transcriptions;

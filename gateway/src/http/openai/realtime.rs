@@ -1,7 +1,7 @@
 //! `GET /v1/realtime?model=`: OpenAI Realtime over WebSocket.
 
 use axum::Extension;
-use axum::extract::ws::{Message, WebSocketUpgrade};
+use axum::extract::ws::Message;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use tidegate_nodes::{Code, Error};
 use tidegate_proto::message::{Mode as Asked, Source};
 
 use super::super::Shared;
-use super::super::upgrade::{Guest, accept};
+use super::super::upgrade::{Guest, Wanted, accept, wanted};
 use super::super::ws::JoinQuery;
 use crate::auth::Caller;
 use crate::connections::Place;
@@ -34,7 +34,7 @@ pub(crate) async fn upgrade(
     Query(model): Query<ModelQuery>,
     Query(query): Query<JoinQuery>,
     place: Option<Extension<Place>>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Wanted,
 ) -> Result<Response, HttpError> {
     let model = self::model(&caller, model, &Map::new())?;
     let codec = codec((&caller, &gateway), &model, &query, None, false)?;
@@ -49,12 +49,12 @@ pub(crate) async fn upgrade(
         link,
     };
     let limit = gateway.config.limits.message.0;
-    let upgrade = upgrade.protocols([SUBPROTOCOL]);
+    let upgrade = wanted(upgrade)?.protocols([SUBPROTOCOL]);
     let serve = move |guest: Guest| async move {
         // Where the session is not opened the client is told why, in an `error` event.
         if let Some((error, guest)) = guest.open(&gateway, codec, request).await {
             let message = Message::Text(last_words(&error).into());
-            guest.farewell(Some(message), error.code).await;
+            guest.farewell(Some(message), &error).await;
         }
     };
     Ok(accept(upgrade, limit, place, serve))

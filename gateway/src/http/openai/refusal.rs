@@ -78,6 +78,23 @@ fn body(status: StatusCode, message: &str, param: Option<&str>, code: &str) -> V
     json!({"error": {"message": message, "type": kind, "param": param, "code": code}})
 }
 
+/// A path that there is not. It may be one of OpenAI's that nothing here can serve: its clients look for `error`, all others for problem
+/// details, so that it has both.
+pub(in crate::http) async fn unknown_path() -> Response {
+    let text = "no such path. Of OpenAI's interfaces there are /v1/models, /v1/audio/transcriptions, /v1/audio/speech and /v1/realtime; GET /openapi.json describes all";
+    let status = StatusCode::NOT_FOUND;
+    let error = Error::new(Code::BadRequest, text);
+    let (mut head, problem) = HttpError::with_status(error, status)
+        .into_response()
+        .into_parts();
+    let problem = axum::body::to_bytes(problem, BYTES_MAX).await;
+    let mut problem: Value =
+        serde_json::from_slice(&problem.unwrap_or_default()).unwrap_or_default();
+    problem["error"] = body(status, text, None, "unknown_url")["error"].take();
+    head.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(head, problem.to_string().into())
+}
+
 /// Gives problem details the form of OpenAI's errors.
 pub(in crate::http) async fn as_openai(response: Response) -> Response {
     let kind = response.headers().get(header::CONTENT_TYPE);

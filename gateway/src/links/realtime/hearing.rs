@@ -43,6 +43,10 @@ pub(super) struct Hearing {
     speaking: Option<u64>,
     /// The item of a turn that the client ended before the pipeline told of its speech, and where it ended.
     early: Option<(String, MediaTime)>,
+    /// The pipeline finds turns that the client did not end, and does not say when they begin and end.
+    divides: bool,
+    /// Up to where sound counts as that of some turn.
+    counted: MediaTime,
 }
 
 impl Default for Hearing {
@@ -59,6 +63,8 @@ impl Default for Hearing {
             turns: BTreeMap::new(),
             speaking: None,
             early: None,
+            divides: false,
+            counted: MediaTime::ZERO,
         }
     }
 }
@@ -88,6 +94,27 @@ impl Hearing {
     fn place(&self, format: AudioFormat) -> MediaTime {
         let since = MediaTime::from_samples(self.samples, format.sample_rate);
         MediaTime::from_micros(self.base.as_micros().saturating_add(since.as_micros()))
+    }
+
+    /// The seconds of sound up to here that no turn has counted; now one has.
+    fn count(&mut self, until: MediaTime) -> f64 {
+        let from = self.counted;
+        self.counted = until.max(from);
+        until.saturating_since(from).as_secs_f64()
+    }
+
+    /// The turn that a commit ends, where that is known: not one that has ended already.
+    fn ends(&self, utterance: u64, has_events: bool) -> Option<u64> {
+        let open = |utterance: &u64| self.turns.get(utterance).is_none_or(|turn| !turn.committed);
+        if has_events {
+            return self.speaking.filter(open);
+        }
+        if !self.divides {
+            return Some(utterance).filter(open);
+        }
+        let mut heard = self.turns.iter().rev();
+        let found = heard.find(|(_, turn)| !turn.told && !turn.committed);
+        found.map(|(utterance, _)| *utterance)
     }
 
     /// Keeps a text until it is to be answered.
@@ -179,10 +206,13 @@ impl Realtime {
         self.hearing.utterance += 1;
         self.events.push_back(LinkEvent::Frame { input, frame });
         self.saying.unanswered();
-        if self.ports.events.is_none() {
+        let has_events = self.ports.events.is_some();
+        if let Some(utterance) = self.hearing.ends(utterance, has_events) {
+            let lasted = self.hearing.count(at);
             self.end_turn(utterance);
-        } else if let Some(utterance) = self.hearing.speaking {
-            self.end_turn(utterance);
+            if !has_events && let Some(turn) = self.hearing.turns.get_mut(&utterance) {
+                turn.lasted = lasted;
+            }
         } else {
             // The pipeline may not have told yet that it hears something; it counts utterances by itself.
             let item = self.items.name();
@@ -306,7 +336,16 @@ impl Realtime {
             return;
         }
         let items = &mut self.items;
-        let turn = self.hearing.turn(meta.utterance, || items.name());
+        let known = self.hearing.turns.contains_key(&meta.utterance);
+        let early = &mut self.hearing.early;
+        let early = early.take_if(|(_, ended)| !known && meta.media_time < *ended);
+        let committed = early.is_some();
+        let turn = self.hearing.turn(meta.utterance, || match early {
+            Some((item, _)) => item,
+            None => items.name(),
+        });
+        turn.committed |= committed;
+        turn.added |= committed;
         // A text of no utterance is a whole.
         let last = meta.is_final || meta.utterance == 0;
         turn.words.hear(meta.revision, last, text);
@@ -330,10 +369,7 @@ impl Realtime {
         }
         turn.told = true;
         let transcript = turn.words.text().to_owned();
-        let usage = Usage {
-            kind: "duration",
-            seconds: turn.lasted,
-        };
+        let usage = self.usage(meta);
         if let Some(item) = self.items.get_mut(&item_id) {
             let transcript = Some(transcript.clone());
             item.content = vec![ItemPart::InputAudio { transcript }];
@@ -347,6 +383,25 @@ impl Realtime {
         if meta.utterance == 0 {
             // The next of no utterance is another.
             self.hearing.turns.remove(&0);
+        }
+    }
+
+    /// How much sound a turn was whose words are complete: as long as its speech, or where nobody told of that, all that came since the
+    /// turn before.
+    fn usage(&mut self, meta: &Meta) -> Usage {
+        let place = self.hearing.place(self.settings.input.format());
+        let hearing = &mut self.hearing;
+        let turn = hearing.turns.get(&meta.utterance);
+        hearing.divides |= turn.is_some_and(|turn| !turn.committed);
+        let told = turn.map_or(0.0, |turn| turn.lasted);
+        let seconds = if told > 0.0 {
+            told
+        } else {
+            hearing.count(place.max(meta.media_time))
+        };
+        Usage {
+            kind: "duration",
+            seconds,
         }
     }
 

@@ -91,6 +91,40 @@ fn sound_is_cut_into_frames_of_a_tenth_of_a_second_and_a_commit_closes_the_utter
 }
 
 #[test]
+fn a_commit_after_turns_that_the_pipeline_found_is_an_item_of_its_own() {
+    let ports = Ports {
+        events: None,
+        ..agent()
+    };
+    let mut codec = opened(ports, false);
+    let half = STANDARD.encode([0_u8; 24_000]);
+    let append = json!({"type": "input_audio_buffer.append", "audio": half});
+    let commit = json!({"type": "input_audio_buffer.commit"});
+    let mut completed = Vec::new();
+    for utterance in 1..=2 {
+        send(&mut codec, &append);
+        let text = Payload::Text("Hello".into());
+        told(&mut codec, HEARD, utterance, true, text);
+        let event = said(&mut codec).pop().expect("it is transcribed");
+        assert_eq!(event["usage"]["seconds"], 0.5);
+        completed.push(event["item_id"].clone());
+    }
+    send(&mut codec, &append);
+    send(&mut codec, &commit);
+    let committed = said(&mut codec)[0].clone();
+    assert_eq!(committed["type"], "input_audio_buffer.committed");
+    assert!(!completed.contains(&committed["item_id"]), "{committed}");
+    // What is understood of it is told of this item.
+    told(&mut codec, HEARD, 3, true, Payload::Text("Bye".into()));
+    let event = said(&mut codec).pop().expect("it is transcribed");
+    assert_eq!(event["item_id"], committed["item_id"]);
+    assert_eq!(event["usage"]["seconds"], 0.5);
+    send(&mut codec, &commit);
+    let error = &said(&mut codec)[0]["error"];
+    assert_eq!(error["code"], "input_audio_buffer_commit_empty");
+}
+
+#[test]
 fn a_turn_is_told_as_it_is_heard_and_answered() {
     let mut codec = opened(agent(), false);
     speech(&mut codec, "speech_start", 1, 300);

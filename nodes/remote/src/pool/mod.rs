@@ -224,13 +224,7 @@ impl Pool {
             .record(now, &permit.pass, verdict, &mut self.random)
         {
             slot.health.hurry(now);
-            let failures = slot.totals.failed;
-            // Once: that the probes of one that is shut off fail too is no news.
-            if served {
-                tracing::warn!(endpoint = %slot.member, failures, "endpoint shut off: too many attempts failed");
-            } else {
-                tracing::debug!(endpoint = %slot.member, failures, "endpoint stays shut off: it failed a probe");
-            }
+            slot.say_shut(served);
         }
         let endpoint = slot.endpoint;
         if connection
@@ -281,6 +275,18 @@ impl Pool {
             .map(|slot| slot.empties.counts())
             .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         all > 0 && empty * 10 < all
+    }
+}
+
+impl Slot {
+    /// Says that it is shut off now. Once: that the probes of one that is shut off fail too is no news.
+    fn say_shut(&self, served: bool) {
+        let (endpoint, failures) = (&self.member, self.totals.failed);
+        if served {
+            tracing::warn!(%endpoint, failures, "endpoint shut off: too many attempts failed");
+        } else {
+            tracing::debug!(%endpoint, failures, "endpoint stays shut off: it failed a probe");
+        }
     }
 }
 
