@@ -29,6 +29,7 @@ mod testing;
 mod tests;
 mod text;
 mod tone;
+mod turn;
 mod typed;
 mod vad;
 
@@ -73,6 +74,7 @@ impl Registry {
         typed::add(&mut registry, json::Pick);
         typed::add(&mut registry, text::Constant);
         typed::add(&mut registry, text::Template);
+        typed::add(&mut registry, turn::Turn);
         typed::add(&mut registry, tap::Tap(folder));
         registry
     }

@@ -9,7 +9,7 @@ use tidegate_media::{
 
 use super::testing::{noise, pcm, s16};
 use crate::node::{Context, Effects, Node, NodeError};
-use crate::registry::{NodeType, Registry};
+use crate::registry::{NodeType, Port, Registry};
 use crate::stream::{Accepts, StreamFormat};
 
 /// Parameters with which each type can be built.
@@ -148,10 +148,20 @@ fn call(
     result.is_ok()
 }
 
+/// This format where the port takes it, else one that it takes.
+fn fitting(port: &Port, format: StreamFormat) -> StreamFormat {
+    let taken = |format: &StreamFormat| port.accepts.admits(format);
+    let found = std::iter::once(format).chain(formats()).find(taken);
+    found.unwrap_or_else(|| panic!("{} takes no format", port.name))
+}
+
 fn torment(node_type: &dyn NodeType, format: StreamFormat) {
     let params = usual(node_type.name());
     let ports = node_type.ports(&params).expect("usual parameters").inputs;
-    let inputs = vec![Some(format); ports.len()];
+    let each: Vec<_> = ports.iter().map(|port| fitting(port, format)).collect();
+    let inputs: Vec<_> = each.iter().copied().map(Some).collect();
+    let odd: Vec<_> = each.iter().map(odd_payloads).collect();
+    let most = odd.iter().map(Vec::len).max().unwrap_or(0);
     let Ok(mut node) = node_type.build(&params, &inputs) else {
         return;
     };
@@ -167,9 +177,10 @@ fn torment(node_type: &dyn NodeType, format: StreamFormat) {
     ];
     let mut now = Timestamp::from_nanos(1);
     for (round, &time) in times.iter().enumerate() {
-        for (index, payload) in odd_payloads(&format).into_iter().enumerate() {
-            for port in 0..ports.len() {
-                let mut frame = Frame::new(MediaTime::from_micros(time), payload.clone());
+        for index in 0..most {
+            for (port, payloads) in odd.iter().enumerate() {
+                let payload = payloads[index % payloads.len()].clone();
+                let mut frame = Frame::new(MediaTime::from_micros(time), payload);
                 frame.meta.utterance = [0, 1, u64::MAX][index % 3];
                 frame.meta.is_final = index % 4 == 3;
                 now += std::time::Duration::from_millis(7);
@@ -199,7 +210,7 @@ fn no_type_panics_on_odd_frames_or_impossible_times() {
         let ports = node_type.ports(&params).expect("usual parameters").inputs;
         let fitting = formats()
             .into_iter()
-            .filter(|format| ports.iter().all(|port| port.accepts.admits(format)));
+            .filter(|format| ports.iter().any(|port| port.accepts.admits(format)));
         let fitting: Vec<_> = fitting.collect();
         assert!(!fitting.is_empty(), "{}", node_type.name());
         for format in fitting {
