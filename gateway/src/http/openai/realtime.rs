@@ -95,10 +95,16 @@ pub(super) fn codec(
     tracks: bool,
 ) -> Result<Realtime, Error> {
     let pipeline = gateway.named(caller, model)?;
-    query.parameters()?;
+    let given = query.parameters()?;
     let named = query.ports()?;
     let named: Vec<_> = named.iter().map(|port| port.as_str().to_owned()).collect();
-    let ports = Ports::of(&pipeline.describe(), &named)?;
+    let about = pipeline.describe();
+    let declared = about.parameters.get("language");
+    // Of a shared session the parameters are those of who opened it.
+    let declared = declared.filter(|_| query.session.is_none());
+    let language =
+        declared.and_then(|declared| given.get("language").or(declared.default.as_ref()));
+    let ports = Ports::of(&about, &named)?.in_language(language.and_then(Value::as_str));
     let mode = match query.mode()? {
         Asked::Live => tidegate_nodes::graph::Mode::Live,
         Asked::Waits => tidegate_nodes::graph::Mode::Waits,

@@ -25,6 +25,8 @@ pub(crate) struct Ports {
     pub(super) heard: Option<String>,
     /// When the client begins and ceases to speak.
     pub(super) events: Option<String>,
+    /// The value of the pipeline's parameter `language` in this session, where it has one and that is known.
+    pub(super) language: Option<String>,
     /// What the pipeline says is interrupted by itself when somebody speaks.
     pub(super) interrupts: bool,
 }
@@ -76,6 +78,12 @@ impl Ports {
             ports.audio_out = Some(roles::output(&pipeline, Kind::Audio, INTERFACE).map(owned)?);
         }
         Ok(ports)
+    }
+
+    /// The same for a session with this value of the parameter `language`.
+    pub(crate) fn in_language(mut self, language: Option<&str>) -> Self {
+        self.language = language.map(str::to_owned);
+        self
     }
 
     /// Whether it answers; else it only writes down what it hears.

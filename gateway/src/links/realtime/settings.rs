@@ -278,6 +278,16 @@ impl Change<'_> {
 
     fn transcription(&mut self, wanted: &Map<String, Value>) {
         for (name, value) in wanted {
+            let language = self.ports.language.as_deref();
+            if let ("language", Some(own), Value::String(_)) = (name.as_str(), language, value) {
+                if value != own {
+                    let text = format!(
+                        "this session's parameter 'language' is '{own}', and is settled when it is opened: ?parameters={{\"language\": {value}}}"
+                    );
+                    self.refuse("session.audio.input.transcription.language", text);
+                }
+                continue;
+            }
             let own = name == "model" && *value == json!(self.ports.model);
             if !own && !value.is_null() {
                 let param = format!("session.audio.input.transcription.{name}");

@@ -125,6 +125,20 @@ fn a_commit_after_turns_that_the_pipeline_found_is_an_item_of_its_own() {
 }
 
 #[test]
+fn the_language_of_a_transcription_is_the_one_that_the_session_was_opened_with() {
+    let mut codec = opened(agent().in_language(Some("en")), false);
+    for (language, refused) in [("en", false), ("de", true)] {
+        let input = json!({"transcription": {"language": language}});
+        let session = json!({"type": "realtime", "audio": {"input": input}});
+        let update = json!({"type": "session.update", "session": session});
+        send(&mut codec, &update);
+        let told = said(&mut codec);
+        let error = told.iter().find(|event| event["type"] == "error");
+        assert_eq!(error.is_some(), refused, "{told:?}");
+    }
+}
+
+#[test]
 fn a_turn_is_told_as_it_is_heard_and_answered() {
     let mut codec = opened(agent(), false);
     speech(&mut codec, "speech_start", 1, 300);
