@@ -20,6 +20,8 @@ LIBRARIES = ":".join([
     str(sysconfig.get_config_var("LIBDIR")),
 ])
 if LIBRARIES not in os.environ.get("LD_LIBRARY_PATH", ""):
+    # A group of its own, so that a test can kill the server, which is a child, together with this.
+    os.setpgid(0, 0)
     os.environ["LD_LIBRARY_PATH"] = LIBRARIES + ":" + os.environ.get("LD_LIBRARY_PATH", "")
     os.execv(sys.executable, [sys.executable, "-u", *sys.argv])
 

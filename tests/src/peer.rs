@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use crate::clock::Deadline;
 use crate::fixtures::{cached, root};
 use crate::logs::Logs;
+use crate::process;
 
 /// A peer to be started.
 #[derive(Debug)]
@@ -179,11 +180,13 @@ impl Running {
         serde_json::from_str(last).unwrap_or_else(|e| panic!("{name}'s report ({e}):\n{said}"))
     }
 
-    /// Kills it at once, as a crash would.
+    /// Kills it at once, as a crash would, with all that it started: it is to lead a group of its own.
     ///
     /// # Panics
     /// If it cannot be killed.
-    pub async fn kill(&mut self) {
-        self.child.kill().await.expect("a child can be killed");
+    pub async fn kill_group(&mut self) {
+        let leader = self.child.id().expect("it runs");
+        process::signal_group(leader, "KILL").await;
+        self.child.wait().await.expect("a child can be waited for");
     }
 }

@@ -25,6 +25,18 @@ pub async fn signal(pid: u32, name: &str) {
     }
 }
 
+/// Sends a signal to a process and all others of the group that it leads.
+///
+/// # Panics
+/// If there is no such group.
+pub async fn signal_group(leader: u32, name: &str) {
+    let status = Command::new("sh")
+        .args(["-c", "kill -s \"$0\" -- \"-$1\"", name, &leader.to_string()])
+        .status()
+        .await;
+    assert!(status.is_ok_and(|s| s.success()), "cannot send SIG{name}");
+}
+
 /// Whether every thread is stopped.
 fn stands_still(pid: u32) -> bool {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task"));

@@ -275,7 +275,7 @@ const BAD_REQUESTS: &[(Asked, u16, &str)] = &[
     ),
     (
         ("GET", "/v1/pipelines/echo/ws", JSON_TYPE, b""),
-        400,
+        426,
         "bad_request",
     ),
     (("GET", "/nowhere", JSON_TYPE, b""), 404, "bad_request"),
