@@ -158,8 +158,9 @@ async fn fr_017_replayed_frames_are_counted_under_the_endpoint_that_was_left() {
         Fake::worker(Manner::Stalls).await,
         Server::saying("well").await,
     );
+    // Which of the two it is depends on whether the half answer comes before or after the second utterance has gone.
     let front = Server::hop(json!({
-        "endpoints": [stalls.url(), worker.url()], "health": "off", "timeout": {"gap": "500ms"},
+        "endpoints": [stalls.url(), worker.url()], "health": "off", "timeout": {"first_output": "1s", "gap": "1s"},
     }))
     .await;
     let mut client = front.open().await;
