@@ -1,5 +1,7 @@
 //! What the machine is and what else it does, for the head of the tables.
 
+use std::time::Duration;
+
 /// Processor, cores and kernel in one line.
 #[must_use]
 pub fn describe() -> String {
@@ -26,4 +28,17 @@ pub fn describe() -> String {
 pub fn load() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or("unknown").to_owned()
+}
+
+/// How long a core has been idle since the machine began, from `/proc/stat` (proc_stat(5): ticks of 10 ms).
+#[must_use]
+pub fn idle(core: &str) -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    let name = format!("cpu{core}");
+    let mut fields = text
+        .lines()
+        .map(str::split_ascii_whitespace)
+        .find_map(|mut fields| (fields.next()? == name).then_some(fields))?;
+    let ticks: u64 = fields.nth(3)?.parse().ok()?;
+    Some(Duration::from_millis(ticks * 10))
 }

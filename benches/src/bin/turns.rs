@@ -33,7 +33,7 @@ struct Options {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "1,2,4,6,8,12,16,24,32,48,64,96"
+        default_value = "1,2,4,6,8,12,16,24,32,48,64,96,128,192,256"
     )]
     sessions: Vec<usize>,
     /// Only this one.
@@ -77,19 +77,23 @@ async fn main() -> Result<(), Failure> {
             let answered = figures.get("turns").is_some_and(|turns| *turns > 0.0);
             done[index] = turn > first * TOO_SLOW || !answered;
             rows.push((format!("{subject}, {count}"), vec![figures]));
+            // A run takes long, and what a cut one has measured counts too.
+            if let Some(path) = &options.out {
+                std::fs::write(path, report(&rows))?;
+            }
         }
     }
-    rows.sort_by_key(|(name, _)| !name.starts_with("Tidegate"));
-    let rows: Vec<_> = rows
+    println!("{}", report(&rows));
+    Ok(())
+}
+
+fn report(rows: &[(String, Vec<Figures>)]) -> String {
+    let mut rows: Vec<_> = rows
         .iter()
         .map(|(name, runs)| (name.as_str(), runs.clone()))
         .collect();
-    let text = format!("{}\n\n{}", machine::describe(), figures::table(&rows));
-    println!("{text}");
-    if let Some(path) = options.out {
-        std::fs::write(path, text)?;
-    }
-    Ok(())
+    rows.sort_by_key(|(name, _)| !name.starts_with("Tidegate"));
+    format!("{}\n\n{}", machine::describe(), figures::table(&rows))
 }
 
 /// One run: a fresh server before fresh services.

@@ -14,8 +14,8 @@ use crate::figures::{Figures, Times};
 use crate::load::Load;
 use crate::load::speech;
 use crate::load::turns::Recording;
-use crate::server::Server;
-use crate::{Failure, clock, net};
+use crate::server::{LOAD_CORE, Server};
+use crate::{Failure, clock, machine, net};
 
 /// The length of each packet.
 const PACKET: Duration = Duration::from_millis(20);
@@ -79,9 +79,10 @@ pub async fn run(server: &Server, callers: &Callers, load: Load) -> Result<Figur
     let start = clock::now() + load.warm_up;
     begin.send_replace(Some(start));
     tokio::time::sleep_until(start.into()).await;
-    let cpu_before = server.cpu()?;
+    let (cpu_before, idle_before) = (server.cpu()?, machine::idle(LOAD_CORE));
     tokio::time::sleep_until((start + load.measured).into()).await;
     let cpu = server.cpu()?.saturating_sub(cpu_before);
+    let idle = machine::idle(LOAD_CORE);
     let (mut times, mut firsts, mut packets) = (Times::default(), Times::default(), 0);
     let mut missed = 0;
     while let Some(call) = calls.join_next().await {
@@ -106,6 +107,11 @@ pub async fn run(server: &Server, callers: &Callers, load: Load) -> Result<Figur
         figures.insert("turn p95 ms", times.micros(95.0) / 1e3);
         figures.insert("turns", times.count() as f64);
         figures.insert("unanswered", f64::from(missed));
+        // A core that is full of callers and services is the limit of the load, not of the server.
+        if let (Some(before), Some(after)) = (idle_before, idle) {
+            let idle = after.saturating_sub(before).as_secs_f64();
+            figures.insert("load's core busy %", (1.0 - idle / seconds) * 100.0);
+        }
     } else if let Speech::Numbered = callers.speech {
         figures.insert(
             "server CPU µs/packet",
