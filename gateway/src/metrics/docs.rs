@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use tidegate_nodes::DropReason;
 use tidegate_nodes::graph::{TIMED_FIRST, TIMED_ONE_OF};
 
+use super::bounds::{Bounds, CALL, NETWORK, WAITING};
 use super::hops::HopKey;
-use super::latency::BOUNDS;
 use super::page::Format;
 use super::{COUNTERS, GAUGES, HISTOGRAMS, Metrics};
 use crate::session::network::{DATAGRAM_REASONS, FRAME_REASONS};
@@ -113,13 +113,21 @@ fn written() -> String {
         let labels = labels.join(", ");
         writeln!(out, "| `{name}` | {kind} | {labels} | {text} |").expect("a string takes text");
     }
-    let buckets: Vec<_> = BOUNDS.iter().map(f64::to_string).collect();
-    let buckets = buckets.join(", ");
+    let seconds = |bounds: Bounds| {
+        let bounds: Vec<_> = bounds.iter().map(f64::to_string).collect();
+        bounds.join(", ")
+    };
     write!(
         out,
-        "\nBuckets of every histogram, in seconds: {buckets}.\n\n\
+        "\nBuckets, in seconds:\n\n| of | up to |\n| --- | --- |\n\
+         | calls in this process: `tidegate_hop_service_seconds` without `endpoint` | {} |\n\
+         | media on a network: `tidegate_webrtc_*_seconds` | {} |\n\
+         | all others | {} |\n\n\
          In-place hops are timed for the first {TIMED_FIRST} calls in each session and then for one of {TIMED_ONE_OF}: \
-         reading a clock costs more than\na cheap node. Counters count every frame.\n"
+         reading a clock costs more than\na cheap node. Counters count every frame.\n",
+        seconds(CALL),
+        seconds(NETWORK),
+        seconds(WAITING),
     )
     .expect("a string takes text");
     out

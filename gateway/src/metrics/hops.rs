@@ -30,10 +30,27 @@ pub(crate) struct HopHandles {
     pub(crate) frames_out: Counter,
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
-    pub(crate) queue_frames: Gauge,
-    pub(crate) in_flight: Gauge,
+    levels: [OnceLock<Gauge>; 2],
     dropped: [OnceLock<Counter>; DropReason::ALL.len()],
     labels: Vec<Label>,
+}
+
+/// What a hop holds at one time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Level {
+    /// Frames that wait before it.
+    Queue,
+    /// Frames that it has taken and not answered.
+    InFlight,
+}
+
+impl Level {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Queue => "tidegate_hop_queue_frames",
+            Self::InFlight => "tidegate_hop_in_flight",
+        }
+    }
 }
 
 impl HopHandles {
@@ -51,7 +68,7 @@ impl HopHandles {
             all
         };
         let histogram = |name| metrics.histogram(name, labels.clone());
-        Self {
+        let handles = Self {
             queue: histogram("tidegate_hop_queue_seconds"),
             service: histogram("tidegate_hop_service_seconds"),
             wire: histogram("tidegate_hop_wire_seconds"),
@@ -60,11 +77,23 @@ impl HopHandles {
             frames_out: metrics.counter("tidegate_hop_frames_total", with("direction", "out")),
             bytes_in: metrics.counter("tidegate_hop_bytes_total", with("direction", "in")),
             bytes_out: metrics.counter("tidegate_hop_bytes_total", with("direction", "out")),
-            queue_frames: metrics.gauge("tidegate_hop_queue_frames", labels.clone()),
-            in_flight: metrics.gauge("tidegate_hop_in_flight", labels.clone()),
+            levels: [OnceLock::new(), OnceLock::new()],
             dropped: std::array::from_fn(|_| OnceLock::new()),
             labels,
+        };
+        if key.endpoint.is_some() {
+            for level in [Level::Queue, Level::InFlight] {
+                handles.level(metrics, level);
+            }
         }
+        handles
+    }
+
+    /// The gauge of what it holds. That of a node in this process appears on `/metrics` with its first frame: most are called in place,
+    /// and hold none ever.
+    pub(crate) fn level(&self, metrics: &Metrics, level: Level) -> &Gauge {
+        let make = || metrics.gauge(level.name(), self.labels.clone());
+        self.levels[level as usize].get_or_init(make)
     }
 
     /// The histogram of a stage.

@@ -4,17 +4,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-/// Upper bounds in seconds. In-place hops take well under a microsecond, remote ones up to their time limit: 100 ns to 30 s.
-pub(crate) const BOUNDS: [f64; 26] = [
-    1e-7, 2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3,
-    5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
-/// With the one above them all.
-const BUCKETS: usize = BOUNDS.len() + 1;
+use super::bounds::{Bounds, MOST};
+
+/// Of any histogram, with the one above all bounds.
+const BUCKETS: usize = MOST + 1;
 
 /// A histogram. Recording takes no lock.
 #[derive(Default)]
 pub(crate) struct Latency {
+    bounds: Bounds,
+    /// By bucket; the last of a histogram with few bounds are never used.
     counts: [AtomicU64; BUCKETS],
     /// A float's bits.
     sum: AtomicU64,
@@ -37,6 +36,7 @@ pub(crate) struct Exemplar {
 
 /// What a histogram has at one time.
 pub(super) struct Snapshot {
+    pub(super) bounds: Bounds,
     /// By bucket, not added up.
     pub(super) counts: [u64; BUCKETS],
     pub(super) sum: f64,
@@ -44,9 +44,17 @@ pub(super) struct Snapshot {
 }
 
 impl Latency {
+    /// A histogram of [`MOST`] bounds at most.
+    pub(super) fn within(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            ..Self::default()
+        }
+    }
+
     /// Counts a duration in seconds.
     pub(crate) fn record(&self, seconds: f64) {
-        self.counts[bucket(seconds)].fetch_add(1, Ordering::Relaxed);
+        self.counts[self.bucket(seconds)].fetch_add(1, Ordering::Relaxed);
         let add = |bits| Some((f64::from_bits(bits) + seconds).to_bits());
         // It does not fail: the closure always gives a value.
         let _added = self
@@ -58,7 +66,7 @@ impl Latency {
     pub(crate) fn exemplify(&self, exemplar: Exemplar) {
         let exemplars = self.exemplars.get_or_init(Box::default);
         let mut exemplars = exemplars.lock().unwrap_or_else(PoisonError::into_inner);
-        exemplars[bucket(exemplar.value)] = Some(exemplar);
+        exemplars[self.bucket(exemplar.value)] = Some(exemplar);
     }
 
     /// How many there were, and all of them together.
@@ -68,16 +76,28 @@ impl Latency {
         (counts.iter().sum(), sum)
     }
 
+    /// Whether anything has been counted.
+    pub(super) fn is_observed(&self) -> bool {
+        let mut counts = self.counts.iter();
+        counts.any(|count| count.load(Ordering::Relaxed) > 0)
+    }
+
     pub(super) fn snapshot(&self) -> Snapshot {
         let exemplars = self.exemplars.get().map(|exemplars| {
             let exemplars = exemplars.lock().unwrap_or_else(PoisonError::into_inner);
             *exemplars
         });
         Snapshot {
+            bounds: self.bounds,
             counts: std::array::from_fn(|at| self.counts[at].load(Ordering::Relaxed)),
             sum: f64::from_bits(self.sum.load(Ordering::Relaxed)),
             exemplars: exemplars.unwrap_or_default(),
         }
+    }
+
+    /// The bucket of a value: the first whose bound is not below it.
+    fn bucket(&self, seconds: f64) -> usize {
+        self.bounds.partition_point(|bound| *bound < seconds)
     }
 }
 
@@ -87,33 +107,31 @@ impl std::fmt::Debug for Latency {
     }
 }
 
-/// The bucket of a value: the first whose bound is not below it.
-fn bucket(seconds: f64) -> usize {
-    BOUNDS.partition_point(|bound| *bound < seconds)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::bounds::{CALL, WAITING};
 
     #[test]
     fn a_value_at_a_bound_is_below_it_and_one_above_all_is_counted_too() {
-        let latency = Latency::default();
+        let latency = Latency::within(CALL);
+        assert!(!latency.is_observed());
         [0.0, 1e-7, 0.1, 0.100_1, 31.0]
             .into_iter()
             .for_each(|value| latency.record(value));
+        assert!(latency.is_observed());
         let seen = latency.snapshot();
-        let at = |bound: f64| BOUNDS.iter().position(|b| *b == bound).expect("a bound");
+        let at = |bound: f64| CALL.iter().position(|b| *b == bound).expect("a bound");
         assert_eq!(seen.counts[0], 2);
         assert_eq!(seen.counts[at(0.1)], 1);
-        assert_eq!(seen.counts[at(0.25)], 1);
-        assert_eq!(seen.counts[BUCKETS - 1], 1);
+        assert_eq!(seen.counts[at(1.0)], 1);
+        assert_eq!(seen.counts[CALL.len()], 1);
         assert!((seen.sum - 31.200_1).abs() < 1e-6, "{}", seen.sum);
     }
 
     #[test]
     fn a_bucket_keeps_its_newest_exemplar() {
-        let latency = Latency::default();
+        let latency = Latency::within(WAITING);
         let exemplar = |value, trace_id| Exemplar {
             value,
             trace_id,

@@ -3,6 +3,7 @@
 //! Labels have bounded values (pipeline, hop, endpoint, transport, reason, code); never a session. Handles are kept because
 //! looking a metric up costs ten times what recording costs. Nothing here renders per-session figures: see [`window`].
 
+mod bounds;
 #[cfg(test)]
 mod docs;
 pub(crate) mod hops;
@@ -318,5 +319,44 @@ mod tests {
         let line =
             "tidegate_hop_service_seconds_bucket{pipeline=\"echo\",hop=\"gain\",le=\"0.0005\"} 1";
         assert!(text.contains(line), "{text}");
+    }
+
+    #[test]
+    fn a_hop_of_which_nothing_is_known_yet_has_its_counters_and_no_histogram() {
+        let metrics = Metrics::new();
+        let key = |hop: &str, endpoint: Option<&str>| HopKey {
+            pipeline: "p".into(),
+            hop: hop.into(),
+            endpoint: endpoint.map(Into::into),
+        };
+        let near = metrics.hop(key("near", None));
+        let far = metrics.hop(key("far", Some("http://far:1")));
+        let lines = |of: &str| {
+            let page = metrics.render(Format::Text);
+            let own = page.lines().filter(|line| line.contains(of));
+            own.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let named =
+            |lines: &[String], part: &str| lines.iter().filter(|l| l.contains(part)).count();
+        let counters = "{pipeline=\"p\",hop=\"near\",direction=";
+        assert_eq!(named(&lines("\"near\""), counters), 4);
+        assert_eq!(lines("\"near\"").len(), 4, "a call in place holds nothing");
+        assert_eq!(lines("\"far\"").len(), 6, "what waits for a worker is told");
+        assert!(!metrics.render(Format::OpenMetrics).contains("histogram"));
+        near.service.record(0.01);
+        far.service.record(0.01);
+        near.level(&metrics, hops::Level::Queue).increment(1.0);
+        let near = lines("\"near\"");
+        assert_eq!(named(&near, "tidegate_hop_queue_frames"), 1, "{near:#?}");
+        assert_eq!(
+            named(&near, "tidegate_hop_service_seconds_bucket"),
+            bounds::CALL.len() + 1
+        );
+        let far = lines("\"far\"");
+        assert_eq!(
+            named(&far, "tidegate_hop_service_seconds_bucket"),
+            bounds::WAITING.len() + 1
+        );
+        assert_eq!(named(&far, "tidegate_hop_wire_seconds"), 0, "{far:#?}");
     }
 }

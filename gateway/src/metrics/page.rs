@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
 use super::described;
-use super::latency::{BOUNDS, Exemplar, Latency};
+use super::latency::{Exemplar, Latency};
 use super::registry::{Family, Series, Value, float};
 
 const OPEN_METRICS: &str = "application/openmetrics-text";
@@ -135,9 +135,9 @@ impl Page {
         let seen = histogram.snapshot();
         let separator = if labels.is_empty() { "" } else { "," };
         let mut count = 0;
-        for (at, more) in seen.counts.iter().enumerate() {
-            count += more;
-            let bound = BOUNDS.get(at).copied().unwrap_or(f64::INFINITY);
+        let bounds = seen.bounds.iter().copied().chain([f64::INFINITY]);
+        for (at, bound) in bounds.enumerate() {
+            count += seen.counts[at];
             let le = self.bound(bound);
             let exemplar = seen.exemplars[at].filter(|_| self.format == Format::OpenMetrics);
             let exemplar = exemplar.as_ref().map(exemplified).unwrap_or_default();

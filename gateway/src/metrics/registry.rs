@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics::{Counter, Gauge, Label};
 
+use super::bounds;
 use super::latency::Latency;
 
 /// All series.
@@ -36,6 +37,15 @@ pub(super) struct Family {
     pub(super) series: Vec<Series>,
 }
 
+impl Series {
+    fn speaks(&self) -> bool {
+        match &self.value {
+            Value::Counter(_) | Value::Gauge(_) => true,
+            Value::Histogram(histogram) => histogram.is_observed(),
+        }
+    }
+}
+
 impl Registry {
     pub(super) fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
         let new = || Value::Counter(Arc::default());
@@ -54,7 +64,8 @@ impl Registry {
     }
 
     pub(super) fn histogram(&self, name: &'static str, labels: Vec<Label>) -> Arc<Latency> {
-        let new = || Value::Histogram(Arc::default());
+        let bounds = bounds::of(name, &labels);
+        let new = || Value::Histogram(Arc::new(Latency::within(bounds)));
         match self.series(name, labels, new) {
             Value::Histogram(histogram) => histogram,
             _ => Arc::default(),
@@ -83,12 +94,15 @@ impl Registry {
         value
     }
 
-    /// What there is, by name. The lock is not held while it is written out.
+    /// What there is to say, by name. The lock is not held while it is written out.
+    ///
+    /// A histogram that has counted nothing says nothing, in twenty lines; counters and gauges are there as soon as somebody holds
+    /// them, so that a rate has its first step.
     pub(super) fn families(&self) -> Vec<Family> {
         let families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let one = |(name, series): (&&'static str, &BTreeMap<_, Series>)| Family {
             name,
-            series: series.values().cloned().collect(),
+            series: series.values().filter(|s| s.speaks()).cloned().collect(),
         };
         families.iter().map(one).collect()
     }

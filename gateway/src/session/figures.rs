@@ -202,7 +202,7 @@ impl Figures {
         let hops = state.hops.iter_mut().zip(graph.hop_stats());
         for (hop, stats) in hops.filter(|(_, stats)| *stats.id == *id) {
             hop.flush(&self.metrics, stats);
-            hop.leave_gauges();
+            hop.leave_gauges(&self.metrics);
             hop.endpoint = Some(endpoint.to_owned());
             let named = if self.inline {
                 &stats.node_type
@@ -256,7 +256,9 @@ impl Figures {
     pub(crate) fn close(&self, graph: &Graph) {
         self.flush(graph);
         let mut state = lock(&self.state);
-        state.hops.iter_mut().for_each(Hop::leave_gauges);
+        for hop in &mut state.hops {
+            hop.leave_gauges(&self.metrics);
+        }
     }
 
     /// All hops, for the admin API.

@@ -5,6 +5,7 @@ use tidegate_nodes::graph::HopStats;
 
 use super::Hop;
 use crate::metrics::Metrics;
+use crate::metrics::hops::Level;
 
 /// What of a hop's running totals has reached the counters.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,14 +21,23 @@ pub(super) struct Totals {
 
 impl Hop {
     /// Takes what it holds out of the gauges.
-    pub(super) fn leave_gauges(&mut self) {
+    pub(super) fn leave_gauges(&mut self, metrics: &Metrics) {
+        self.level(metrics, 0, 0);
+    }
+
+    /// Says how many frames wait and how many are in flight.
+    fn level(&mut self, metrics: &Metrics, queue_frames: u32, in_flight: u32) {
         let (handles, flushed) = (&self.handles, &mut self.flushed);
-        handles
-            .queue_frames
-            .decrement(f64::from(flushed.queue_frames));
-        handles.in_flight.decrement(f64::from(flushed.in_flight));
-        flushed.queue_frames = 0;
-        flushed.in_flight = 0;
+        for (level, done, value) in [
+            (Level::Queue, &mut flushed.queue_frames, queue_frames),
+            (Level::InFlight, &mut flushed.in_flight, in_flight),
+        ] {
+            if value != *done {
+                let gauge = handles.level(metrics, level);
+                gauge.increment(f64::from(value) - f64::from(*done));
+                *done = value;
+            }
+        }
     }
 
     pub(super) fn flush(&mut self, metrics: &Metrics, stats: &HopStats) {
@@ -56,17 +66,6 @@ impl Hop {
                 *done = total;
             }
         }
-        let level = |gauge: &metrics::Gauge, done: &mut u32, value: u32| {
-            if value != *done {
-                gauge.increment(f64::from(value) - f64::from(*done));
-                *done = value;
-            }
-        };
-        level(
-            &handles.queue_frames,
-            &mut flushed.queue_frames,
-            stats.queue_frames,
-        );
-        level(&handles.in_flight, &mut flushed.in_flight, stats.in_flight);
+        self.level(metrics, stats.queue_frames, stats.in_flight);
     }
 }
