@@ -6,6 +6,7 @@ use tidegate_tests::http::Response;
 use tidegate_tests::{Deadline, Gateway, Peer, clock};
 
 use crate::clients::ws::{JSON, Ws};
+use crate::twilio::call;
 
 const TOKEN: &str = "of the operator";
 const RUN: &str = "/v1/pipelines/echo/execute";
@@ -123,6 +124,50 @@ async fn settings_that_do_not_do_change_nothing() {
         assert_eq!(changing.status("token-new").await, 401);
     }
     assert!(!changing.gateway.logs.text().contains("token-new"));
+}
+
+#[tokio::test]
+async fn twilio_s_auth_token_is_changed_by_having_both_for_a_while() {
+    let twilio = |tokens: &[&str]| json!({"token": TOKEN, "twilio": {"auth_tokens": tokens}});
+    let settings = |tokens: &[&str]| json!({"auth": twilio(tokens)}).to_string();
+    let changing = Changing::start(&twilio(&["0ldt0ken"])).await;
+    let opens = async |token: &str| {
+        let arguments = ["--seconds", "0.2", "--sign", token];
+        let report = call(&changing.gateway, "echo", &arguments).await;
+        let opened = report["stopped"] == true;
+        assert!(opened || report["status"] == 403, "{report:#}");
+        opened
+    };
+    assert_eq!(
+        [opens("0ldt0ken").await, opens("newt0ken").await],
+        [true, false]
+    );
+    changing
+        .reload(&settings(&["0ldt0ken", "newt0ken"]), "taken")
+        .await;
+    assert_eq!(
+        [opens("0ldt0ken").await, opens("newt0ken").await],
+        [true, true]
+    );
+    changing.reload(&settings(&["newt0ken"]), "taken").await;
+    assert_eq!(
+        [opens("0ldt0ken").await, opens("newt0ken").await],
+        [false, true]
+    );
+    // Signatures are asked for as long as there is a token: one that cannot be right is not taken for none.
+    changing
+        .reload(&settings(&["a token with spaces"]), "refused")
+        .await;
+    assert_eq!(
+        [opens("0ldt0ken").await, opens("newt0ken").await],
+        [false, true]
+    );
+    let log = changing.gateway.logs.text();
+    assert!(log.contains("auth.twilio.auth_tokens[0]"), "{log}");
+    assert!(
+        !log.contains("newt0ken") && !log.contains("with spaces"),
+        "{log}"
+    );
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use tidegate_tests::fixtures::recording;
 use tidegate_tests::gateway::sum_of;
 use tidegate_tests::{Deadline, Gateway, Peer};
 
-async fn call(gateway: &Gateway, scenario: &str, arguments: &[&str]) -> Value {
+/// What came of a call.
+pub(crate) async fn call(gateway: &Gateway, scenario: &str, arguments: &[&str]) -> Value {
     let peer = Peer::python("twilio.py").args([&gateway.address.to_string(), scenario]);
     let peer = peer.args(["--wav".as_ref(), recording("jfk.wav").as_os_str()]);
     peer.args(arguments).report(Deadline::secs(150)).await

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tidegate_media::Timestamp;
 
-use super::breaker::{Breaker, Pass};
+use super::breaker::{Breaker, BreakerState, Pass, Verdict};
 use super::config::BreakerConfig;
 use super::health::Health;
 use super::latency::PeakEwma;
@@ -123,6 +123,8 @@ pub(super) struct Slot {
     /// Recent good ends, newest in the lowest bit: whether they were empty.
     pub(super) empties: Recent,
     pub(super) totals: Totals,
+    /// It was said to be shut off, and not yet to serve again.
+    told_shut: bool,
     live: Arc<()>,
 }
 
@@ -146,7 +148,30 @@ impl Slot {
             openings: None,
             empties: Recent::default(),
             totals: Totals::default(),
+            told_shut: false,
             live: Arc::new(()),
+        }
+    }
+
+    /// Says in the log, after what an attempt has shown, that the endpoint is shut off, or that it serves again. Once each: that the
+    /// probes of one that is shut off fail too is no news.
+    pub(super) fn tell(&mut self, now: Timestamp, shown: Verdict) {
+        let shut = self.breaker.state(now) != BreakerState::Closed;
+        if shut == self.told_shut {
+            return;
+        }
+        self.told_shut = shut;
+        let (endpoint, failures) = (&self.member, self.totals.failed);
+        match (shut, shown) {
+            (true, Verdict::Leave) => {
+                tracing::info!(%endpoint, "endpoint shut off: it is draining");
+            }
+            (true, _) => {
+                tracing::warn!(%endpoint, failures, "endpoint shut off: too many attempts failed");
+            }
+            (false, _) => {
+                tracing::info!(%endpoint, "endpoint serves again: it is shut off no more");
+            }
         }
     }
 

@@ -150,6 +150,7 @@ impl Pool {
     pub fn observed(&mut self, now: Timestamp, permit: &Permit, latency: Duration) {
         if let Some(slot) = slot(&mut self.slots, permit.id) {
             slot.breaker.answered(now, &permit.pass);
+            slot.tell(now, Verdict::Success);
             sample(&mut slot.outputs, now, latency);
         }
     }
@@ -160,6 +161,7 @@ impl Pool {
             let random = &mut self.random;
             slot.breaker
                 .record(now, &permit.pass, Verdict::Leave, random);
+            slot.tell(now, Verdict::Leave);
         }
     }
 
@@ -209,6 +211,7 @@ impl Pool {
                     EmptyPolicy::Compare => {
                         // It answered, which is what a probe asks for.
                         slot.breaker.answered(now, &permit.pass);
+                        slot.tell(now, Verdict::Success);
                         None
                     }
                 }
@@ -218,14 +221,13 @@ impl Pool {
         let Some(verdict) = verdict else {
             return;
         };
-        let served = slot.breaker.state(now) == BreakerState::Closed;
-        if slot
+        let shut = slot
             .breaker
-            .record(now, &permit.pass, verdict, &mut self.random)
-        {
+            .record(now, &permit.pass, verdict, &mut self.random);
+        if shut {
             slot.health.hurry(now);
-            slot.say_shut(served);
         }
+        slot.tell(now, verdict);
         let endpoint = slot.endpoint;
         if connection
             && !opened
@@ -275,18 +277,6 @@ impl Pool {
             .map(|slot| slot.empties.counts())
             .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         all > 0 && empty * 10 < all
-    }
-}
-
-impl Slot {
-    /// Says that it is shut off now. Once: that the probes of one that is shut off fail too is no news.
-    fn say_shut(&self, served: bool) {
-        let (endpoint, failures) = (&self.member, self.totals.failed);
-        if served {
-            tracing::warn!(%endpoint, failures, "endpoint shut off: too many attempts failed");
-        } else {
-            tracing::debug!(%endpoint, failures, "endpoint stays shut off: it failed a probe");
-        }
     }
 }
 

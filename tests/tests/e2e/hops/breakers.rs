@@ -106,6 +106,41 @@ async fn fr_009_each_reopening_lasts_twice_as_long() {
 }
 
 #[tokio::test]
+async fn fr_009_the_log_says_once_that_an_endpoint_is_shut_off_and_once_that_it_serves_again() {
+    let (bad, good) = (Calls::start("bad").await, Calls::start("good").await);
+    bad.fail(1);
+    let front = front(
+        &[&bad, &good],
+        json!({"open": "200ms", "open_max": "300ms"}),
+    )
+    .await;
+    let said = |what: &str, of: &Calls| {
+        let lines = front.gateway.logs.lines().into_iter();
+        let of = of.url();
+        lines
+            .filter(|line| line.contains(what) && line.contains(&of))
+            .count()
+    };
+    let by = Deadline::secs(60);
+    // Five failures, and as many times as it was asked in vain whether it is well again.
+    while bad.gaps().len() < 5 + 2 {
+        assert!(!by.left().is_zero(), "it was asked so: {:?}", bad.gaps());
+        served(&front, 1).await;
+    }
+    bad.fail(0);
+    let back = by.until(|| async {
+        served(&front, 1).await;
+        (said("endpoint serves again", &bad) > 0).then_some(())
+    });
+    assert!(back.await.is_some(), "{}", front.gateway.logs.text());
+    served(&front, 10).await;
+    for what in ["endpoint shut off", "endpoint serves again"] {
+        let counts = [&bad, &good].map(|of| said(what, of));
+        assert_eq!(counts, [1, 0], "{what}: {}", front.gateway.logs.text());
+    }
+}
+
+#[tokio::test]
 async fn fr_009_all_breakers_open_is_an_error_of_its_own_and_at_once() {
     let bad = Calls::start("bad").await;
     bad.fail(1);
