@@ -207,9 +207,12 @@ impl Graph {
         }
         let on = plan.interrupt.as_ref().and_then(|interrupt| interrupt.on);
         if let Some(on) = on {
+            let emptied = &self.topology.interrupted;
+            let tells = |to: &Dest| matches!(to, Dest::Output(o) if !emptied.contains(o));
             let port = self.port_of(on);
             if let Some(port) = self.ports.get_mut(port) {
-                port.interrupts = true;
+                port.dests.sort_by_key(|to| !tells(to));
+                port.interrupts = Some(port.dests.iter().filter(|to| tells(to)).count());
             }
         }
     }

@@ -93,7 +93,7 @@ impl Graph {
         if port < slot.port_count {
             let port = slot.ports + port;
             let (stats, port) = (&mut self.stats[slot.stat], &mut self.ports[port]);
-            if let ([to], false) = (&port.dests[..], port.interrupts) {
+            if let ([to], None) = (&port.dests[..], port.interrupts) {
                 let to = *to;
                 stamp(slot, stats, port, frame);
                 return Some(to);
@@ -142,20 +142,20 @@ impl Graph {
         }
     }
 
-    /// As [`Graph::route`], what is joined to nothing included, in the order of the edges: the caller turns the pushed part of the stack around.
-    fn route_later(&mut self, port: usize, frame: Frame) {
+    /// As [`Graph::route`], in the order in which it is to be done: the caller turns the pushed part of the stack around.
+    pub(super) fn route_later(&mut self, port: usize, frame: Frame) {
         let port = &self.ports[port];
-        if port.interrupts {
-            self.work.push(Work::Interrupt);
+        let top = self.work.len();
+        if let Some((last, rest)) = port.dests.split_last() {
+            for &to in rest {
+                let frame = frame.clone();
+                self.work.push(Work::Frame { to, frame });
+            }
+            self.work.push(Work::Frame { to: *last, frame });
         }
-        let Some((last, rest)) = port.dests.split_last() else {
-            return;
-        };
-        for &to in rest {
-            let frame = frame.clone();
-            self.work.push(Work::Frame { to, frame });
+        if let Some(told) = port.interrupts {
+            self.work.insert(top + told, Work::Interrupt);
         }
-        self.work.push(Work::Frame { to: *last, frame });
     }
 
     #[cold]

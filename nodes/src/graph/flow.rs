@@ -50,7 +50,7 @@ impl Graph {
         let port = &self.ports[input];
         let to = match (ingress.chain.first(), &port.dests[..]) {
             (Some(&node), _) => Some(Dest::Node { node, port: 0 }),
-            (None, [to]) if !port.interrupts => Some(*to),
+            (None, [to]) if port.interrupts.is_none() => Some(*to),
             _ => None,
         };
         if to.is_none() && port.is_loose() {
@@ -120,20 +120,12 @@ impl Graph {
         }
     }
 
-    /// Pushes a frame for everything that a port is joined to, first edge on top, and before it the interrupt that it
-    /// stands for. A frame of a port that is joined to nothing ends here: the manifest asks for no more, so it is no loss.
+    /// Pushes a frame for everything that a port is joined to, first edge on top, and the interrupt that it stands for: above all but
+    /// the outputs that say why. A frame of a port that is joined to nothing ends here: the manifest asks for no more, so it is no loss.
     pub(super) fn route(&mut self, port: usize, frame: Frame) {
-        let port = &self.ports[port];
-        if let Some((first, rest)) = port.dests.split_first() {
-            for &to in rest.iter().rev() {
-                let frame = frame.clone();
-                self.work.push(Work::Frame { to, frame });
-            }
-            self.work.push(Work::Frame { to: *first, frame });
-        }
-        if port.interrupts {
-            self.work.push(Work::Interrupt);
-        }
+        let top = self.work.len();
+        self.route_later(port, frame);
+        self.work[top..].reverse();
     }
 
     /// Pushes a frame for every listener of an output, the first on top.

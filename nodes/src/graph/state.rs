@@ -41,8 +41,8 @@ pub(super) struct Port {
     /// Frames that came from it.
     pub(super) seq: u64,
     pub(super) dests: Vec<Dest>,
-    /// A frame from here interrupts the listener.
-    pub(super) interrupts: bool,
+    /// A frame from here interrupts the listener, after the first so many of `dests` have it: outputs that tell clients why.
+    pub(super) interrupts: Option<usize>,
     /// Its last frame came.
     pub(super) ended: bool,
 }
@@ -51,7 +51,7 @@ impl Port {
     /// Nothing comes of a frame that leaves here.
     #[inline]
     pub(super) fn is_loose(&self) -> bool {
-        self.dests.is_empty() && !self.interrupts
+        self.dests.is_empty() && self.interrupts.is_none()
     }
 }
 

@@ -150,6 +150,30 @@ fn an_in_place_node_is_told_and_a_frame_of_the_interrupting_port_follows() {
 }
 
 #[test]
+fn who_listens_is_told_why_before_what_is_over() {
+    let (mut sketch, tts) = dialogue();
+    let detect = Source::Hop { hop: 0, port: 1 };
+    sketch.join(detect, into(tts)).queue = queue(64, WhenFull::DropOldest);
+    let events = sketch.output("events", TEXT);
+    sketch.join(detect, events);
+    let mut bench = sketch.run();
+    let egress = bench.open(Mode::Live);
+    speech(&mut bench, tts, 0, 50);
+    bench.take();
+    bench.say(0, "speech");
+    let said = bench.take();
+    let told = |egress: EgressId| {
+        let mut said = said.iter();
+        said.position(|output| matches!(output, Output::Frame { egress: e, .. } | Output::Interrupted { egress: e } if *e == egress))
+    };
+    assert!(told(egress[2]).is_some(), "{said:?}");
+    assert!(told(egress[2]) < told(egress[1]), "{said:?}");
+    assert_eq!(interrupted(&said), [egress[1]]);
+    // What goes on to a hop that is flushed comes behind that.
+    assert_eq!(bench.stats("tts").queue_frames, 2);
+}
+
+#[test]
 fn an_interrupt_reaches_the_session_even_if_nothing_else_is_joined_to_its_port() {
     let (sketch, tts) = dialogue();
     let mut bench = sketch.run();

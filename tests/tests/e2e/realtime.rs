@@ -206,6 +206,20 @@ async fn who_speaks_while_an_answer_is_given_cancels_it_and_is_answered() {
     assert_eq!(details["reason"], "turn_detected", "{shown}");
     let said = &report["cancelled"]["response"]["output"][0]["content"][0];
     assert_eq!(said["transcript"], "again: something was said", "{shown}");
+    // First the client hears that somebody speaks, and then what is over by that.
+    let types = strings(&report["types"]);
+    let done = types.iter().position(|kind| *kind == "response.done");
+    let expected = [
+        "input_audio_buffer.speech_started",
+        "response.output_audio.done",
+        "response.output_audio_transcript.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "conversation.item.done",
+        "response.done",
+    ];
+    let until = done.expect("it is over") + 1;
+    assert_eq!(types[until - expected.len()..until], expected, "{shown}");
 
     let started = of(&report, "input_audio_buffer.speech_started");
     let committed = of(&report, "input_audio_buffer.committed");
