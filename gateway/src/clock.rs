@@ -60,7 +60,7 @@ impl Clock {
     }
 }
 
-/// Seconds since 1970, for credentials with an expiry and nothing else.
+/// Seconds since 1970, for credentials with an expiry, and for what clients are told of when something was loaded.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one file that reads a clock"

@@ -12,6 +12,8 @@ use rust_embed::RustEmbed;
 use tidegate_nodes::compile::{Grants, Pipeline};
 use tidegate_nodes::{Code, Error, Registry};
 
+use crate::clock::unix_seconds;
+
 /// Manifests larger than this are refused unread; the largest sensible one has a tenth.
 const MANIFEST_BYTES: u64 = 1 << 20;
 /// Files read from the folder.
@@ -28,7 +30,30 @@ pub(crate) type Set = BTreeMap<String, Arc<Pipeline>>;
 pub(crate) struct Pipelines {
     folder: PathBuf,
     registry: Registry,
-    current: ArcSwap<Set>,
+    current: ArcSwap<Current>,
+}
+
+/// A set, and since when each of it is served as it is.
+#[derive(Default)]
+struct Current {
+    set: Arc<Set>,
+    since: BTreeMap<String, u64>,
+}
+
+impl Current {
+    /// What is served from `now` on, seconds since 1970, in the place of what was.
+    fn after(before: &Self, set: Set, now: u64) -> Self {
+        let since = |(name, pipeline): (&String, &Arc<Pipeline>)| {
+            let same = before.set.get(name);
+            let same = same.is_some_and(|before| before.digest() == pipeline.digest());
+            let known = before.since.get(name).filter(|_| same);
+            (name.clone(), known.copied().unwrap_or(now))
+        };
+        Self {
+            since: set.iter().map(since).collect(),
+            set: Arc::new(set),
+        }
+    }
 }
 
 /// Names of the pipelines that a reload found to be not what they were.
@@ -51,20 +76,22 @@ impl Pipelines {
     /// The folder cannot be read, or any manifest has an error.
     pub(crate) fn load(folder: &Path, registry: Registry) -> Result<Self, LoadError> {
         let set = read(folder, &registry)?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            registry,
-            current: ArcSwap::from_pointee(set),
-        })
+        Ok(Self::serving(folder.to_owned(), registry, set))
     }
 
     /// One pipeline and no other.
     pub(crate) fn only(pipeline: Pipeline, registry: Registry) -> Self {
         let name = pipeline.name().to_owned();
+        let set = Set::from([(name, Arc::new(pipeline))]);
+        Self::serving(PathBuf::new(), registry, set)
+    }
+
+    fn serving(folder: PathBuf, registry: Registry, set: Set) -> Self {
+        let current = Current::after(&Current::default(), set, unix_seconds());
         Self {
-            folder: PathBuf::new(),
+            folder,
             registry,
-            current: ArcSwap::from_pointee(Set::from([(name, Arc::new(pipeline))])),
+            current: ArcSwap::from_pointee(current),
         }
     }
 
@@ -73,8 +100,10 @@ impl Pipelines {
     /// # Errors
     /// As for [`Pipelines::load`]; then nothing has changed.
     pub(crate) fn reload(&self) -> Result<Changes, LoadError> {
-        let set = Arc::new(read(&self.folder, &self.registry)?);
-        let before = self.current.swap(Arc::clone(&set));
+        let set = read(&self.folder, &self.registry)?;
+        let now = Current::after(&self.current.load(), set, unix_seconds());
+        let set = Arc::clone(&now.set);
+        let before = Arc::clone(&self.current.swap(Arc::new(now)).set);
         let mut changes = Changes::default();
         for (name, pipeline) in before.iter() {
             match set.get(name) {
@@ -102,7 +131,16 @@ impl Pipelines {
 
     /// All pipelines.
     pub(crate) fn all(&self) -> Arc<Set> {
-        self.current.load_full()
+        Arc::clone(&self.current.load().set)
+    }
+
+    /// Since when a pipeline is served as it is, in seconds since 1970.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn since(&self, name: &str) -> Result<u64, Error> {
+        let since = self.current.load().since.get(name).copied();
+        since.ok_or_else(|| unknown(name))
     }
 
     /// The pipeline with a name.
@@ -110,11 +148,8 @@ impl Pipelines {
     /// # Errors
     /// There is none.
     pub(crate) fn get(&self, name: &str) -> Result<Arc<Pipeline>, Error> {
-        self.current.load().get(name).cloned().ok_or_else(|| {
-            let shown: String = name.chars().take(64).collect();
-            let text = format!("no pipeline '{shown}': GET /v1/pipelines lists what there is");
-            Error::new(Code::UnknownPipeline, text)
-        })
+        let found = self.current.load().set.get(name).cloned();
+        found.ok_or_else(|| unknown(name))
     }
 
     /// Compiles a manifest that a client sent.
@@ -130,6 +165,12 @@ impl Pipelines {
             .map(Arc::new)
             .map_err(invalid)
     }
+}
+
+fn unknown(name: &str) -> Error {
+    let shown: String = name.chars().take(64).collect();
+    let text = format!("no pipeline '{shown}': GET /v1/pipelines lists what there is");
+    Error::new(Code::UnknownPipeline, text)
 }
 
 /// A shipped pipeline's file name and text, by its name.
@@ -305,6 +346,21 @@ mod tests {
         let why = refused(&folder);
         std::fs::remove_dir_all(&folder).expect("removed");
         assert!(why.contains("a manifest has at most"), "{why}");
+    }
+
+    #[test]
+    fn a_pipeline_is_as_old_as_its_newest_change() {
+        let own = |about: &str| {
+            let text = format!("{PASS}description: {about}\n");
+            let grants = Grants::operator(crate::config::environment());
+            let own = Pipeline::from_text("own", &text, &Registry::builtin(), &grants);
+            Set::from([("own".to_owned(), Arc::new(own.expect("compiles")))])
+        };
+        let mut current = Current::default();
+        for (about, now, since) in [("one", 5, 5), ("one", 6, 5), ("two", 7, 7)] {
+            current = Current::after(&current, own(about), now);
+            assert_eq!(current.since["own"], since, "{about} at {now}");
+        }
     }
 
     #[test]

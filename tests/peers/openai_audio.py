@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import math
+import time
 
 import av
 import numpy as np
@@ -58,8 +59,10 @@ def main():
     arguments = parser.parse_args()
     client = openai.OpenAI(base_url=f"http://{arguments.address}/v1", api_key="none", max_retries=0, timeout=60)
     wav = arguments.wav
-    report = {"models": sorted(model.id for model in client.models.list())}
-    report["model"] = client.models.retrieve("writes").id
+    models = list(client.models.list())
+    report = {"models": sorted(model.id for model in models), "now": time.time()}
+    report["model"] = client.models.retrieve("writes").to_dict()
+    report["listed"] = next(model.to_dict() for model in models if model.id == "writes")
 
     plain = transcribe(client, "writes", wav, language="en", prompt="heard", temperature=0)
     report["json"] = plain.text
@@ -86,6 +89,8 @@ def main():
     report["events"] = heard(sound, "pcm") | {"last": events[-1]["type"]}
 
     report["refused"] = {
+        "no_model": refused(lambda: client.models.retrieve("sums")),
+        "nobody": refused(lambda: client.models.retrieve("nobody")),
         "model": refused(lambda: transcribe(client, "nobody", wav)),
         "port": refused(lambda: transcribe(client, "speaks", wav)),
         "language": refused(lambda: transcribe(client, "writes", wav, language="xx")),

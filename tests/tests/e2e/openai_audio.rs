@@ -8,7 +8,7 @@ use tidegate_tests::peer::Running;
 use tidegate_tests::{Deadline, Gateway, Peer};
 
 /// Without models: who is heard is written down in the words of the prompt, and what is said is a tone of the voice's pitch.
-const PIPELINES: [(&str, &str); 3] = [
+const PIPELINES: [(&str, &str); 4] = [
     (
         "writes",
         r#"
@@ -56,6 +56,18 @@ nodes: [{id: tone, type: audio.tone, params: {triggered: true, sample_rate: 1600
 edges: [text -> tone, tone -> speaker]
 "#,
     ),
+    // Nothing that any of the interfaces could say or hear.
+    (
+        "sums",
+        r#"
+version: tidegate/v1
+name: sums
+inputs: [{name: tensors, kind: tensor}]
+outputs: [{name: sums, kind: json}]
+nodes: [{id: sum, type: tensor.summary}]
+edges: [tensors -> sum, sum -> sums]
+"#,
+    ),
 ];
 
 /// A folder with manifests, and a gateway that serves them.
@@ -92,14 +104,42 @@ async fn the_openai_package_transcribes_and_speaks() {
     let peer = peer.args([recording("jfk.wav")]);
     let report = peer.report(Deadline::secs(120)).await;
     let shown = format!("{report:#}\n{}", gateway.logs.text());
-    let models = report["models"].as_array().expect("a list");
-    for name in ["beeps", "speaks", "writes", "echo"] {
-        assert!(models.contains(&name.into()), "{name}: {shown}");
-    }
-    assert_eq!(report["model"], "writes", "{shown}");
+    check_models(&report, &shown);
     check_transcriptions(&report, &shown);
     check_speech(&report, &shown);
     check_refusals(&report["refused"], &shown);
+}
+
+fn check_models(report: &Value, shown: &str) {
+    let models = report["models"].as_array().expect("a list");
+    // A room's clients say which place is theirs.
+    for name in ["beeps", "speaks", "writes", "echo", "conference"] {
+        assert!(models.contains(&name.into()), "{name}: {shown}");
+    }
+    for name in ["sums", "features", "summarise"] {
+        assert!(!models.contains(&name.into()), "{name}: {shown}");
+    }
+    let (now, model) = (report["now"].as_f64(), &report["model"]);
+    let created = model["created"].as_f64();
+    let age = now.zip(created).map(|(now, created)| now - created);
+    assert!(
+        age.is_some_and(|age| (0.0..600.0).contains(&age)),
+        "{shown}"
+    );
+    assert_eq!(
+        (&model["id"], &model["owned_by"]),
+        (&json!("writes"), &json!("tidegate")),
+        "{shown}"
+    );
+    assert_eq!(report["listed"], *model, "{shown}");
+    let message = report["refused"]["no_model"]["message"].as_str();
+    let message = message.expect("it says why");
+    for why in [
+        "its inputs are: tensors (tensor)",
+        "/v1/pipelines/sums/execute",
+    ] {
+        assert!(message.contains(why), "{shown}");
+    }
 }
 
 fn check_transcriptions(report: &Value, shown: &str) {
@@ -165,6 +205,8 @@ fn check_speech(report: &Value, shown: &str) {
 
 fn check_refusals(refused: &Value, shown: &str) {
     let cases = [
+        ("no_model", 404, json!("model"), "incompatible"),
+        ("nobody", 404, json!("model"), "unknown_pipeline"),
         ("model", 404, json!("model"), "unknown_pipeline"),
         ("port", 409, json!("model"), "incompatible"),
         ("language", 400, json!(null), "bad_request"),

@@ -5,6 +5,7 @@
 pub(crate) mod calls;
 mod encode;
 mod form;
+mod interfaces;
 mod models;
 mod parameters;
 pub(crate) mod realtime;

@@ -12,12 +12,13 @@ use tidegate_proto::message::{Mode as Asked, Source};
 use super::super::Shared;
 use super::super::upgrade::{Guest, Wanted, accept, wanted};
 use super::super::ws::JoinQuery;
+use super::interfaces;
 use crate::auth::Caller;
 use crate::connections::Place;
 use crate::errors::HttpError;
 use crate::gateway::Gateway;
 use crate::links::realtime::socket::SUBPROTOCOL;
-use crate::links::realtime::{Ports, Realtime, last_words};
+use crate::links::realtime::{Realtime, last_words};
 use crate::session::open::Request;
 
 /// What is to run.
@@ -104,7 +105,7 @@ pub(super) fn codec(
     let declared = declared.filter(|_| query.session.is_none());
     let language =
         declared.and_then(|declared| given.get("language").or(declared.default.as_ref()));
-    let ports = Ports::of(&about, &named)?.in_language(language.and_then(Value::as_str));
+    let ports = interfaces::realtime(&about, &named)?.in_language(language.and_then(Value::as_str));
     let mode = match query.mode()? {
         Asked::Live => tidegate_nodes::graph::Mode::Live,
         Asked::Waits => tidegate_nodes::graph::Mode::Waits,

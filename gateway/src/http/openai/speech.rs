@@ -12,11 +12,12 @@ use futures_util::stream;
 use http::{HeaderMap, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tidegate_media::{Frame, Kind, MediaTime, Payload, Text};
+use tidegate_media::{Frame, MediaTime, Payload, Text};
 use tidegate_nodes::stream::AudioPattern;
 use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
 
 use super::encode::{Encoder, Format};
+use super::interfaces;
 use super::parameters::Parameters;
 use super::refusal::{self, About as _, Refusal};
 use super::run::Run;
@@ -26,10 +27,7 @@ use crate::gateway::Gateway;
 use crate::http::Shared;
 use crate::links::memory::MemoryEvent;
 use crate::links::outbox::Delivery;
-use crate::roles;
 
-/// How errors call it.
-const INTERFACE: &str = "/v1/audio/speech";
 /// What the interface allows.
 const CHARACTERS_MAX: usize = 4_096;
 /// The voice that a pipeline has by itself.
@@ -135,12 +133,8 @@ fn run(
     }
     let pipeline = gateway.named(&caller, &asked.model);
     let pipeline = pipeline.map_err(|error| error.about("model"))?.describe();
-    let port = |found: Result<&str, Error>| {
-        let found = found.map_err(|error| error.about("model"))?;
-        Ok::<_, Refusal>(found.to_owned())
-    };
-    let input = port(roles::input(&pipeline, Kind::Text, INTERFACE))?;
-    let output = port(roles::output(&pipeline, Kind::Audio, INTERFACE))?;
+    let ends = interfaces::speech(&pipeline);
+    let (input, output) = ends.map_err(|error| error.about("model"))?;
     let characters = asked.input.chars().count();
     if asked.input.trim().is_empty() || characters > CHARACTERS_MAX {
         let text = format!("input has {characters} characters: send 1 to {CHARACTERS_MAX}");

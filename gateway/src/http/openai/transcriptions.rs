@@ -11,10 +11,10 @@ use futures_util::stream;
 use http::{HeaderMap, header};
 use serde_json::{Value, json};
 use tidegate_media::Kind;
-use tidegate_nodes::plan::OutputRole;
 use tidegate_nodes::{Accepts, Code, Error};
 
 use super::form::{self, Form};
+use super::interfaces;
 use super::parameters::Parameters;
 use super::refusal::{self, About as _, Refusal};
 use super::run::Run;
@@ -26,10 +26,6 @@ use crate::http::Shared;
 use crate::links::file::{Feed, Feeds};
 use crate::links::memory::MemoryEvent;
 use crate::links::outbox::Delivery;
-use crate::roles;
-
-/// How errors call it.
-const INTERFACE: &str = "/v1/audio/transcriptions";
 
 /// What the answer is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -189,16 +185,8 @@ fn run(
 ) -> Result<(Run, Option<Duration>), Refusal> {
     let pipeline = gateway.named(&caller, &asked.model);
     let pipeline = pipeline.map_err(|error| error.about("model"))?.describe();
-    let port = |found: Result<&str, Error>| {
-        let found = found.map_err(|error| error.about("model"))?;
-        Ok::<_, Refusal>(found.to_owned())
-    };
-    let input = port(roles::input(&pipeline, Kind::Audio, INTERFACE))?;
-    let output = port(roles::role(
-        &pipeline,
-        OutputRole::InputTranscript,
-        INTERFACE,
-    ))?;
+    let ends = interfaces::transcriptions(&pipeline);
+    let (input, output) = ends.map_err(|error| error.about("model"))?;
     let mut parameters = Parameters::of(&pipeline);
     if let Some(language) = &asked.language {
         parameters.set("language", language, false)?;
