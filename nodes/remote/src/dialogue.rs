@@ -180,6 +180,26 @@ impl Server {
     }
 }
 
+/// Speaks while it hears; what is unsaid when all was heard is of no use any more.
+pub(crate) async fn converse(
+    speaking: impl Future<Output = Result<(), RemoteError>>,
+    hearing: impl Future<Output = Result<(), RemoteError>>,
+) -> Result<(), RemoteError> {
+    tokio::pin!(hearing);
+    tokio::select! {
+        biased;
+        heard = &mut hearing => return heard,
+        sent = speaking => match sent {
+            Ok(()) => {}
+            // Of our own mistakes the server knows nothing.
+            Err(error @ (RemoteError::Config(_) | RemoteError::Internal(_))) => return Err(error),
+            // What it said before it closed comes first: it says why.
+            Err(error) => return hearing.await.and(Err(error)),
+        },
+    }
+    hearing.await
+}
+
 /// What the server says of a failure of its own.
 pub(crate) fn failed(message: &str) -> RemoteError {
     RemoteError::Worker(Box::new(WireError {

@@ -18,18 +18,13 @@ use serde_json::{Map, Value};
 use tidegate_media::{Frame, MediaTime, Payload, Text};
 use tidegate_nodes::compile::remote::Protocol;
 use tidegate_proto::PortName;
-use tidegate_proto::message::{Execute, Opened};
+use tidegate_proto::message::Execute;
 
 use self::caller::OpenaiCaller;
-use crate::calls::{Answer, CallLink, Gather, opened};
-use crate::config::{Foreign, HopPorts, OpenContext, RemoteConfig, Target};
-use crate::connector::Connector;
+use crate::calls::Answer;
 use crate::dial::Place;
 use crate::error::RemoteError;
-use crate::foreign::options;
-use crate::link::Link;
-use crate::opening;
-use crate::pool::Member;
+use crate::foreign::{Linked, Opening};
 use crate::spoken::{frames, media_time, piece};
 
 /// What one of the interfaces says and hears.
@@ -101,56 +96,39 @@ struct Asked {
     answer_max: usize,
 }
 
-/// Makes ready to call. Nothing is sent before there is something to call with, so an endpoint that is not there shows at the first
-/// call.
-pub(crate) fn open(
-    connector: &Connector,
-    member: &Member,
-    (config, foreign): (&RemoteConfig, &Foreign),
-    ports: &HopPorts,
-    context: OpenContext<'_>,
-) -> Result<(Box<dyn Link>, Opened), RemoteError> {
-    let credential = opening::credential(connector, config, context)?;
-    let message_bytes = connector.config().message_bytes;
-    let gather = Gather::new(ports, config.mode, message_bytes)?;
+/// Makes ready to call.
+pub(crate) fn open(opening: Opening<'_>) -> Result<Linked, RemoteError> {
+    let protocol = opening.foreign.protocol;
+    let gather = opening.gather()?;
     // Sound that nobody has cut into utterances is one.
-    let gather = match foreign.protocol {
+    let gather = match protocol {
         Protocol::OpenaiTranscriptions => gather.with_loose_frames_together(),
         Protocol::OpenaiSpeech => gather.growing(),
         _ => gather,
     };
-    let output = gather.output_name().ok_or_else(|| {
-        RemoteError::Config("nothing is joined to the output of the hop".to_owned())
-    })?;
     let asked = Asked {
-        model: match &config.target {
-            Target::Pipeline(model) => model.clone(),
-            _ => String::new(),
-        },
-        parameters: config.parameters.clone(),
-        output,
-        answer_max: message_bytes,
+        model: opening.model().unwrap_or_default(),
+        parameters: opening.config.parameters.clone(),
+        output: gather.output_port()?,
+        answer_max: opening.message_bytes(),
     };
-    let dialect: Box<dyn Dialect> = match foreign.protocol {
+    let dialect: Box<dyn Dialect> = match protocol {
         Protocol::OpenaiTranscriptions => {
-            Box::new(transcriptions::Transcriptions::new(asked, foreign)?)
+            let options = opening.options()?;
+            Box::new(transcriptions::Transcriptions::new(asked, options))
         }
         Protocol::OpenaiSpeech => Box::new(speech::Speech::new(asked)),
-        _ => Box::new(chat::Chat::new(asked, foreign)?),
+        _ => {
+            let memory = opening.foreign.memory.clone();
+            Box::new(chat::Chat::new(asked, opening.options()?, memory))
+        }
     };
-    let place = Place::of(member)?;
-    let url = place.below("/v1", dialect.path())?;
-    let client = connector.http(member, credential.tls(), config.timeouts.connect)?;
-    let headers = credential.headers().clone();
+    let url = Place::of(opening.member)?.below("/v1", dialect.path())?;
+    let (tls, connect) = (opening.credential.tls(), opening.config.timeouts.connect);
+    let client = opening.connector.http(opening.member, tls, connect)?;
+    let headers = opening.credential.headers().clone();
     let caller = OpenaiCaller::new(client, url, headers, dialect);
-    let terms = opening::terms(config, context);
-    let opened = Opened {
-        // Speech is much the same when it is said again: what was heard of it is passed over.
-        deterministic: foreign.protocol == Protocol::OpenaiSpeech,
-        ..opened(&gather, &terms.source)
-    };
-    let link = CallLink::new(caller, terms, gather, credential);
-    Ok((Box::new(link), opened))
+    Ok(opening.link(caller, gather, protocol == Protocol::OpenaiSpeech))
 }
 
 /// What a call's text frames say: pieces one after the other. A partial result counts for nothing, since a later one replaces it.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use tidegate_media::{Audio, AudioFormat, Frame, MediaTime, Payload};
+use tidegate_media::{Audio, AudioFormat, Codec, Frame, MediaTime, Payload};
 use tidegate_proto::PortName;
 use tidegate_proto::message::{Execute, StreamSpec};
 
@@ -44,6 +44,23 @@ pub(crate) fn piece(frame: &Frame) -> Result<&str, RemoteError> {
     };
     let passes = frame.meta.revision > 0 && !frame.meta.is_final;
     Ok(if passes { "" } else { piece.as_str() })
+}
+
+/// The 16-bit samples of a frame of sound.
+///
+/// # Errors
+/// It has others, which the server would take for noise.
+pub(crate) fn samples(frame: &Frame) -> Result<&Audio, RemoteError> {
+    let Payload::Audio(audio) = &frame.payload else {
+        return Err(RemoteError::Internal("a frame of an audio input is none"));
+    };
+    if audio.format.codec == Codec::PcmS16 {
+        return Ok(audio);
+    }
+    Err(RemoteError::Config(format!(
+        "the server hears 16-bit samples, and the hop's input is {}: declare it with 'format: pcm_s16/16000/1'",
+        audio.format
+    )))
 }
 
 /// What is spoken for a call, sentence after sentence, in the order of the stream.

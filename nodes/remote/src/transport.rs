@@ -37,7 +37,7 @@ pub(crate) async fn open(
     let limit = config.timeouts.connect;
     let opening = async {
         if let Some(foreign) = &config.foreign {
-            return foreign::open(connector, &member, (config, foreign), ports, context).await;
+            return foreign::open(connector, &member, (config, foreign), ports, context);
         }
         match config.transport {
             Transport::Http => http::open(connector, &member, config, ports, context),

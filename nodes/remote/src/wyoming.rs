@@ -7,19 +7,13 @@ use serde_json::{Map, Value};
 use tidegate_media::AudioFormat;
 use tidegate_nodes::compile::remote::Protocol;
 use tidegate_proto::PortName;
-use tidegate_proto::message::Opened;
 use tidegate_proto::wyoming::{Event, Reader, WyomingError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 
-use crate::calls::{CallLink, Gather, opened};
-use crate::config::{Foreign, HopPorts, OpenContext, RemoteConfig, Target};
-use crate::connector::Connector;
-use crate::dial::{Place, Stream};
+use crate::dial::Stream;
 use crate::dialogue::{Dialogue, Server, failed, silent};
 use crate::error::RemoteError;
-use crate::link::Link;
-use crate::opening;
-use crate::pool::Member;
+use crate::foreign::{Linked, Opening};
 
 mod asr;
 mod tts;
@@ -27,63 +21,24 @@ mod tts;
 /// Bytes that are read at once.
 const READ: usize = 16 << 10;
 
-/// Makes ready to call. Nothing is sent before there is something to call with.
-pub(crate) fn open(
-    connector: &Connector,
-    member: &Member,
-    (config, foreign): (&RemoteConfig, &Foreign),
-    ports: &HopPorts,
-    context: OpenContext,
-) -> Result<(Box<dyn Link>, Opened), RemoteError> {
-    let credential = config.auth.read(connector.files(), context.now)?;
-    let speaks = foreign.protocol == Protocol::WyomingTts;
-    let gather = Gather::new(ports, config.mode, connector.config().message_bytes)?.growing();
-    // Sound that nobody has cut into utterances is one.
-    let gather = if speaks {
-        gather
-    } else {
-        gather.with_loose_frames_together()
-    };
-    let output = gather.output_name().ok_or_else(|| {
-        RemoteError::Config("nothing is joined to the output of the hop".to_owned())
-    })?;
-    let place = Place::of(member)?;
-    let tls = place
-        .encrypted
-        .then(|| connector.tls(credential.tls()))
-        .transpose()?;
+/// Makes ready to call.
+pub(crate) fn open(opening: Opening<'_>) -> Result<Linked, RemoteError> {
+    let gather = opening.gather()?.growing();
     let asked = Asked {
-        server: Server {
-            place,
-            tls,
-            connect: config.timeouts.connect,
-        },
-        model: match &config.target {
-            Target::Pipeline(model) => Some(model.clone()),
-            _ => None,
-        },
-        parameters: config.parameters.clone(),
-        output,
+        server: opening.server()?,
+        model: opening.model(),
+        parameters: opening.config.parameters.clone(),
+        output: gather.output_port()?,
     };
-    let terms = opening::terms(config, context);
-    let opened = opened(&gather, &terms.source);
-    if speaks {
-        // It says much the same again: what was heard of it is passed over.
-        let opened = Opened {
-            deterministic: true,
-            ..opened
-        };
+    if opening.foreign.protocol == Protocol::WyomingTts {
         let caller = Dialogue::new(tts::Tts::new(asked));
-        return Ok((
-            Box::new(CallLink::new(caller, terms, gather, credential)),
-            opened,
-        ));
+        return Ok(opening.link(caller, gather, true));
     }
-    let caller = Dialogue::new(asr::Asr::new(asked));
-    Ok((
-        Box::new(CallLink::new(caller, terms, gather, credential)),
-        opened,
-    ))
+    // Sound that nobody has cut into utterances is one.
+    let gather = gather.with_loose_frames_together();
+    let words_max = opening.message_bytes();
+    let caller = Dialogue::new(asr::Asr::new(asked, words_max));
+    Ok(opening.link(caller, gather, false))
 }
 
 /// What all requests of a hop have in common.
@@ -111,23 +66,6 @@ fn parts(stream: Stream) -> (Replies, Words) {
     let (stream, write) = tokio::io::split(stream);
     let reader = Reader::default();
     (Replies { stream, reader }, Words(write))
-}
-
-/// Speaks while it hears; what is unsaid when all was heard is of no use any more.
-async fn converse(
-    speaking: impl Future<Output = Result<(), RemoteError>>,
-    hearing: impl Future<Output = Result<(), RemoteError>>,
-) -> Result<(), RemoteError> {
-    tokio::pin!(hearing);
-    tokio::select! {
-        biased;
-        heard = &mut hearing => return heard,
-        // What the server said before it closed comes first: it says why.
-        sent = speaking => if let Err(error) = sent {
-            return hearing.await.and(Err(error));
-        },
-    }
-    hearing.await
 }
 
 /// What a server replies.

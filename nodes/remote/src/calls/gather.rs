@@ -155,8 +155,15 @@ impl Gather {
     }
 
     /// The first output.
-    pub(crate) fn output_name(&self) -> Option<PortName> {
-        self.outputs.first().map(|output| output.name.clone())
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn output_port(&self) -> Result<PortName, RemoteError> {
+        let first = self.outputs.first();
+        first.map(|output| output.name.clone()).ok_or_else(|| {
+            let text = "nothing is joined to the output of the hop: add an edge from it";
+            RemoteError::Config(text.to_owned())
+        })
     }
 
     /// The ports as a worker would list them.

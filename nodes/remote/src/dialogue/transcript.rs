@@ -7,6 +7,7 @@ use tidegate_proto::PortName;
 
 use super::{Answers, Feed};
 use crate::calls::Answer;
+use crate::error::RemoteError;
 
 /// The number of the newest utterance that a server found by itself, over the calls of a stream.
 pub(crate) type Found = Arc<Mutex<u64>>;
@@ -17,6 +18,8 @@ pub(crate) struct Transcript {
     /// What was heard of the sound so far.
     feed: Feed,
     port: PortName,
+    /// Bytes of what is understood of one utterance.
+    words_max: usize,
     revision: u32,
     last: String,
     /// The server finds the utterances: the sound comes in one piece.
@@ -28,11 +31,12 @@ pub(crate) struct Transcript {
 
 impl Transcript {
     /// Of one utterance.
-    pub(crate) fn new(answers: Answers, feed: Feed, port: PortName) -> Self {
+    pub(crate) fn new(answers: Answers, feed: Feed, port: PortName, words_max: usize) -> Self {
         Self {
             answers,
             feed,
             port,
+            words_max,
             revision: 0,
             last: String::new(),
             found: None,
@@ -69,11 +73,19 @@ impl Transcript {
     }
 
     /// What is understood so far.
-    pub(crate) async fn partial(&mut self, text: &str) {
+    ///
+    /// # Errors
+    /// It is more than is kept, so that the server is not listened to without end.
+    pub(crate) async fn partial(&mut self, text: &str) -> Result<(), RemoteError> {
+        if text.len() > self.words_max {
+            let text = format!("a transcript of more than {} bytes", self.words_max);
+            return Err(RemoteError::TooLarge(text));
+        }
         if !text.is_empty() && text != self.last {
             text.clone_into(&mut self.last);
             self.give(text, false).await;
         }
+        Ok(())
     }
 
     /// What was understood; also where that is nothing, since the utterance is over.

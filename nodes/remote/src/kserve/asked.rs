@@ -17,8 +17,10 @@ use tidegate_proto::message::Execute;
 use crate::calls::Answer;
 use crate::config::{HopPorts, RemoteConfig, Target};
 use crate::error::RemoteError;
-use crate::opening;
+use crate::{opening, refusal};
 
+/// So many names of tensors that nobody declares are told.
+const UNHEARD_MAX: usize = 8;
 /// Rate of sound where neither the manifest nor the server says one.
 const USUAL_RATE: u32 = 16_000;
 
@@ -41,9 +43,20 @@ struct Call {
     utterance: u64,
     /// Outputs of text that were answered.
     texts: Vec<PortName>,
-    /// Tensors that nothing is joined to, while none came that something is joined to.
+    /// Names of tensors that nothing is joined to.
     unheard: Vec<String>,
     is_heard: bool,
+}
+
+impl Call {
+    /// A tensor is nobody's.
+    fn leave(&mut self, name: &str) {
+        // The name is the server's own.
+        let name = refusal::quote(name.as_bytes());
+        if self.unheard.len() < UNHEARD_MAX && !self.unheard.contains(&name) {
+            self.unheard.push(name);
+        }
+    }
 }
 
 impl Asked {
@@ -125,7 +138,7 @@ impl Asked {
             let mut outputs = self.outputs.iter();
             let output = outputs.find(|(port, _)| self.tensor(port.as_str()) == named.name);
             let Some((port, format)) = output.cloned() else {
-                self.call.unheard.push(named.name);
+                self.call.leave(&named.name);
                 continue;
             };
             self.call.is_heard = true;

@@ -11,9 +11,8 @@ use tidegate_proto::message::Execute;
 
 use super::caller::json_body;
 use super::events::Events;
-use super::{Asked, Asking, Dialect, media_time, message, options, said, text};
+use super::{Asked, Asking, Dialect, media_time, message, said, text};
 use crate::calls::Answer;
-use crate::config::Foreign;
 use crate::error::RemoteError;
 use crate::memory::{Memory, Turn};
 
@@ -47,10 +46,10 @@ struct Delta {
 }
 
 impl Chat {
-    pub(super) fn new(asked: Asked, foreign: &Foreign) -> Result<Self, RemoteError> {
-        Ok(Self {
-            options: options(foreign)?,
-            memory: foreign.memory.clone(),
+    pub(super) fn new(asked: Asked, options: ChatOptions, memory: Memory) -> Self {
+        Self {
+            options,
+            memory,
             events: Events::new(asked.answer_max),
             asked,
             turn: Turn {
@@ -58,7 +57,7 @@ impl Chat {
                 answered: String::new(),
             },
             at: MediaTime::default(),
-        })
+        }
     }
 
     fn messages(&self) -> Vec<Value> {

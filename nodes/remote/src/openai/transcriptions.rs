@@ -12,9 +12,8 @@ use tidegate_nodes::compile::remote::TranscriptionOptions;
 use tidegate_proto::message::Execute;
 
 use super::events::Events;
-use super::{Asked, Asking, Dialect, frames, media_time, message, options, text};
+use super::{Asked, Asking, Dialect, frames, media_time, message, text};
 use crate::calls::Answer;
-use crate::config::Foreign;
 use crate::error::RemoteError;
 
 /// Between the parts of a form. Nothing that a form has here can have it: samples may, with a chance of 2^-256.
@@ -43,9 +42,8 @@ struct Said {
 }
 
 impl Transcriptions {
-    pub(super) fn new(asked: Asked, foreign: &Foreign) -> Result<Self, RemoteError> {
-        let options: TranscriptionOptions = options(foreign)?;
-        Ok(Self {
+    pub(super) fn new(asked: Asked, options: TranscriptionOptions) -> Self {
+        Self {
             stream: options.stream,
             events: Events::new(asked.answer_max),
             asked,
@@ -53,7 +51,7 @@ impl Transcriptions {
             revision: 0,
             done: false,
             at: MediaTime::default(),
-        })
+        }
     }
 
     fn give(&mut self, answers: &mut VecDeque<Answer>, ended: bool) -> Result<(), RemoteError> {

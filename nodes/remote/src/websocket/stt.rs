@@ -10,10 +10,9 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Request, Uri};
 use serde_json::Value;
-use tidegate_media::Payload;
 use tidegate_nodes::compile::remote::WebsocketSttOptions;
 use tidegate_proto::PortName;
-use tidegate_proto::message::{Execute, Opened};
+use tidegate_proto::message::Execute;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -21,62 +20,32 @@ use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
 use self::heard::Heard;
 use super::errors;
-use crate::calls::{CallLink, Gather, opened};
-use crate::config::{Foreign, HopPorts, OpenContext, RemoteConfig};
-use crate::connector::{Connector, USER_AGENT as AGENT};
+use crate::connector::USER_AGENT as AGENT;
 use crate::dial::{self, Place, Stream};
 use crate::dialogue::{
-    Answers, Call, Dialogue, Feed, Found, Server, Talk, Transcript, early, silent,
+    Answers, Call, Dialogue, Feed, Found, Server, Talk, Transcript, converse, early, silent,
 };
 use crate::error::RemoteError;
-use crate::link::Link;
-use crate::opening;
-use crate::pool::Member;
-use crate::spoken::frames;
+use crate::foreign::{Linked, Opening};
+use crate::spoken::{frames, samples};
 
 mod heard;
 
-/// Makes ready to call. Nothing is sent before there is something to call with.
-pub(crate) fn open(
-    connector: &Connector,
-    member: &Member,
-    (config, foreign): (&RemoteConfig, &Foreign),
-    ports: &HopPorts,
-    context: OpenContext,
-) -> Result<(Box<dyn Link>, Opened), RemoteError> {
-    let credential = opening::credential(connector, config, context)?;
-    let message_bytes = connector.config().message_bytes;
-    let gather = Gather::new(ports, config.mode, message_bytes)?
-        .with_loose_frames_together()
-        .growing();
-    let output = gather.output_name().ok_or_else(|| {
-        RemoteError::Config("nothing is joined to the output of the hop".to_owned())
-    })?;
-    let options = Value::Object(foreign.options.clone());
-    let options: WebsocketSttOptions = serde_json::from_value(options)
-        .map_err(|error| RemoteError::Config(format!("'options' cannot be used: {error}")))?;
-    let place = Place::of(member)?;
-    let tls = place
-        .encrypted
-        .then(|| connector.tls(credential.tls()))
-        .transpose()?;
+/// Makes ready to call.
+pub(crate) fn open(opening: Opening<'_>) -> Result<Linked, RemoteError> {
+    let gather = opening.gather()?.with_loose_frames_together().growing();
+    let options: WebsocketSttOptions = opening.options()?;
+    let server = opening.server()?;
     let talk = Stt {
-        url: url(&place, &options.path)?,
-        headers: credential.headers().clone(),
-        server: Server {
-            place,
-            tls,
-            connect: config.timeouts.connect,
-        },
+        url: url(&server.place, &options.path)?,
+        headers: opening.credential.headers().clone(),
+        server,
         options,
-        message_bytes,
-        output,
+        message_bytes: opening.message_bytes(),
+        output: gather.output_port()?,
         found: Found::default(),
     };
-    let terms = opening::terms(config, context);
-    let opened = opened(&gather, &terms.source);
-    let link = CallLink::new(Dialogue::new(talk), terms, gather, credential);
-    Ok((Box::new(link), opened))
+    Ok(opening.link(Dialogue::new(talk), gather, false))
 }
 
 fn url(place: &Place, path: &str) -> Result<Uri, RemoteError> {
@@ -108,7 +77,8 @@ impl Talk for Stt {
         feed: Feed,
         answers: Answers,
     ) -> Result<Call, RemoteError> {
-        let transcript = Transcript::new(answers, feed.clone(), self.output.clone());
+        let output = self.output.clone();
+        let transcript = Transcript::new(answers, feed.clone(), output, self.message_bytes);
         // Of sound that is no utterance the server must know where one ends.
         let loose = frames(execute).first();
         let loose = loose.is_some_and(|frame| frame.meta.utterance == 0);
@@ -120,7 +90,8 @@ impl Talk for Stt {
         let this = self.clone();
         Ok(Box::pin(async move {
             let socket = this.server.within(this.connect()).await?;
-            this.converse(socket, feed, transcript).await
+            let (write, read) = socket.split();
+            converse(this.speak(write, &feed), this.hear(read, transcript)).await
         }))
     }
 }
@@ -151,26 +122,6 @@ impl Stt {
         Ok(upgraded.map_err(errors::refused)?.0)
     }
 
-    async fn converse(
-        &self,
-        socket: WebSocketStream<Stream>,
-        feed: Feed,
-        transcript: Transcript,
-    ) -> Result<(), RemoteError> {
-        let (write, read) = socket.split();
-        let hearing = self.hear(read, transcript);
-        tokio::pin!(hearing);
-        tokio::select! {
-            biased;
-            heard = &mut hearing => return heard,
-            // What the server said before it closed comes first: it says why.
-            sent = self.speak(write, &feed) => if let Err(error) = sent {
-                return hearing.await.and(Err(error));
-            },
-        }
-        hearing.await
-    }
-
     /// Sends the sound as it comes, and what is said before and after it.
     async fn speak(
         &self,
@@ -181,10 +132,7 @@ impl Stt {
             write.send(said(start)).await.map_err(errors::broken)?;
         }
         while let Some(frame) = feed.next().await {
-            let Payload::Audio(audio) = &frame.payload else {
-                return Err(RemoteError::Internal("a frame of an audio input is none"));
-            };
-            let message = Message::Binary(audio.data.clone());
+            let message = Message::Binary(samples(&frame)?.data.clone());
             write.send(message).await.map_err(errors::broken)?;
         }
         if let Some(end) = &self.options.end {
@@ -199,7 +147,8 @@ impl Stt {
         mut read: impl Messages<Item = Result<Message, SocketError>> + Unpin,
         mut transcript: Transcript,
     ) -> Result<(), RemoteError> {
-        let (mut settled, mut heard_any) = (Vec::<String>::new(), false);
+        // What stays, and whether the server has said that anything does.
+        let (mut settled, mut stands, mut heard_any) = (String::new(), false, false);
         loop {
             let message = match read.next().await {
                 // That is how most say that nothing follows.
@@ -217,9 +166,11 @@ impl Stt {
             match heard.text {
                 Some((text, true)) if transcript.finds() => transcript.settle(&text).await,
                 Some((text, stays)) => {
-                    let so_far = settled.iter().map(String::as_str).chain([text.as_str()]);
-                    transcript.partial(&joined(so_far)).await;
-                    settled.extend(Some(text).filter(|_| stays));
+                    let so_far = joined(&settled, &text);
+                    transcript.partial(&so_far).await?;
+                    if stays {
+                        (settled, stands) = (so_far, true);
+                    }
                 }
                 None => {}
             }
@@ -230,20 +181,23 @@ impl Stt {
         if !transcript.is_complete() {
             return Err(early());
         }
-        if settled.is_empty() && transcript.is_begun() {
+        if !stands && transcript.is_begun() {
             // Words that do not stay are no answer.
             return Err(silent());
         }
-        let whole = joined(settled.iter().map(String::as_str));
-        transcript.whole(&whole).await;
+        transcript.whole(&settled).await;
         Ok(())
     }
 }
 
 /// Words that belong together.
-fn joined<'a>(parts: impl Iterator<Item = &'a str>) -> String {
-    let parts = parts.map(str::trim).filter(|part| !part.is_empty());
-    parts.collect::<Vec<_>>().join(" ")
+fn joined(before: &str, words: &str) -> String {
+    let gap = if before.is_empty() || words.is_empty() {
+        ""
+    } else {
+        " "
+    };
+    format!("{before}{gap}{words}")
 }
 
 /// A message of the manifest's: a text as it is, or a JSON value as its text.

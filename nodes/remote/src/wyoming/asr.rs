@@ -1,26 +1,31 @@
 //! Speech to text: the sound goes as it comes, its end is told at once.
 
-use tidegate_media::{Codec, Payload};
 use tidegate_proto::message::Execute;
 use tidegate_proto::wyoming::Event;
 
-use super::{Asked, Replies, Words, converse, named, parts};
-use crate::dialogue::{Answers, Call, Feed, Talk, Transcript, early};
+use super::{Asked, Replies, Words, named, parts};
+use crate::dialogue::{Answers, Call, Feed, Talk, Transcript, converse, early};
 use crate::error::RemoteError;
+use crate::spoken::samples;
 
 /// Asks for transcripts.
-pub(super) struct Asr(Asked);
+pub(super) struct Asr {
+    asked: Asked,
+    /// Bytes of a transcript.
+    words_max: usize,
+}
 
 impl Asr {
-    pub(super) const fn new(asked: Asked) -> Self {
-        Self(asked)
+    pub(super) const fn new(asked: Asked, words_max: usize) -> Self {
+        Self { asked, words_max }
     }
 }
 
 impl Talk for Asr {
     fn call(&mut self, _: &Execute, feed: Feed, answers: Answers) -> Result<Call, RemoteError> {
-        let asked = self.0.clone();
-        let transcript = Transcript::new(answers, feed.clone(), asked.output.clone());
+        let asked = self.asked.clone();
+        let output = asked.output.clone();
+        let transcript = Transcript::new(answers, feed.clone(), output, self.words_max);
         Ok(Box::pin(async move {
             let (replies, words) = parts(asked.server.dial().await?);
             converse(speak(&asked, words, &feed), hear(replies, transcript)).await
@@ -37,13 +42,7 @@ async fn speak(asked: &Asked, mut words: Words, feed: &Feed) -> Result<(), Remot
     words.say(transcribe).await?;
     let mut begun = false;
     while let Some(frame) = feed.next().await {
-        let Payload::Audio(audio) = &frame.payload else {
-            return Err(RemoteError::Internal("a frame of an audio input is none"));
-        };
-        if audio.format.codec != Codec::PcmS16 {
-            let text = "Wyoming carries 16-bit samples: declare the input as pcm_s16/16000/1";
-            return Err(RemoteError::Config(text.to_owned()));
-        }
+        let audio = samples(&frame)?;
         if !std::mem::replace(&mut begun, true) {
             words.say(named("audio-start", audio.format)).await?;
         }
@@ -63,7 +62,7 @@ async fn hear(mut replies: Replies, mut transcript: Transcript) -> Result<(), Re
         match event.kind.as_str() {
             "transcript-chunk" => {
                 so_far.push_str(event.text("text"));
-                transcript.partial(so_far.trim()).await;
+                transcript.partial(so_far.trim()).await?;
             }
             "transcript" if transcript.is_complete() => {
                 transcript.whole(event.text("text").trim()).await;

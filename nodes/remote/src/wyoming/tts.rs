@@ -7,9 +7,9 @@ use tidegate_media::AudioFormat;
 use tidegate_proto::message::Execute;
 use tidegate_proto::wyoming::Event;
 
-use super::{Asked, Replies, converse, parts};
+use super::{Asked, Replies, parts};
 use crate::calls::Answer;
-use crate::dialogue::{Answers, Call, Feed, Talk};
+use crate::dialogue::{Answers, Call, Feed, Talk, converse};
 use crate::error::RemoteError;
 use crate::sentences::Sentences;
 use crate::spoken::{Voice, piece};

@@ -6,10 +6,12 @@ use axum::Router;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::routing::get;
 use serde_json::{Map, Value, json};
-use tidegate_media::{Audio, AudioFormat, Frame, MediaTime, Payload};
+use tidegate_media::{Audio, AudioFormat, Codec, Frame, MediaTime, Payload};
 use tidegate_nodes::compile::remote::Protocol;
 use tidegate_nodes::{HopCommand, HopEvent, HopNote, StreamFormat};
-use tidegate_remote::{Foreign, HopPorts, Memory, RemoteConfig, Target, Transport};
+use tidegate_remote::{
+    Connector, ConnectorConfig, Foreign, HopPorts, Memory, RemoteConfig, Target, Transport,
+};
 
 use super::driver::{self, Driven};
 use super::web::Web;
@@ -21,6 +23,10 @@ struct Manner {
     cuts: Option<usize>,
     /// Closes in order after so many, as one that shuts down.
     leaves: Option<usize>,
+    /// Finds an utterance where a frame is silent; its words are how many were not.
+    pauses: bool,
+    /// Says of each frame a hundred letters that stay.
+    babbles: bool,
 }
 
 /// A server, and what ended its connections: whether the client had told the end of its sound.
@@ -43,6 +49,26 @@ async fn listen(mut socket: WebSocket, manner: Manner) -> bool {
     let (mut frames, mut before) = (0, 0);
     while let Some(Ok(message)) = socket.recv().await {
         let (said, ended) = match message {
+            Message::Binary(_) if manner.babbles => (json!({"text": "a".repeat(100)}), false),
+            Message::Binary(sound) if manner.pauses => {
+                let silent = sound.iter().all(|byte| *byte == 0);
+                frames += usize::from(!silent);
+                let said = frames - before;
+                if silent {
+                    before = frames;
+                }
+                let text = if said > 0 {
+                    format!("{said} frames")
+                } else {
+                    String::new()
+                };
+                let key = if silent && said > 0 {
+                    "text"
+                } else {
+                    "partial"
+                };
+                (json!({key: text}), false)
+            }
             Message::Binary(_) => {
                 frames += 1;
                 let cut = manner.cuts.is_some_and(|every| frames % every == 0);
@@ -93,23 +119,34 @@ fn config(servers: &[&Web]) -> RemoteConfig {
 }
 
 async fn open(config: &RemoteConfig) -> Driven {
-    let pcm = AudioFormat::pcm_s16(16_000, 1);
+    open_at(
+        &driver::connector(),
+        config,
+        AudioFormat::pcm_s16(16_000, 1),
+    )
+    .await
+}
+
+async fn open_at(connector: &Connector, config: &RemoteConfig, format: AudioFormat) -> Driven {
     let ports = HopPorts {
         hop: "stt".into(),
-        inputs: vec![("in".into(), Some(StreamFormat::audio(pcm)))],
+        inputs: vec![("in".into(), Some(StreamFormat::audio(format)))],
         outputs: vec![("out".into(), Some(StreamFormat::Text))],
     };
-    let connector = driver::connector();
-    let hop = driver::open_with(&connector, config, &ports, driver::context()).await;
+    let hop = driver::open_with(connector, config, &ports, driver::context()).await;
     Driven::new(hop.expect("it opens"))
 }
 
 async fn speak(hop: &mut Driven, utterance: u64, is_final: bool) {
+    let sound = Audio::from_s16(16_000, 1, vec![1; 320]);
+    sound_of(hop, sound, utterance, is_final).await;
+}
+
+async fn sound_of(hop: &mut Driven, sound: Audio, utterance: u64, is_final: bool) {
     hop.wait_for_credit().await;
     hop.credit -= 1;
     hop.sent += 1;
     let at = MediaTime::from_micros(i64::try_from(hop.sent * 20_000).expect("a time"));
-    let sound = Audio::from_s16(16_000, 1, vec![1; 320]);
     let mut frame = Frame::new(at, Payload::Audio(sound));
     frame.meta.seq = hop.sent;
     (frame.meta.utterance, frame.meta.is_final) = (utterance, is_final);
@@ -288,4 +325,96 @@ async fn sound_that_nobody_has_cut_is_cut_by_the_server() {
     };
     assert_eq!(words(&last), ("1 frames.".to_owned(), true));
     assert_eq!(last.meta.utterance, 3);
+}
+
+#[tokio::test]
+async fn another_server_takes_over_where_the_one_before_had_cut() {
+    let pauses = Manner {
+        pauses: true,
+        ..Manner::default()
+    };
+    let ((mut first, _), (second, _)) = (server(pauses), server(pauses));
+    let mut hop = open(&config(&[&first, &second])).await;
+    let mut said = Vec::new();
+    for (number, loud) in [true, true, false, true, true, true, false, true]
+        .into_iter()
+        .enumerate()
+    {
+        let sound = Audio::from_s16(16_000, 1, vec![i16::from(loud); 320]);
+        sound_of(&mut hop, sound, 0, false).await;
+        said.push(hop.frame().await);
+        assert_eq!(said.len(), number + 1);
+    }
+    first.kill();
+    speak(&mut hop, 0, false).await;
+    hop.hop.send(hop.now, HopCommand::End { port: 0 });
+    said.extend(rest(&mut hop).await);
+    let finals = said.iter().filter(|frame| frame.meta.is_final);
+    let finals: Vec<_> = finals
+        .map(|frame| (frame.meta.utterance, words(frame).0))
+        .collect();
+    let expected = [(1, "2 frames"), (2, "3 frames"), (3, "2 frames.")];
+    let expected = expected.map(|(number, text)| (number, text.to_owned()));
+    assert_eq!(
+        finals, expected,
+        "as one server would have said it: {said:?}"
+    );
+    for utterance in 1..=3 {
+        let of = said
+            .iter()
+            .filter(|frame| frame.meta.utterance == utterance);
+        let revisions = revisions(&of.cloned().collect::<Vec<_>>());
+        assert!(revisions.is_sorted_by(|a, b| a < b), "{said:?}");
+    }
+}
+
+/// What the hop fails of.
+async fn failure(hop: &mut Driven) -> String {
+    loop {
+        match hop.event().await {
+            HopEvent::Failed(error) => return error.message,
+            HopEvent::Frame { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_says_more_and_more_of_an_utterance_is_left() {
+    let babbles = Manner {
+        babbles: true,
+        ..Manner::default()
+    };
+    let (web, _) = server(babbles);
+    let connector = Connector::new(ConnectorConfig {
+        message_bytes: 16 << 10,
+        ..ConnectorConfig::default()
+    });
+    let pcm = AudioFormat::pcm_s16(16_000, 1);
+    let mut hop = open_at(&connector, &config(&[&web]), pcm).await;
+    for _ in 0..200 {
+        speak(&mut hop, 1, false).await;
+    }
+    let message = failure(&mut hop).await;
+    assert!(
+        message.contains("a transcript of more than 16384 bytes"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn sound_that_the_server_would_take_for_noise_is_not_sent() {
+    let (web, _) = server(Manner::default());
+    let format = AudioFormat {
+        codec: Codec::PcmF32,
+        ..AudioFormat::pcm_s16(16_000, 1)
+    };
+    let mut hop = open_at(&driver::connector(), &config(&[&web]), format).await;
+    let sound = Audio::from_f32(16_000, 1, vec![0.5; 320]);
+    sound_of(&mut hop, sound, 1, false).await;
+    let message = failure(&mut hop).await;
+    assert!(
+        message.contains("declare it with 'format: pcm_s16/16000/1'"),
+        "{message}"
+    );
 }

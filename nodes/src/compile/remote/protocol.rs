@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tidegate_media::Kind;
+use tidegate_media::{Codec, Kind};
 
 use super::checks::Problems;
 use super::options::{
@@ -252,10 +252,72 @@ pub(super) fn check(node: &RemoteParams, problems: &mut Problems) {
             problems.add(key, what, mend);
         }
     }
+    if let Some([input, output]) = protocol.ports() {
+        check_side(protocol, "inputs", node.inputs.as_deref(), &input, problems);
+        check_side(
+            protocol,
+            "outputs",
+            node.outputs.as_deref(),
+            &output,
+            problems,
+        );
+    }
+    if let (Protocol::WyomingAsr | Protocol::WyomingTts, Some(auth)) = (protocol, &node.auth)
+        && (auth.bearer.is_some() || auth.bearer_file.is_some() || auth.header.is_some())
+    {
+        let mend = "keep 'tls' only, and let a tunnel or a firewall guard the server";
+        problems.add("auth", "Wyoming has no place for a credential", mend);
+    }
     for key in protocol.reserved() {
         if node.parameters.contains_key(*key) {
             let what = format!("the hop itself writes '{key}' of each request");
             problems.add(format!("parameters.{key}"), what, "remove it");
         }
+    }
+}
+
+/// What is declared of a side where the protocol has one port.
+fn check_side(
+    protocol: Protocol,
+    side: &str,
+    declared: Option<&[RemotePort]>,
+    due: &RemotePort,
+    problems: &mut Problems,
+) {
+    let (name, kind) = (protocol.as_str(), due.kind.as_str());
+    let port = match declared {
+        None => return,
+        Some([port]) => port,
+        Some(ports) => {
+            let what = format!(
+                "{} ports are declared, and a server of '{name}' has one of {kind} there",
+                ports.len()
+            );
+            let mend = "declare one, or leave the key out";
+            problems.add(side, what, mend);
+            return;
+        }
+    };
+    if port.kind != due.kind {
+        let what = format!("protocol '{name}' has {kind} there");
+        let mend = format!("write 'kind: {kind}'");
+        problems.add(format!("{side}[0].kind"), what, mend);
+        return;
+    }
+    // What is malformed is told of where it is read.
+    let format = port.stream_format().ok().flatten();
+    let Some(format) = format.and_then(|format| format.audio_format()) else {
+        return;
+    };
+    let fits = match protocol {
+        // A file says what its samples are.
+        Protocol::OpenaiTranscriptions => format.codec.is_pcm(),
+        _ => format.codec == Codec::PcmS16,
+    };
+    if !fits {
+        let (rate, channels) = (format.sample_rate, format.channels);
+        let what = format!("protocol '{name}' carries 16-bit samples, and no {format}");
+        let mend = format!("write 'format: pcm_s16/{rate}/{channels}'");
+        problems.add(format!("{side}[0].format"), what, mend);
     }
 }
