@@ -28,7 +28,7 @@ from tidegate_services.weights import PIPER, WHISPER
 HERE = pathlib.Path(__file__).parent
 TEXT = "Ask what you can do for your country."
 WORDS = "what you can do for your country"
-LONG = "Wait. " + " ".join(f"This is sentence number {number} of a text that nobody wants to hear to its end." for number in range(2, 20))
+LONG = "Wait. " + " ".join(f"This is sentence number {number} of a text that nobody wants to hear to its end." for number in range(2, 60))
 PIECES = ["Ask what you ", "can do, Mr. Fox. It is", " a fine day", " in the", " country."]
 _FRAME = RATE // 50
 
@@ -72,12 +72,13 @@ def plain(_: pathlib.Path) -> Iterator[tuple[str, Process]]:
 
 
 class Tap:
-    """Between a gateway and its server of Wyoming: says of each request to speak whether all of its sound had come when the gateway left."""
+    """Between a gateway and its server of Wyoming: tells of requests to speak, and whether their sound was whole."""
 
     def __init__(self, server: str) -> None:
         self._server = server.removeprefix("http://").rsplit(":", 1)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.asked = threading.Semaphore(0)
         self.whole: queue.Queue[bool] = queue.Queue()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -101,10 +102,13 @@ class Tap:
                     client.sendall(data)
 
         threading.Thread(target=back, daemon=True).start()
-        asked = b""
+        # One event, which is written at once and far smaller than what is read.
+        asked = client.recv(1 << 16)
         with contextlib.suppress(OSError):
+            server.sendall(asked)
+            if b'"synthesize"' in asked:
+                self.asked.release()
             while data := client.recv(1 << 16):
-                asked += data
                 server.sendall(data)
         if b'"synthesize"' in asked:
             self.whole.put(spoken.is_set())
@@ -207,14 +211,17 @@ def test_a_text_in_pieces_is_spoken_before_it_is_written_to_its_end(foreign: tup
 
 def test_an_interrupt_reaches_the_server_and_what_it_said_is_not_heard(piper: str, tmp_path: pathlib.Path) -> None:
     tap = Tap(piper)
-    params = {"protocol": "wyoming.tts", "endpoints": [tap.address], "health": "off"}
+    params = {"protocol": "wyoming.tts", "endpoints": [tap.address], "health": "off", "timeout": {"call": "5m"}}
     with contextlib.ExitStack() as stack:
         gateway = Gateway(tmp_path, [hop("talk", ("text", "audio"), **params)])
         stack.callback(gateway.stop)
         client = stack.enter_context(gateway.session("talk", mode="live", outputs=[{"port": "speaker", "audio": PCM}]))
+        began = time.monotonic()
         client.frame("words", text={"text": LONG}, utterance=1, final=True)
         heard = [client.next("frame")]
-        began = time.monotonic()
+        # The first sentence, and the seconds that Piper needs for what follows it.
+        for _ in range(2):
+            assert tap.asked.acquire(timeout=WAIT)
         client.send("interrupt")
         while "interrupted" not in (message := client.message()):
             heard += [message["frame"]] if "frame" in message else []
