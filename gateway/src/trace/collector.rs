@@ -25,6 +25,12 @@ const REQUEST: Duration = Duration::from_secs(10);
 /// Where a collector takes spans over HTTP, where its address names no other place.
 const PATH: &str = "/v1/traces";
 
+/// What would have spans compressed. The library was built without, and goes on without a word.
+const COMPRESSION: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+    "OTEL_EXPORTER_OTLP_COMPRESSION",
+];
+
 /// Why spans cannot be exported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -47,6 +53,12 @@ type Trouble = Arc<Mutex<Option<String>>>;
 impl Collector {
     /// As configured. Nothing is sent yet.
     pub(super) fn new(config: &Tracing) -> Result<Self, TraceError> {
+        for name in COMPRESSION {
+            let asked = std::env::var(name).unwrap_or_default();
+            if !["", "none"].contains(&&*asked) {
+                tracing::warn!("{name}={asked} is ignored: spans are sent uncompressed");
+            }
+        }
         let trouble = Trouble::default();
         let endpoint = &config.endpoint;
         let uri: Uri = endpoint

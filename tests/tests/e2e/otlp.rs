@@ -141,6 +141,24 @@ async fn the_sampler_decides_which_traces_are_recorded() {
 }
 
 #[tokio::test]
+async fn who_asks_for_compression_is_told_that_there_is_none_and_gets_the_spans() {
+    for (protocol, flags) in [("grpc", &[][..]), ("http/protobuf", &["--http"])] {
+        let collector = Collector::start(flags).await;
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ];
+        let gateway = Gateway::start_with(&[], &variables).await;
+        echo(&gateway, None).await;
+        collector.until(&[("tidegate", "session echo")]).await;
+        let log = gateway.logs.text();
+        let told = "OTEL_EXPORTER_OTLP_COMPRESSION=gzip is ignored";
+        assert!(log.contains(told), "{protocol}: {log}");
+    }
+}
+
+#[tokio::test]
 async fn a_sampler_or_protocol_that_is_not_known_is_refused_with_those_that_are() {
     for (name, value, part) in [
         (
