@@ -28,6 +28,8 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// What is read again, and what became of it.
 const PIPELINES: &str = "tidegate_reloads_total";
 const CERTIFICATES: &str = "tidegate_tls_reloads_total";
+/// Until when the certificate is good.
+const EXPIRY: &str = "tidegate_tls_certificate_expires_timestamp_seconds";
 const TAKEN: &str = "taken";
 const REFUSED: &str = "refused";
 
@@ -152,6 +154,7 @@ impl Server {
             count_reloads(&gateway, PIPELINES, outcome, 0);
             count_reloads(&gateway, CERTIFICATES, outcome, 0);
         }
+        tell_expiry(&gateway, self.tls.as_deref());
         let (stop, stopped) = watch::channel(false);
         let accepting = accept(&gateway, (self.listener, self.tls), self.wyoming, &stopped);
         loop {
@@ -326,6 +329,7 @@ fn renew(gateway: &Gateway, tls: Option<&Tls>) {
     match tls.map(Tls::reload) {
         None | Some(Ok(false)) => {}
         Some(Ok(true)) => {
+            tell_expiry(gateway, tls);
             count_reloads(gateway, CERTIFICATES, TAKEN, 1);
             tracing::info!("certificates read again; connections that stand keep theirs");
         }
@@ -333,6 +337,14 @@ fn renew(gateway: &Gateway, tls: Option<&Tls>) {
             count_reloads(gateway, CERTIFICATES, REFUSED, 1);
             tracing::error!(%error, "certificates not read again; the old ones are kept");
         }
+    }
+}
+
+fn tell_expiry(gateway: &Gateway, tls: Option<&Tls>) {
+    if let Some(expires) = tls.and_then(Tls::expires) {
+        #[expect(clippy::cast_precision_loss, reason = "seconds of any year are exact")]
+        let expires = expires as f64;
+        gateway.metrics.gauge(EXPIRY, Vec::new()).set(expires);
     }
 }
 

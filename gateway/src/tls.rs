@@ -17,6 +17,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use sha2::{Digest as _, Sha256};
 use tokio_rustls::TlsAcceptor;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::config::{self, ClientCertificates};
 
@@ -40,9 +41,16 @@ pub(crate) enum TlsError {
 /// What connections begin with.
 pub(crate) struct Tls {
     files: config::Tls,
-    now: ArcSwap<ServerConfig>,
+    now: ArcSwap<Serving>,
     /// Of what `now` was made.
     digest: Mutex<[u8; 32]>,
+}
+
+/// What was made of the files.
+struct Serving {
+    config: Arc<ServerConfig>,
+    /// When the first certificate of the chain expires, in seconds since 1970.
+    expires: Option<i64>,
 }
 
 /// The files' contents.
@@ -60,17 +68,22 @@ impl Tls {
     /// They do not do.
     pub(crate) fn load(files: &config::Tls) -> Result<Arc<Self>, TlsError> {
         let contents = Contents::read(files)?;
-        let config = contents.config(files)?;
+        let serving = contents.serving(files)?;
         Ok(Arc::new(Self {
             files: files.clone(),
-            now: ArcSwap::from_pointee(config),
+            now: ArcSwap::from_pointee(serving),
             digest: Mutex::new(contents.digest()),
         }))
     }
 
     /// For the next connection.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.now.load_full())
+        TlsAcceptor::from(Arc::clone(&self.now.load().config))
+    }
+
+    /// When the first certificate of the chain expires, in seconds since 1970; `None` if none can be read.
+    pub(crate) fn expires(&self) -> Option<i64> {
+        self.now.load().expires
     }
 
     /// Reads the files again; says whether they have changed.
@@ -84,7 +97,7 @@ impl Tls {
         if *digest == new {
             return Ok(false);
         }
-        self.now.store(Arc::new(contents.config(&self.files)?));
+        self.now.store(Arc::new(contents.serving(&self.files)?));
         *digest = new;
         Ok(true)
     }
@@ -132,9 +145,10 @@ impl Contents {
         digest.finalize().into()
     }
 
-    fn config(&self, files: &config::Tls) -> Result<ServerConfig, TlsError> {
+    fn serving(&self, files: &config::Tls) -> Result<Serving, TlsError> {
         let chain = certificates(&self.certificate)
             .map_err(|problem| wrong("certificate", &files.certificate, problem))?;
+        let expires = chain.iter().filter_map(|der| expiry(der)).min();
         let key = PrivateKeyDer::from_pem_slice(&self.key)
             .map_err(|error| wrong("key", &files.key, error.to_string()))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -149,7 +163,10 @@ impl Contents {
             .with_single_cert(chain, key)
             .map_err(|error| TlsError::Pair(error.to_string()))?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(config)
+        Ok(Serving {
+            config: Arc::new(config),
+            expires,
+        })
     }
 
     /// Whose certificates are taken: those of these authorities that were not taken back.
@@ -212,6 +229,11 @@ fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     Ok(all)
 }
 
+fn expiry(der: &[u8]) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(certificate.validity().not_after.timestamp())
+}
+
 fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     use std::io::Read as _;
     let wrong = |problem: String| TlsError::File {
@@ -238,6 +260,28 @@ mod tests {
         std::fs::write(&files.0, made.cert.pem()).expect("written");
         std::fs::write(&files.1, made.signing_key.serialize_pem()).expect("written");
         files
+    }
+
+    #[test]
+    fn a_chain_is_good_until_the_first_of_it_expires() {
+        let made = |year| {
+            let mut made = rcgen::CertificateParams::new(vec!["one".to_owned()]).expect("a name");
+            made.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let key = rcgen::KeyPair::generate().expect("a key");
+            (
+                made.self_signed(&key).expect("signed").pem(),
+                key.serialize_pem(),
+            )
+        };
+        let ((own, key), (above, _)) = (made(2032), made(2031));
+        let contents = Contents {
+            certificate: format!("{own}{above}").into_bytes(),
+            key: key.into_bytes(),
+            authorities: None,
+            revoked: None,
+        };
+        let serving = contents.serving(&config::Tls::default()).expect("a pair");
+        assert_eq!(serving.expires, Some(1_924_992_000), "2031 begins");
     }
 
     #[test]

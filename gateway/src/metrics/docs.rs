@@ -28,6 +28,7 @@ const LABELS: &[(&str, &str)] = &[
     ("tidegate_twilio_refused_total", "reason"),
     ("tidegate_reloads_total", "outcome"),
     ("tidegate_tls_reloads_total", "outcome"),
+    ("tidegate_tls_certificate_expires_timestamp_seconds", ""),
     ("tidegate_auth_reloads_total", "outcome"),
     ("tidegate_session_latency_seconds", "pipeline, transport"),
     ("tidegate_inference_seconds", "pipeline, outcome"),

@@ -261,6 +261,10 @@ const GAUGES: &[Described] = &[
         "tidegate_endpoint_breaker_state",
         "1 for the state that an endpoint's breaker is in (`closed`, `open`, `half_open`), else 0.",
     ),
+    (
+        "tidegate_tls_certificate_expires_timestamp_seconds",
+        "When the certificate that `tls.certificate` names expires, or the first of its chain; seconds since 1970. There where TLS is served.",
+    ),
     ("tidegate_tasks", "Tasks that run."),
 ];
 

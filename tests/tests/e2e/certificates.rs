@@ -154,6 +154,8 @@ async fn a_renewed_certificate_is_shown_to_who_comes_and_connections_that_stand_
     standing.send(&json!({"end": {}})).await;
     assert_eq!(standing.ending().await.close, 1000, "it goes on");
 
+    let expires = "\ntidegate_tls_certificate_expires_timestamp_seconds ";
+    until(&second, &gateway, "/metrics", expires).await;
     files.put("cert.pem", "no certificate");
     until(
         &second,

@@ -129,7 +129,7 @@ async fn prometheus_scrapes_and_answers_for_the_p99_of_a_hop() {
 }
 
 /// Metrics of what goes wrong in a run, or is not done in this one, which come with the first time.
-const RARE: [&str; 11] = [
+const RARE: [&str; 12] = [
     "tidegate_frames_dropped_total",
     "tidegate_hop_dropped_frames_total",
     "tidegate_hop_failovers_total",
@@ -141,6 +141,8 @@ const RARE: [&str; 11] = [
     "tidegate_ignored_messages_total",
     // Of who is asked by clients of the Open Inference Protocol.
     "tidegate_inference_seconds",
+    // Of who serves TLS.
+    "tidegate_tls_certificate_expires_timestamp_seconds",
     // Of who has Twilio sign its calls.
     "tidegate_twilio_refused_total",
     // Of who has a collector.
