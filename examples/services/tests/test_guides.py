@@ -144,6 +144,45 @@ def test_an_operator_runs_it_watches_it_and_changes_it(start: Start, tmp_path: p
     assert gateway.ended() == 0
 
 
+SUDO = """#!/usr/bin/env bash
+case $1 in useradd|chown|systemctl) exit;; esac
+words=()
+for word; do
+  case $word in
+    /etc/*|/usr/*) words+=("$INTO$word");;
+    */target/release/tidegate) words+=("$BUILT");;
+    *) words+=("$word");;
+  esac
+done
+exec "${words[@]}"
+"""
+"""Makes no user, asks no systemd, and puts what is for the machine into a folder."""
+
+
+def test_the_steps_with_sudo_leave_what_the_unit_starts(start: Start, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    into, tools = tmp_path / "into", tmp_path / "tools"
+    for folder in ("usr/local/bin", "etc/systemd/system"):
+        (into / folder).mkdir(parents=True)
+    tools.mkdir()
+    (tools / "sudo").write_text(SUDO)
+    (tools / "sudo").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("INTO", str(into))
+    monkeypatch.setenv("BUILT", str(pathlib.Path(os.environ["TIDEGATE_BIN"]).resolve()))
+    guide = Guide("operator.md", tmp_path, start)
+    guide.run(guide.block("openssl req"))
+    for line in guide.block("useradd").splitlines():
+        if line.startswith("sudo "):
+            guide.run(line)
+    unit = dict(re.findall(r"^(\w+)=(.*)$", (into / "etc/systemd/system/tidegate.service").read_text(), re.MULTILINE))
+    folder = into / unit["WorkingDirectory"].lstrip("/")
+    modes = {name: (folder / name).stat().st_mode & 0o777 for name in ("tidegate.yaml", "pipelines", "secrets", "secrets/key.pem")}
+    assert modes == {"tidegate.yaml": 0o640, "pipelines": 0o750, "secrets": 0o750, "secrets/key.pem": 0o640}
+    program, *arguments = unit["ExecStart"].split()
+    shown = subprocess.check_output([str(into / program.lstrip("/")), *arguments, "--print-config"], cwd=folder, text=True, timeout=WAIT)
+    assert "0.0.0.0:8443" in shown
+
+
 def test_systemd_has_nothing_to_say_about_the_unit(tmp_path: pathlib.Path) -> None:
     # It looks whether the program is there.
     binary = str(pathlib.Path(os.environ["TIDEGATE_BIN"]).resolve())
