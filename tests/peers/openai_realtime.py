@@ -171,7 +171,8 @@ async def refusals(call, options):
         await connection.input_audio_buffer.clear()
         await call.until("input_audio_buffer.cleared", len(report) + 1)
         report[name] = [event["error"] for event in call.events[before:] if event["type"] == "error"]
-    report["updated"] = [event["session"] for event in call.events if event["type"] == "session.updated"]
+    report["updated"] = [event for event in call.events if event["type"] == "session.updated"]
+    report["given_up"] = [event["response"] for event in call.events if event["type"] == "response.done"]
     return report
 
 
@@ -261,8 +262,8 @@ async def secret(options):
     async with client.realtime.connect(model=options.model) as connection:
         call = Call(connection)
         created = await call.until("session.created")
-        # What cannot be honoured of it is told once the session stands.
-        report["refused"] = (await call.until("error"))["error"]
+        # What goes unheeded of it is told with the session.
+        report["ignored"] = created["ignored"]
         report["session"] = created["session"]
         report["pcma"] = await in_g711(call, at_24k(audio.tone(440, 1.5)), a_law, from_a_law, 1)
         report["problems"] = call.problems

@@ -85,10 +85,8 @@ async fn what_a_key_says_of_the_session_holds_from_its_first_event() {
         assert_eq!(audio["input"]["format"], g711, "{shown}");
         assert_eq!(audio["output"]["format"], g711, "{shown}");
     }
-    assert_eq!(
-        report["refused"]["param"], "session.instructions",
-        "{shown}"
-    );
+    let ignored = &report["ignored"][0];
+    assert_eq!(ignored["param"], "session.instructions", "{shown}");
     is_the_tone(&report["pcma"], &shown);
     assert_eq!(report["browser"]["subprotocol"], "realtime", "{shown}");
     assert_eq!(report["browser"]["type"], "session.created", "{shown}");
@@ -109,6 +107,20 @@ async fn clients_share_a_session_as_on_every_transport() {
     assert!(own < 0.01, "nobody hears himself: {shown}");
 }
 
+/// What a model would heed goes unheeded, and no client takes that for a failure.
+fn is_unheeded(report: &Value, updated: &Value, shown: &str) {
+    assert_eq!(updated["session"]["instructions"], "", "{shown}");
+    let ignored = updated["ignored"].as_array().expect("a list").iter();
+    let ignored: Vec<_> = ignored.map(|field| field["param"].clone()).collect();
+    let expected = ["session.instructions", "session.audio.output.voice"];
+    assert_eq!(ignored, expected, "{shown}");
+    // Nothing was said that could be answered: it is asked for and done at once.
+    let given_up = &report["given_up"][0];
+    assert_eq!(given_up["status"], "failed", "{shown}");
+    let error = &given_up["status_details"]["error"];
+    assert_eq!(error["code"], "unsupported_by_pipeline", "{shown}");
+}
+
 #[tokio::test]
 async fn what_a_pipeline_cannot_do_is_an_error_event_and_the_socket_stays_open() {
     let _turn = turn::alone().await;
@@ -120,16 +132,7 @@ async fn what_a_pipeline_cannot_do_is_an_error_event_and_the_socket_stays_open()
             "beta",
             vec![("unknown_parameter", json!("session.input_audio_format"))],
         ),
-        (
-            "model",
-            vec![
-                ("unsupported_by_pipeline", json!("session.instructions")),
-                (
-                    "unsupported_by_pipeline",
-                    json!("session.audio.output.voice"),
-                ),
-            ],
-        ),
+        ("model", vec![]),
         (
             "vad",
             vec![(
@@ -145,12 +148,15 @@ async fn what_a_pipeline_cannot_do_is_an_error_event_and_the_socket_stays_open()
             vec![("input_audio_buffer_commit_empty", Value::Null)],
         ),
         ("cancel", vec![("response_cancel_not_active", Value::Null)]),
-        ("nothing", vec![("unsupported_by_pipeline", Value::Null)]),
+        ("nothing", vec![]),
         (
             "text",
             vec![("unsupported_by_pipeline", json!("item.content"))],
         ),
-        ("item", vec![("invalid_value", json!("item_id"))]),
+        (
+            "item",
+            vec![("item_retrieve_invalid_item_id", json!("item_id"))],
+        ),
     ];
     for (name, errors) in expected {
         let told = report[name].as_array().expect("a list").iter();
@@ -179,7 +185,7 @@ async fn what_a_pipeline_cannot_do_is_an_error_event_and_the_socket_stays_open()
     }
     let updated = report["updated"].as_array().expect("a list");
     assert_eq!(updated.len(), 2, "of a beta shape nothing holds: {shown}");
-    assert_eq!(updated[0]["instructions"], "", "{shown}");
+    is_unheeded(&report, &updated[0], &shown);
 }
 
 #[tokio::test]
@@ -272,8 +278,8 @@ async fn a_call_by_webrtc_has_its_sound_on_tracks_and_its_events_on_a_channel() 
     assert_eq!(report["problems"], json!([]), "{shown}");
     assert_eq!(report["status"], 201, "{shown}");
     assert_eq!(report["events"][0]["type"], "session.created", "{shown}");
-    let refused = &report["events"][1]["error"];
-    assert_eq!(refused["param"], "session.instructions", "{shown}");
+    let ignored = &report["events"][0]["ignored"][0];
+    assert_eq!(ignored["param"], "session.instructions", "{shown}");
     let started = of(&report, "input_audio_buffer.speech_started");
     assert!(!started.is_empty(), "{shown}");
     assert!(

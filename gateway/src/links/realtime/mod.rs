@@ -38,7 +38,7 @@ use self::response::Ending;
 use self::saying::Saying;
 pub(crate) use self::server::Said;
 use self::server::{Item, ItemPart, Out, ServerEvent};
-use self::settings::Settings;
+use self::settings::{Settings, Unheeded};
 use crate::metrics::{Metrics, label};
 use crate::session::link::{LinkEvent, LinkMessage, OpenedInfo, Wishes};
 use crate::session::ports::PortFacts;
@@ -62,8 +62,8 @@ pub(crate) struct Realtime {
     items: Items,
     hearing: Hearing,
     saying: Saying,
-    /// What was refused before the session stood.
-    untold: Vec<Refusal>,
+    /// What went unheeded before the session stood.
+    untold: Unheeded,
     /// Where events are counted that came to nothing.
     metrics: Option<Arc<Metrics>>,
 }
@@ -95,7 +95,7 @@ impl Realtime {
             items: Items::default(),
             hearing: Hearing::default(),
             saying: Saying::default(),
-            untold: Vec::new(),
+            untold: Unheeded::default(),
             metrics: None,
         }
     }
@@ -121,9 +121,10 @@ impl Realtime {
         let bad = |text| Error::new(Code::BadRequest, text);
         let patch = serde_json::from_value(Value::Object(session))
             .map_err(|error| bad(format!("the session does not have its shape: {error}")))?;
-        let refused = self.settings.update(patch, &self.ports, self.tracks);
-        self.untold
-            .extend(refused.map_err(|refusal| bad(refusal.message))?);
+        let unheeded = self.settings.update(patch, &self.ports, self.tracks);
+        let unheeded = unheeded.map_err(|refusal| bad(refusal.message))?;
+        self.untold.refused.extend(unheeded.refused);
+        self.untold.ignored.extend(unheeded.ignored);
         Ok(())
     }
 
@@ -206,16 +207,18 @@ impl Realtime {
 
     fn update(&mut self, update: SessionUpdate, text: &str) -> Result<(), Refusal> {
         let before = self.settings.clone();
-        let refused = self
-            .settings
-            .update(update.session, &self.ports, self.tracks)?;
+        let Unheeded { refused, ignored } =
+            self.settings
+                .update(update.session, &self.ports, self.tracks)?;
         self.reformat(&before);
         let event_id = read::<Head<'_>>(text).ok().and_then(|head| head.event_id);
         for refusal in refused {
             self.refuse(refusal, event_id.as_deref().map(str::to_owned));
         }
         let session = self.settings.shown(&self.session, &self.ports);
-        self.out.say(&ServerEvent::SessionUpdated { session });
+        let ignored = &ignored[..];
+        self.out
+            .say(&ServerEvent::SessionUpdated { session, ignored });
         Ok(())
     }
 
@@ -291,7 +294,7 @@ impl Realtime {
     fn truncate(&mut self, truncate: ItemTruncate) -> Result<(), Refusal> {
         let item = self.items.get_mut(&truncate.item_id);
         let item = item.filter(|item| item.role == "assistant");
-        let item = item.ok_or_else(|| no_item(&truncate.item_id))?;
+        let item = item.ok_or_else(|| no_item("truncate", &truncate.item_id))?;
         for part in &mut item.content {
             if let ItemPart::OutputAudio { transcript } = part {
                 // Nobody knows which of the words were heard.
@@ -311,7 +314,7 @@ impl Realtime {
 
     fn delete(&mut self, named: ItemNamed) -> Result<(), Refusal> {
         if !self.items.remove(&named.item_id) {
-            return Err(no_item(&named.item_id));
+            return Err(no_item("delete", &named.item_id));
         }
         let item_id = named.item_id;
         self.out.say(&ServerEvent::ItemDeleted { item_id });
@@ -320,7 +323,7 @@ impl Realtime {
 
     fn retrieve(&mut self, named: ItemNamed) -> Result<(), Refusal> {
         let item = self.items.get(&named.item_id).cloned();
-        let item = item.ok_or_else(|| no_item(&named.item_id))?;
+        let item = item.ok_or_else(|| no_item("retrieve", &named.item_id))?;
         self.out.say(&ServerEvent::ItemRetrieved { item });
         Ok(())
     }
@@ -377,8 +380,11 @@ impl Realtime {
         };
         self.session = format!("sess_{}", info.session_id);
         let session = self.settings.shown(&self.session, &self.ports);
-        self.out.say(&ServerEvent::SessionCreated { session });
-        for refusal in std::mem::take(&mut self.untold) {
+        let Unheeded { refused, ignored } = std::mem::take(&mut self.untold);
+        let ignored = &ignored[..];
+        self.out
+            .say(&ServerEvent::SessionCreated { session, ignored });
+        for refusal in refused {
             self.refuse(refusal, None);
         }
     }
@@ -440,8 +446,11 @@ pub(crate) fn last_words(error: &Error) -> String {
     out.next().map(|said| said.text).unwrap_or_default()
 }
 
-fn no_item(name: &str) -> Refusal {
+fn no_item(wish: &str, name: &str) -> Refusal {
     let name: String = name.chars().take(NAME_BYTES).collect();
     let text = format!("there is no item '{name}', or it is remembered no more");
-    Refusal::invalid(Some("item_id"), text)
+    Refusal {
+        code: format!("item_{wish}_invalid_item_id"),
+        ..Refusal::invalid(Some("item_id"), text)
+    }
 }

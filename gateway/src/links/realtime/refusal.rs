@@ -1,4 +1,5 @@
-//! Why something that a client asked for is not done. It is told by an `error` event, and the session goes on.
+//! Why something that a client asked for is not done. It is told by an `error` event, or along with what holds instead, and the session
+//! goes on.
 
 use serde::Serialize;
 
@@ -14,6 +15,22 @@ pub(super) struct Refusal {
     pub(super) param: Option<String>,
     /// The client's name for the event that is refused.
     pub(super) event_id: Option<String>,
+}
+
+/// A field that goes unheeded, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Ignored {
+    param: String,
+    message: String,
+}
+
+impl Ignored {
+    pub(super) fn new(param: &str, message: impl Into<String>) -> Self {
+        Self {
+            param: param.to_owned(),
+            message: message.into(),
+        }
+    }
 }
 
 impl Refusal {

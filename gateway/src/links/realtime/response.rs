@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use tidegate_nodes::Error;
 
 use super::Realtime;
+use super::refusal::Refusal;
 use super::server::{
     ContentPart, Item, ItemPart, PartAt, ResponseBody, ServerEvent, StatusDetails, StatusError,
 };
@@ -49,9 +50,15 @@ impl Ending {
 
     /// The session failed.
     pub(super) fn failed(error: &Error) -> Self {
+        Self::refused(Refusal::failed(error))
+    }
+
+    /// It cannot be given.
+    fn refused(why: Refusal) -> Self {
         let error = StatusError {
-            kind: "server_error",
-            code: error.code.as_str().to_owned(),
+            kind: why.kind,
+            code: why.code,
+            message: why.message,
         };
         Self {
             error: Some(error),
@@ -100,23 +107,9 @@ impl Response {
 impl Realtime {
     /// Begins with what an utterance says.
     pub(super) fn begin(&mut self, utterance: u64) {
-        let saying = &mut self.saying;
-        saying.count += 1;
-        saying.unanswered = false;
-        let response = Response {
-            id: format!("resp_{}", saying.count),
-            item: self.items.name(),
-            previous: self.items.last().map(str::to_owned),
-            utterance,
-            text_only: self.settings.text_only,
-            playing: false,
-            metadata: saying.metadata.take(),
-        };
+        let response = self.create(utterance);
         let item = response.item("in_progress", None);
         let response_id = response.id.clone();
-        self.out.say(&ServerEvent::ResponseCreated {
-            response: self.body(&response, "in_progress", None, Vec::new()),
-        });
         self.out.say(&ServerEvent::OutputItemAdded {
             response_id: &response_id,
             output_index: 0,
@@ -132,6 +125,33 @@ impl Realtime {
             part: response.part(String::new()),
         });
         self.saying.active = Some(response);
+    }
+
+    /// Tells of a response that will not be given, so that nobody waits for it.
+    pub(super) fn give_up(&mut self, why: Refusal) {
+        let response = self.create(0);
+        self.tell_done(&response, &Ending::refused(why), Vec::new());
+    }
+
+    fn create(&mut self, utterance: u64) -> Response {
+        let saying = &mut self.saying;
+        saying.count += 1;
+        saying.unanswered = false;
+        let ignored = std::mem::take(&mut saying.ignored);
+        let response = Response {
+            id: format!("resp_{}", saying.count),
+            item: self.items.name(),
+            previous: self.items.last().map(str::to_owned),
+            utterance,
+            text_only: self.settings.text_only,
+            playing: false,
+            metadata: saying.metadata.take(),
+        };
+        self.out.say(&ServerEvent::ResponseCreated {
+            response: self.body(&response, "in_progress", None, Vec::new()),
+            ignored: &ignored,
+        });
+        response
     }
 
     /// Ends what is being said, if anything is.
@@ -184,14 +204,7 @@ impl Realtime {
             previous_item_id: response.previous.clone(),
             item: item.clone(),
         });
-        let details = StatusDetails {
-            kind: ending.status,
-            reason: ending.reason,
-            error: ending.error.clone(),
-        };
-        self.out.say(&ServerEvent::ResponseDone {
-            response: self.body(response, ending.status, Some(details), vec![item]),
-        });
+        self.tell_done(response, ending, vec![item]);
         if response.playing {
             let response_id = &response.id;
             self.out.say(&if ending.status == "cancelled" {
@@ -200,6 +213,17 @@ impl Realtime {
                 ServerEvent::PlayingStopped { response_id }
             });
         }
+    }
+
+    fn tell_done(&mut self, response: &Response, ending: &Ending, output: Vec<Item>) {
+        let details = StatusDetails {
+            kind: ending.status,
+            reason: ending.reason,
+            error: ending.error.clone(),
+        };
+        self.out.say(&ServerEvent::ResponseDone {
+            response: self.body(response, ending.status, Some(details), output),
+        });
     }
 
     fn body(

@@ -12,7 +12,7 @@ use tidegate_media::{Audio, Meta};
 
 use super::Realtime;
 use super::client::{ResponseCancel, ResponseCreate};
-use super::refusal::Refusal;
+use super::refusal::{Ignored, Refusal};
 use super::response::{Ending, Response};
 use super::server::ServerEvent;
 use super::settings::Purpose;
@@ -36,6 +36,8 @@ pub(super) struct Saying {
     pub(super) claimed: bool,
     /// What `response.create` said of it.
     pub(super) metadata: Option<Map<String, Value>>,
+    /// And what of that nobody heeds.
+    pub(super) ignored: Vec<Ignored>,
 }
 
 impl Saying {
@@ -79,28 +81,47 @@ impl Realtime {
             let code = "conversation_already_has_active_response";
             return Err(Refusal::now(code, text));
         }
-        for (name, value) in &params {
-            if !self.is_as_it_is(name, value) {
-                let text = "a response is as the session and the pipeline's manifest say";
-                let name: String = name.chars().take(64).collect();
-                let param = format!("response.{name}");
-                return Err(Refusal::unsupported(Some(&param), text));
-            }
-        }
-        let submitted = self.submit();
-        let saying = &mut self.saying;
-        let waits = submitted || saying.unanswered || saying.is_active();
-        if !waits || self.settings.purpose == Purpose::Transcription {
-            let text = "there is nothing to answer: a pipeline answers what its user says";
+        if self.settings.purpose == Purpose::Transcription {
+            let text = "this session writes down what it hears, and answers nothing";
             return Err(Refusal::unsupported(None, text));
         }
-        saying.unanswered = submitted || saying.unanswered;
-        saying.claimed = true;
-        saying.metadata = metadata.and_then(|value| match value {
-            Value::Object(metadata) => Some(metadata),
-            _ => None,
-        });
+        let ignored = self.unheeded(&params)?;
+        let submitted = self.submit();
+        let saying = &mut self.saying;
+        saying.unanswered |= submitted;
+        saying.claimed = saying.unanswered || saying.is_active();
+        if !saying.is_active() {
+            saying.ignored = ignored;
+            saying.metadata = metadata.and_then(|value| match value {
+                Value::Object(metadata) => Some(metadata),
+                _ => None,
+            });
+        }
+        if !saying.claimed {
+            let text = "there is nothing to answer: a pipeline answers what its user says";
+            self.give_up(Refusal::unsupported(None, text));
+        }
         Ok(())
+    }
+
+    /// What of a wished response goes unheeded: the pipeline answers as its manifest and the session say.
+    ///
+    /// # Errors
+    /// A response of which nothing could be as it is wished.
+    fn unheeded(&self, params: &Map<String, Value>) -> Result<Vec<Ignored>, Refusal> {
+        let mut others = params.clone();
+        others.retain(|name, value| !self.is_as_it_is(name, value));
+        let mut ignored = Vec::new();
+        for name in others.keys() {
+            let text = "a response is as the session and the pipeline's manifest say";
+            let short: String = name.chars().take(64).collect();
+            let param = format!("response.{short}");
+            if ["conversation", "input", "output_modalities"].contains(&name.as_str()) {
+                return Err(Refusal::unsupported(Some(&param), text));
+            }
+            ignored.push(Ignored::new(&param, text));
+        }
+        Ok(ignored)
     }
 
     /// Whether a parameter of a response asks for what is given anyway.

@@ -3,16 +3,24 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::refusal::Refusal;
+use super::refusal::{Ignored, Refusal};
 
 /// A server event.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type")]
 pub(super) enum ServerEvent<'a> {
     #[serde(rename = "session.created")]
-    SessionCreated { session: Value },
+    SessionCreated {
+        session: Value,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        ignored: &'a [Ignored],
+    },
     #[serde(rename = "session.updated")]
-    SessionUpdated { session: Value },
+    SessionUpdated {
+        session: Value,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        ignored: &'a [Ignored],
+    },
     #[serde(rename = "error")]
     Error { error: Refusal },
     #[serde(rename = "input_audio_buffer.speech_started")]
@@ -69,7 +77,11 @@ pub(super) enum ServerEvent<'a> {
         error: Refusal,
     },
     #[serde(rename = "response.created")]
-    ResponseCreated { response: ResponseBody },
+    ResponseCreated {
+        response: ResponseBody,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        ignored: &'a [Ignored],
+    },
     #[serde(rename = "response.done")]
     ResponseDone { response: ResponseBody },
     #[serde(rename = "response.output_item.added")]
@@ -224,6 +236,7 @@ pub(super) struct StatusError {
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
     pub(super) code: String,
+    pub(super) message: String,
 }
 
 /// How much was transcribed.

@@ -133,8 +133,8 @@ fn the_language_of_a_transcription_is_the_one_that_the_session_was_opened_with()
         let update = json!({"type": "session.update", "session": session});
         send(&mut codec, &update);
         let told = said(&mut codec);
-        let error = told.iter().find(|event| event["type"] == "error");
-        assert_eq!(error.is_some(), refused, "{told:?}");
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0]["ignored"].is_array(), refused, "{told:?}");
     }
 }
 
@@ -247,9 +247,14 @@ fn of_an_update_all_holds_but_what_the_pipeline_cannot_honour() {
         &json!({"type": "session.update", "event_id": "u", "session": session}),
     );
     let told = said(&mut codec);
-    let params: Vec<_> = told
-        .iter()
-        .filter_map(|e| e["error"]["param"].as_str())
+    // Nothing that a client would take for a failure.
+    let [updated] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(updated["type"], "session.updated");
+    let ignored = updated["ignored"].as_array().expect("a list").iter();
+    let params: Vec<_> = ignored
+        .filter_map(|field| field["param"].as_str())
         .collect();
     let expected = [
         "session.instructions",
@@ -257,13 +262,67 @@ fn of_an_update_all_holds_but_what_the_pipeline_cannot_honour() {
         "session.audio.output.voice",
     ];
     assert_eq!(params, expected);
-    assert_eq!(told[0]["error"]["event_id"], "u");
-    let updated = told.last().expect("session.updated");
     assert_eq!(updated["session"]["audio"]["input"]["format"], g711);
     assert!(matches!(
         events(&mut codec)[..],
         [LinkEvent::FeedsOtherwise { input: MIC, format }] if format == Wire::Pcma.stream()
     ));
+}
+
+#[test]
+fn turns_that_the_pipeline_does_not_find_are_an_error_for_nobody_would_be_answered() {
+    let ports = Ports {
+        events: None,
+        ..agent()
+    };
+    let mut codec = opened(ports, false);
+    let input = json!({"turn_detection": {"type": "server_vad"}});
+    let session = json!({"type": "realtime", "audio": {"input": input}});
+    send(
+        &mut codec,
+        &json!({"type": "session.update", "event_id": "u", "session": session}),
+    );
+    let told = said(&mut codec);
+    let error = &told[0]["error"];
+    assert_eq!(error["param"], "session.audio.input.turn_detection");
+    assert_eq!(error["event_id"], "u");
+    assert_eq!(told[1]["type"], "session.updated");
+    assert!(told[1].get("ignored").is_none(), "{told:?}");
+}
+
+#[test]
+fn a_response_that_nothing_was_said_for_fails_at_once_and_the_next_is_given() {
+    let mut codec = opened(agent(), false);
+    let response = json!({"instructions": "Greet.", "metadata": {"client": "1"}});
+    send(
+        &mut codec,
+        &json!({"type": "response.create", "response": response}),
+    );
+    let told = said(&mut codec);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(told[0]["type"], "response.created");
+    assert_eq!(told[0]["response"]["metadata"]["client"], "1");
+    assert_eq!(told[0]["ignored"][0]["param"], "response.instructions");
+    let done = &told[1]["response"];
+    assert_eq!(done["id"], told[0]["response"]["id"]);
+    assert_eq!(
+        (&done["status"], &done["output"]),
+        (&json!("failed"), &json!([]))
+    );
+    let error = &done["status_details"]["error"];
+    assert_eq!(error["code"], "unsupported_by_pipeline");
+    send(&mut codec, &json!({"type": "response.cancel"}));
+    assert_eq!(types(&mut codec), ["error"]);
+    speech(&mut codec, "speech_start", 1, 100);
+    speech(&mut codec, "speech_stop", 1, 900);
+    sound(&mut codec, 1, true);
+    let told = said(&mut codec);
+    let of = |kind: &str| told.iter().find(|event| event["type"] == kind);
+    let created = of("response.created").expect("begun");
+    assert!(created["response"]["metadata"].is_null(), "{created}");
+    assert!(created.get("ignored").is_none(), "{created}");
+    let done = of("response.done").expect("given");
+    assert_eq!(done["response"]["status"], "completed");
 }
 
 #[test]
