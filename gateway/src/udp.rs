@@ -3,9 +3,12 @@
 //! A session that does not keep up loses datagrams, counted, and costs the others nothing. Sending does not pass through here: each
 //! session writes to the shared socket itself.
 
+mod kernel;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -44,6 +47,10 @@ pub(crate) struct MediaSocket {
     state: Mutex<State>,
     overflow: Counter,
     unknown: Counter,
+    kernel: Option<kernel::Socket>,
+    /// What the kernel had dropped when it was last asked.
+    dropped: AtomicU64,
+    unread: Counter,
 }
 
 struct State {
@@ -72,10 +79,11 @@ impl MediaSocket {
         let domain = socket2::Domain::for_address(address);
         let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, None)?;
         socket.set_nonblocking(true)?;
-        // The kernel caps these at its own limits; less is slower, not wrong.
+        // The kernel caps these at its own limits; less loses more when the machine is busy, which `count_unread` tells.
         drop(socket.set_recv_buffer_size(SOCKET_BUFFER));
         drop(socket.set_send_buffer_size(SOCKET_BUFFER));
         socket.bind(&address.into())?;
+        let kernel = kernel::Socket::of(&socket, address.is_ipv6());
         let counter = |reason: &'static str| {
             metrics.counter(
                 "tidegate_udp_dropped_datagrams_total",
@@ -92,6 +100,9 @@ impl MediaSocket {
             }),
             overflow: counter("session_queue_full"),
             unknown: counter("unknown_peer"),
+            kernel,
+            dropped: AtomicU64::new(0),
+            unread: counter("kernel_buffer_full"),
         }))
     }
 
@@ -101,6 +112,15 @@ impl MediaSocket {
     /// The operating system does not say.
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+
+    /// Counts what the kernel has dropped since the last time, because its buffer was full. Blocks for as long as it takes to read a
+    /// file of a line for each UDP socket of the machine.
+    pub(crate) fn count_unread(&self) {
+        if let Some(now) = self.kernel.as_ref().and_then(kernel::Socket::dropped) {
+            let before = self.dropped.fetch_max(now, Ordering::Relaxed);
+            self.unread.increment(now.saturating_sub(before));
+        }
     }
 
     /// Registers a session by the user name fragment of its peer; `None` if there are too many.

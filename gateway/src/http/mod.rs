@@ -168,6 +168,12 @@ async fn metrics(
         .metrics
         .gauge("tidegate_tasks", Vec::new())
         .set(tasks);
+    if let Some(webrtc) = &gateway.webrtc {
+        let media = Arc::clone(&webrtc.media);
+        let asked = gateway.tasks.compute(move || media.count_unread()).await;
+        // It does not panic; if it did, the page would have the count of the last time.
+        drop(asked);
+    }
     let (pools, now) = (gateway.remotes.pools(), gateway.clock.now());
     let accept = headers
         .get(header::ACCEPT)

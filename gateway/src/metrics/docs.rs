@@ -213,7 +213,7 @@ fn every_reason_for_a_drop_is_documented() {
     let page = page();
     let frames = DropReason::ALL.iter().map(|reason| reason.as_str());
     let ours = FRAME_REASONS.into_iter().chain(DATAGRAM_REASONS);
-    let socket = ["unknown_peer", "session_queue_full"];
+    let socket = ["unknown_peer", "session_queue_full", "kernel_buffer_full"];
     for reason in frames.chain(ours).chain(socket) {
         let row = format!("| `{reason}` | ");
         assert!(page.contains(&row), "docs/metrics.md must have {row}");

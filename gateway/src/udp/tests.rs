@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::*;
+use crate::metrics::page::Format;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -49,4 +50,46 @@ async fn a_client_by_ipv4_keeps_its_address_on_a_socket_of_both_families() {
         .expect("in time")
         .expect("read");
     assert_eq!(&buffer[..length], b"back");
+}
+
+#[tokio::test]
+async fn what_the_kernel_drops_is_counted_to_the_last_datagram() {
+    // Fewer than wait in the kernel's own queue, on a machine that comes to them late.
+    const SENT: usize = 400;
+    for ip in [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ] {
+        let metrics = Metrics::new();
+        let media = MediaSocket::bind(SocketAddr::new(ip, 0), 4, &metrics).expect("a socket");
+        let counted = || {
+            media.count_unread();
+            let page = metrics.render(Format::Text);
+            let name = "tidegate_udp_dropped_datagrams_total{reason=\"kernel_buffer_full\"} ";
+            let line = page.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|count| count.parse::<usize>().ok())
+        };
+        assert_eq!(counted(), Some(0));
+        let client = std::net::UdpSocket::bind((ip, 0)).expect("a port");
+        let to = media.local_addr().expect("its address");
+        for _ in 0..SENT {
+            client.send_to(&[0; 60_000], to).expect("sent");
+        }
+        let (mut buffer, mut read) = ([0; MTU], 0);
+        let all = async {
+            // None is read before one is lost.
+            while counted() == Some(0) {
+                tokio::task::yield_now().await;
+            }
+            while counted() != Some(SENT - read) {
+                while media.socket.try_recv(&mut buffer).is_ok() {
+                    read += 1;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let done = timeout(PATIENCE, all).await;
+        assert!(done.is_ok(), "{read} and {:?} of {SENT} at {ip}", counted());
+        assert!(read > 0, "some fit");
+    }
 }
