@@ -23,6 +23,11 @@ pub(crate) trait Hop: Send {
     /// The next event from the hop.
     fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<HopEvent>;
 
+    /// The graph has no room for what the hop gives; it is polled again when there is.
+    fn hold(&mut self, now: Timestamp) {
+        let _ = now;
+    }
+
     /// Takes a command; frames only within the credit that the hop gave.
     fn send(&mut self, now: Timestamp, command: HopCommand);
 

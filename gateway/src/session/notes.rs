@@ -129,6 +129,10 @@ impl Hop for CountedHop {
         }
     }
 
+    fn hold(&mut self, now: Timestamp) {
+        self.hop.hold(now);
+    }
+
     fn send(&mut self, now: Timestamp, command: HopCommand) {
         self.hop.send(now, command);
     }

@@ -38,6 +38,8 @@ pub struct RemoteHop {
     links: SmallVec<[(StreamId, Box<dyn Link>); 2]>,
     /// When a credential is looked at again.
     look_at: Option<Timestamp>,
+    /// Since when the graph takes nothing.
+    held: Option<Timestamp>,
 }
 
 /// What it takes to open a stream.
@@ -148,6 +150,7 @@ impl RemoteHop {
             opening: None,
             links: SmallVec::new(),
             look_at: None,
+            held: None,
         }
     }
 
@@ -172,12 +175,17 @@ impl RemoteHop {
 
     /// Takes a command. Never waits; frames come only within the credit that the hop gave, else the hop fails.
     pub fn send(&mut self, now: Timestamp, command: HopCommand) {
+        // What is sent meanwhile is awaited from now on.
+        if self.forgive(now) {
+            self.held = Some(now);
+        }
         self.failover.command(now, command);
         self.act(now);
     }
 
     /// The next event. After [`HopEvent::Failed`], or after the last output's end, it stays pending.
     pub fn poll_event(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Poll<HopEvent> {
+        self.forgive(now);
         loop {
             if let Some(event) = self.failover.poll_event() {
                 return Poll::Ready(match event {
@@ -189,6 +197,20 @@ impl RemoteHop {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// The graph takes nothing of the hop until it is polled again, since its listeners do not. That counts for none of the waits.
+    pub fn hold(&mut self, now: Timestamp) {
+        self.held.get_or_insert(now);
+    }
+
+    /// Whether it was held until now.
+    fn forgive(&mut self, now: Timestamp) -> bool {
+        let Some(since) = self.held.take() else {
+            return false;
+        };
+        self.failover.forgive(now.saturating_since(since));
+        true
     }
 
     /// When [`RemoteHop::poll_event`] must be called again even if nothing comes.

@@ -250,6 +250,15 @@ impl Watch {
         }
     }
 
+    /// Nobody listened to the worker for so long: what is awaited may come so much later.
+    pub(crate) fn forgive(&mut self, by: Duration) {
+        let calls = self.calls.iter_mut().chain(&mut self.inherited);
+        let calls = calls.map(|(.., since)| since);
+        for since in self.since.iter_mut().chain(&mut self.held).chain(calls) {
+            *since += by;
+        }
+    }
+
     /// Nothing more is awaited but the end.
     pub(crate) fn ended(&mut self) {
         let oldest = self.calls.front().map(|(.., since)| *since);
@@ -404,6 +413,28 @@ mod tests {
         assert_eq!(watch.next(), None);
         watch.sent(at(60), frame(3, 0));
         assert_eq!(watch.next(), Some(at(90)));
+    }
+
+    #[test]
+    fn what_nobody_listened_to_is_not_late_by_that() {
+        let mut watch = watch();
+        let last = SentFrame {
+            is_final: true,
+            ..frame(1, 1)
+        };
+        watch.sent(at(0), last);
+        watch.forgive(Duration::from_secs(60));
+        assert_eq!(watch.next(), Some(at(60_100)));
+        watch.output(at(60_050), Some((0, 1)), false);
+        assert_eq!(
+            watch.next(),
+            Some(at(70_000)),
+            "the call was to be done in ten seconds"
+        );
+        assert_eq!(
+            watch.expired(at(70_000)).map(|(phase, _)| phase),
+            Some(Phase::Call)
+        );
     }
 
     #[test]

@@ -263,6 +263,7 @@ impl Driver {
             let mut looks = turn::Looks::new();
             for _ in 0..BURST {
                 if !graph.hop_ready(*index) {
+                    hop.hold(now);
                     break;
                 }
                 let Poll::Ready(event) = hop.poll_event(cx, now) else {

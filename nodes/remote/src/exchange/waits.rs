@@ -1,6 +1,7 @@
 //! What is awaited of the worker, and until when.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tidegate_media::Timestamp;
 
@@ -40,6 +41,11 @@ impl Exchange {
     /// The call is complete, and all of it was sent.
     pub(crate) fn gathered(&mut self, now: Timestamp) {
         self.watch.gathered(now);
+    }
+
+    /// Nobody listened for so long, which counts for no wait.
+    pub(crate) fn forgive(&mut self, by: Duration) {
+        self.watch.forgive(by);
     }
 
     /// Looks whether a wait has run out.

@@ -314,6 +314,17 @@ impl Failover {
         })
     }
 
+    /// The graph took nothing for so long, which no worker is to blame for.
+    pub(crate) fn forgive(&mut self, by: Duration) {
+        if let Some(active) = &mut self.active {
+            active.exchange.forgive(by);
+        }
+        let call = self.call.iter_mut().filter_map(|call| call.until.as_mut());
+        for at in self.due.iter_mut().map(|(.., since)| since).chain(call) {
+            *at += by;
+        }
+    }
+
     /// Time has come to what [`Self::poll_timeout`] said, or may have.
     pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
         if self.over || self.poll_timeout().is_none_or(|due| due > now) {

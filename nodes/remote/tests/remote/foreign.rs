@@ -1,6 +1,7 @@
 //! Hops at servers that hear an utterance as it comes: a plain WebSocket and Wyoming, against servers that behave and servers that do not.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -12,6 +13,7 @@ use tidegate_nodes::{HopCommand, HopEvent, HopNote, StreamFormat};
 use tidegate_remote::{
     Connector, ConnectorConfig, Foreign, HopPorts, Memory, RemoteConfig, Target, Transport,
 };
+use tokio::sync::Notify;
 
 use super::driver::{self, Driven};
 use super::web::Web;
@@ -366,6 +368,46 @@ async fn another_server_takes_over_where_the_one_before_had_cut() {
         let revisions = revisions(&of.cloned().collect::<Vec<_>>());
         assert!(revisions.is_sorted_by(|a, b| a < b), "{said:?}");
     }
+}
+
+#[tokio::test]
+async fn a_server_is_not_late_while_nobody_listens_to_it() {
+    let gate = Arc::new(Notify::new());
+    let (told, tells) = mpsc::channel();
+    let answering = Arc::clone(&gate);
+    let upgrade = move |upgrade: WebSocketUpgrade| {
+        let (gate, told) = (Arc::clone(&answering), told.clone());
+        async move {
+            upgrade.on_upgrade(move |mut socket| async move {
+                while !matches!(socket.recv().await, Some(Ok(Message::Text(_))) | None) {}
+                told.send(()).ok();
+                gate.notified().await;
+                let said = json!({"text": "late"}).to_string();
+                drop(socket.send(Message::Text(said.into())).await);
+                drop(socket.send(Message::Close(None)).await);
+            })
+        }
+    };
+    let web = Web::start(Router::new().route("/", get(upgrade)));
+    let mut config = config(&[&web]);
+    config.timeouts.call = Some(Duration::from_secs(10));
+    let mut hop = open(&config).await;
+    speak(&mut hop, 1, true).await;
+    let heard = async {
+        while tells.try_recv().is_err() {
+            hop.settle().await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let heard = tokio::time::timeout(driver::PATIENCE, heard).await;
+    heard.expect("the server has all of it");
+    hop.hop.hold(hop.now);
+    hop.now += Duration::from_secs(60);
+    // It would fail.
+    hop.settle().await;
+    gate.notify_one();
+    let said = rest(&mut hop).await;
+    assert_eq!(said.last().map(words), Some(("late".to_owned(), true)));
 }
 
 /// What the hop fails of.
