@@ -1,4 +1,4 @@
-//! What Tidegate moves and what it does to it: frames, time, bounded queues, codecs, the jitter buffer, resampling and files.
+//! What Tidegate moves and what it does to it: frames, time, bounded queues, codecs, the jitter buffer, resampling, sentences and files.
 //!
 //! Nothing here knows networks, an async runtime, or the wire. Nothing here reads a clock: time is an argument.
 
@@ -10,6 +10,7 @@ pub mod jitter;
 pub mod queue;
 pub mod reframe;
 pub mod resample;
+pub mod sentences;
 pub mod tensor;
 #[cfg(test)]
 mod testing;
@@ -24,5 +25,6 @@ pub use jitter::{JitterDecoder, JitterFigures, JitterSettings};
 pub use queue::{BoundedQueue, DropReason, Pop, Push, QueueLimits, Shed, WhenFull};
 pub use reframe::Reframer;
 pub use resample::{ResampleError, Resampler};
+pub use sentences::Sentences;
 pub use tensor::{Dtype, Element, Tensor, TensorError, View};
 pub use time::{MediaTime, Timestamp};

@@ -96,6 +96,16 @@ def index(client, as_dict):
     return {model["name"]: [model["version"], model["state"], model.get("reason", "")] for model in models}
 
 
+def rates(module, client, as_dict, model):
+    """The rate that a model's configuration says of its sound, and the one that sound is taken for of which none is said."""
+    config = as_dict(client.get_model_config, model)
+    told = config.get("config", config)["parameters"]["sample_rate.sound"]["string_value"]
+    heard = client.infer(model, [tensor(module, "sound", np.zeros(160, dtype=np.float32))]).get_output("heard")
+    if not isinstance(heard, dict):
+        return [int(told), heard.parameters["sample_rate"].int64_param]
+    return [int(told), heard["parameters"]["sample_rate"]]
+
+
 def extensions(module, client, as_dict):
     """What tools ask beside the protocol itself, and what they may not ask here."""
     config = as_dict(client.get_model_config, "mixed")
@@ -107,6 +117,7 @@ def extensions(module, client, as_dict):
     return {
         "index": index(client, as_dict),
         "config": config.get("config", config),
+        "rates": [rates(module, client, as_dict, model) for model in ("mixed", "telephone")],
         "unknown_config": refused(lambda: client.get_model_config("no-such-model")),
         "before": before,
         "after": figures(client, as_dict, "tensors")["tensors"],

@@ -17,7 +17,7 @@ use http::{HeaderMap, StatusCode, header};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tidegate_nodes::{Code, Error};
 use tidegate_proto::kserve::json as codec;
 
@@ -140,6 +140,10 @@ async fn config(
     };
     let inputs: Vec<_> = model.inputs.iter().map(input).collect();
     let outputs: Vec<_> = model.outputs.iter().map(tensor).collect();
+    let parameters = model.parameters.iter();
+    let parameters: Map<String, Value> = parameters
+        .map(|(name, value)| (name.clone(), json!({"string_value": value})))
+        .collect();
     let config = json!({
         "name": model.name,
         "platform": model.platform,
@@ -148,6 +152,7 @@ async fn config(
         "max_batch_size": 0,
         "input": inputs,
         "output": outputs,
+        "parameters": parameters,
         "model_transaction_policy": {"decoupled": false},
     });
     Ok(Json(config).into_response())

@@ -59,7 +59,6 @@ mod probe;
 mod pulse;
 mod refusal;
 mod replay;
-mod sentences;
 mod spoken;
 mod tls;
 mod trace;

@@ -69,6 +69,7 @@ fn pipelines() -> Vec<Value> {
             json!([]),
             &["sound -> heard", "notes -> seen", "blob -> bytes"],
         ),
+        telephone(),
         pipeline(
             "windows",
             sound,
@@ -84,6 +85,16 @@ fn pipelines() -> Vec<Value> {
             &["cam -> view"],
         ),
     ]
+}
+
+/// One whose sound has a rate of its own.
+fn telephone() -> Value {
+    json!({
+        "version": "tidegate/v1", "name": "telephone",
+        "inputs": [{"name": "sound", "kind": "audio", "format": "pcm_s16/8000/1"}],
+        "outputs": [{"name": "heard", "kind": "audio"}],
+        "nodes": [], "edges": ["sound -> heard"],
+    })
 }
 
 /// What the client saw.
@@ -257,6 +268,7 @@ fn check_extensions(seen: &Value, unknown: &str, unserved: &str) {
     };
     assert_eq!(types("input"), expected(["sound", "notes", "blob"]));
     assert_eq!(types("output"), expected(["heard", "seen", "bytes"]));
+    assert_eq!(seen["rates"], json!([[16_000, 16_000], [8_000, 8_000]]));
     refused(&seen["unknown_config"], unknown, "no-such-model");
     let (before, after) = (&seen["before"], &seen["after"]);
     let more = |key: &str| {

@@ -55,6 +55,7 @@ pub(super) fn config(model: model::Model) -> pb::ModelConfig {
         name: tensor.name,
         dims: tensor.shape.to_vec(),
     };
+    let parameter = |(name, string_value)| (name, pb::ModelParameter { string_value });
     let latest = pb::model_version_policy::Latest { num_versions: 1 };
     pb::ModelConfig {
         name: model.name,
@@ -66,6 +67,7 @@ pub(super) fn config(model: model::Model) -> pb::ModelConfig {
         max_batch_size: 0,
         input: model.inputs.into_iter().map(input).collect(),
         output: model.outputs.into_iter().map(output).collect(),
+        parameters: model.parameters.into_iter().map(parameter).collect(),
         model_transaction_policy: Some(pb::ModelTransactionPolicy { decoupled: false }),
     }
 }

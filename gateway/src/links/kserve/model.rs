@@ -1,10 +1,12 @@
 //! A pipeline as a model: its tensors, and which version it has.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use tidegate_media::{AudioFormat, Kind};
 use tidegate_nodes::plan::Plan;
 use tidegate_nodes::{Code, Error, StreamFormat};
-use tidegate_proto::kserve::{VERSION, frames};
+use tidegate_proto::kserve::{SAMPLE_RATE, VERSION, frames};
 use tidegate_proto::message::StreamSpec;
 
 use crate::auth::Caller;
@@ -18,6 +20,9 @@ pub(crate) struct Model {
     pub(crate) platform: &'static str,
     pub(crate) inputs: Vec<Tensor>,
     pub(crate) outputs: Vec<Tensor>,
+    /// What its configuration says beside them: the rate that an input's sound is taken for, by `sample_rate.` and its name.
+    #[serde(skip)]
+    pub(crate) parameters: BTreeMap<String, String>,
 }
 
 /// One of its tensors.
@@ -51,7 +56,14 @@ pub(crate) fn describe(plan: &Plan) -> Result<Model, Error> {
         })
     });
     let outputs = plan.outputs.iter();
+    let sounds = plan.inputs.iter().enumerate();
+    let sounds = sounds.filter(|(_, input)| input.kind == Kind::Audio);
+    let rates = sounds.map(|(index, input)| {
+        let rate = sound(plan, index).sample_rate.to_string();
+        (format!("{SAMPLE_RATE}.{}", input.name), rate)
+    });
     Ok(Model {
+        parameters: rates.collect(),
         name: plan.pipeline.clone(),
         versions: [VERSION],
         platform: "tidegate",

@@ -12,8 +12,8 @@ use tidegate_nodes::graph::Mode;
 use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
 use tidegate_proto::wyoming::Event;
 
-use super::{MODE, Talk};
-use crate::session::link::{LinkEvent, LinkMessage, Wishes};
+use super::{MODE, Talk, first_input};
+use crate::session::link::{LinkEvent, OpenedInfo, Wishes};
 use crate::session::ports::PortFacts;
 
 /// Longest transcript, in bytes: some hours of speech.
@@ -87,25 +87,6 @@ impl Asr {
         Ok(Some(LinkEvent::Frame { input, frame }))
     }
 
-    /// A text of the output: one that stands for itself, or what an utterance is so far.
-    fn heard(&mut self, frame: &Frame, say: &mut dyn FnMut(bool, Event)) {
-        let Payload::Text(text) = &frame.payload else {
-            return;
-        };
-        let utterance = frame.meta.utterance;
-        if self
-            .partial
-            .as_ref()
-            .is_some_and(|(of, _)| *of != utterance)
-        {
-            self.settle(say);
-        }
-        self.partial = Some((utterance, text.as_str().to_owned()));
-        if utterance == 0 || frame.meta.is_final {
-            self.settle(say);
-        }
-    }
-
     /// What was heard last is final.
     fn settle(&mut self, say: &mut dyn FnMut(bool, Event)) {
         let Some((_, text)) = self.partial.take() else {
@@ -133,14 +114,6 @@ impl Asr {
             return event;
         }
         event.with("language", self.language.as_str())
-    }
-
-    fn end(&mut self, say: &mut dyn FnMut(bool, Event)) {
-        self.settle(say);
-        self.begin(say);
-        let whole = Event::new("transcript").with("text", self.text.as_str());
-        say(false, self.with_language(whole));
-        say(false, Event::new("transcript-stop"));
     }
 }
 
@@ -170,20 +143,35 @@ impl Talk for Asr {
         self.complete
     }
 
-    fn tell(
-        &mut self,
-        message: LinkMessage,
-        _: &mut VecDeque<LinkEvent>,
-        say: &mut dyn FnMut(bool, Event),
-    ) {
-        match message {
-            LinkMessage::Opened(info) => {
-                self.input = info.inputs.first().map(|(index, _, _)| *index);
-            }
-            LinkMessage::Frame { frame, .. } => self.heard(&frame, say),
-            LinkMessage::OutputEnded { .. } => self.end(say),
-            _ => {}
+    fn opened(&mut self, info: &OpenedInfo, _: &mut VecDeque<LinkEvent>) {
+        self.input = first_input(info);
+    }
+
+    /// A text of the output: one that stands for itself, or what an utterance is so far.
+    fn made(&mut self, frame: &Frame, say: &mut dyn FnMut(bool, Event)) {
+        let Payload::Text(text) = &frame.payload else {
+            return;
+        };
+        let utterance = frame.meta.utterance;
+        if self
+            .partial
+            .as_ref()
+            .is_some_and(|(of, _)| *of != utterance)
+        {
+            self.settle(say);
         }
+        self.partial = Some((utterance, text.as_str().to_owned()));
+        if utterance == 0 || frame.meta.is_final {
+            self.settle(say);
+        }
+    }
+
+    fn ended(&mut self, say: &mut dyn FnMut(bool, Event)) {
+        self.settle(say);
+        self.begin(say);
+        let whole = Event::new("transcript").with("text", self.text.as_str());
+        say(false, self.with_language(whole));
+        say(false, Event::new("transcript-stop"));
     }
 }
 

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tidegate_media::Timestamp;
+use tidegate_media::{Frame, Timestamp};
 use tidegate_nodes::graph::Mode;
 use tidegate_nodes::{Code, Error};
 use tidegate_proto::wyoming::Event;
@@ -24,7 +24,7 @@ pub(crate) use self::asr::{Asr, format_of};
 pub(crate) use self::tts::Tts;
 pub(crate) use self::wire::{Wire, error, unreadable};
 use crate::metrics::{Metrics, label};
-use crate::session::link::{Link, LinkEvent, LinkMessage, Transport, Wishes};
+use crate::session::link::{Link, LinkEvent, LinkMessage, OpenedInfo, Transport, Wishes};
 
 /// Frames written and not yet taken by the socket.
 const WINDOW: u32 = 16;
@@ -47,13 +47,14 @@ pub(crate) trait Talk: Send {
     /// Whether the request has said all.
     fn is_complete(&self) -> bool;
 
-    /// What the session says, as events; those of frames with `true`.
-    fn tell(
-        &mut self,
-        message: LinkMessage,
-        events: &mut VecDeque<LinkEvent>,
-        say: &mut dyn FnMut(bool, Event),
-    );
+    /// The session stands.
+    fn opened(&mut self, info: &OpenedInfo, events: &mut VecDeque<LinkEvent>);
+
+    /// A frame of the output, as events, which are said with `true`.
+    fn made(&mut self, frame: &Frame, say: &mut dyn FnMut(bool, Event));
+
+    /// The output is over.
+    fn ended(&mut self, say: &mut dyn FnMut(bool, Event));
 }
 
 /// A client with a request.
@@ -147,7 +148,13 @@ impl Link for WyomingLink {
         let mut say = |frame: bool, event: Event| {
             wire.outgoing.push_back((frame, event.encode()));
         };
-        match &message {
+        match message {
+            LinkMessage::Opened(info) => self.talk.opened(&info, &mut self.events),
+            LinkMessage::Frame { frame, .. } => self.talk.made(&frame, &mut say),
+            LinkMessage::OutputEnded { .. } => {
+                self.answered = true;
+                self.talk.ended(&mut say);
+            }
             LinkMessage::Error(failed) => {
                 self.answered = true;
                 say(false, error(failed.code, &failed.to_string()));
@@ -160,10 +167,8 @@ impl Link for WyomingLink {
                     say(false, error(code, "the session ended before the answer"));
                 }
             }
-            LinkMessage::OutputEnded { .. } => self.answered = true,
             _ => {}
         }
-        self.talk.tell(message, &mut self.events, &mut say);
     }
 
     fn window(&self) -> u32 {
@@ -186,6 +191,11 @@ impl Link for WyomingLink {
         let frames = |wire: &Wire| wire.outgoing.iter().filter(|(frame, _)| *frame).count();
         self.wire.as_ref().map_or(0, frames) as u64
     }
+}
+
+/// The only input that a request feeds.
+fn first_input(info: &OpenedInfo) -> Option<usize> {
+    info.inputs.first().map(|(index, _, _)| *index)
 }
 
 /// Counts an event that came to nothing.

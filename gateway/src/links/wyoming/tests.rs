@@ -25,7 +25,13 @@ fn opened(input: StreamFormat, output: StreamFormat) -> LinkMessage {
 /// What is said to the client, and what the session is told.
 fn tell(talk: &mut dyn Talk, message: LinkMessage) -> (Vec<Event>, Vec<LinkEvent>) {
     let (mut said, mut events) = (Vec::new(), VecDeque::new());
-    talk.tell(message, &mut events, &mut |_, event| said.push(event));
+    let mut say = |_, event| said.push(event);
+    match message {
+        LinkMessage::Opened(info) => talk.opened(&info, &mut events),
+        LinkMessage::Frame { frame, .. } => talk.made(&frame, &mut say),
+        LinkMessage::OutputEnded { .. } => talk.ended(&mut say),
+        other => panic!("{other:?}"),
+    }
     (said, events.into())
 }
 
@@ -137,11 +143,18 @@ fn a_stream_of_text_is_said_by_sentences_and_the_old_request_in_it_is_passed_ove
     );
     let say = |text: &str| Event::new("synthesize-chunk").with("text", text);
     let mut events = Vec::new();
-    for piece in ["Pi is 3.", "14. And", " so on! ", "The end"] {
+    for piece in [
+        "Pi is 3.",
+        "14. And",
+        " so on! ",
+        "Dr. ",
+        "Smith says so. The end",
+    ] {
         events.extend(hear(&mut tts, say(piece)).expect("text"));
     }
-    assert_eq!(texts(&events), ["Pi is 3.14.", "And so on!"]);
-    let whole = Event::new("synthesize").with("text", "Pi is 3.14. And so on! The end");
+    let said = ["Pi is 3.14.", "And so on!", "Dr. Smith says so."];
+    assert_eq!(texts(&events), said);
+    let whole = Event::new("synthesize").with("text", "Pi is 3.14. And so on! …");
     assert!(hear(&mut tts, whole).expect("passed over").is_empty());
     let last = hear(&mut tts, Event::new("synthesize-stop")).expect("the end");
     assert_eq!(texts(&last), ["The end"]);

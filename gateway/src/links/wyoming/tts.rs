@@ -5,18 +5,16 @@
 
 use std::collections::VecDeque;
 
-use tidegate_media::{AudioFormat, Codec as AudioCodec, Frame, MediaTime, Payload};
+use tidegate_media::{AudioFormat, Codec as AudioCodec, Frame, MediaTime, Payload, Sentences};
 use tidegate_nodes::graph::Mode;
 use tidegate_nodes::stream::AudioPattern;
 use tidegate_nodes::{Accepts, Code, Error, StreamFormat};
 use tidegate_proto::wyoming::Event;
 
-use super::{MODE, Talk};
-use crate::session::link::{LinkEvent, LinkMessage, Wishes};
+use super::{MODE, Talk, first_input};
+use crate::session::link::{LinkEvent, OpenedInfo, Wishes};
 use crate::session::ports::PortFacts;
 
-/// Text that is gathered for a sentence, in bytes; without an end of a sentence it is said all the same.
-const SENTENCE: usize = 2 << 10;
 /// Bytes of sound in one event: a tenth of a second at 48 kHz.
 const PIECE: usize = 9_600;
 /// What an answer without sound is said to be in.
@@ -32,8 +30,10 @@ pub(crate) struct Tts {
     input: Option<usize>,
     format: AudioFormat,
     streams: bool,
-    /// Text that has not been sent: all of it, until the session stands.
-    text: String,
+    sentences: Sentences,
+    /// What can be said and has not been sent, until the session stands; and its bytes.
+    ready: Vec<String>,
+    waiting: usize,
     utterance: u64,
     complete: bool,
     begun: bool,
@@ -57,7 +57,10 @@ impl Tts {
             input: None,
             format: SILENT,
             streams: text.is_none(),
-            text: text.unwrap_or_default().to_owned(),
+            sentences: Sentences::default(),
+            // A text that came as one is said as one.
+            ready: text.into_iter().map(str::to_owned).collect(),
+            waiting: text.map_or(0, str::len),
             utterance: 0,
             complete: text.is_some(),
             begun: false,
@@ -65,11 +68,17 @@ impl Tts {
         }
     }
 
-    /// Sends what is whole: sentences, or everything once nothing follows.
+    /// More can be said.
+    fn put(&mut self, sentences: Vec<String>) {
+        self.waiting += sentences.iter().map(String::len).sum::<usize>();
+        self.ready.extend(sentences);
+    }
+
+    /// Sends what can be said, and the end once nothing follows.
     fn send(&mut self, events: &mut VecDeque<LinkEvent>) {
         let Some(input) = self.input else { return };
-        while let Some(end) = self.sentence() {
-            let text: String = self.text.drain(..end).collect();
+        self.waiting = 0;
+        for text in self.ready.drain(..) {
             let text = text.trim();
             if text.is_empty() {
                 continue;
@@ -82,44 +91,6 @@ impl Tts {
         }
         if self.complete {
             events.push_back(LinkEvent::End { input: None });
-        }
-    }
-
-    /// Where the next text that can be said ends.
-    fn sentence(&self) -> Option<usize> {
-        if self.text.is_empty() {
-            return None;
-        }
-        // A text that came as one is said as one.
-        if !self.streams || self.complete {
-            return Some(self.text.len());
-        }
-        let ends = |sign: char| matches!(sign, '.' | '!' | '?' | '…' | '。' | '！' | '？' | '\n');
-        let mut before = None;
-        for (at, sign) in self.text.char_indices() {
-            // A full stop in a number or a name has no space behind it.
-            if sign == '\n' || sign.is_whitespace() && before.is_some_and(ends) {
-                return Some(at + sign.len_utf8());
-            }
-            before = Some(sign);
-        }
-        (self.text.len() >= SENTENCE).then_some(self.text.len())
-    }
-
-    fn sound(&mut self, frame: &Frame, say: &mut dyn FnMut(bool, Event)) {
-        let Payload::Audio(audio) = &frame.payload else {
-            return;
-        };
-        self.begin(say);
-        let whole = 2 * usize::from(self.format.channels.max(1));
-        let mut rest = audio.data.clone();
-        while !rest.is_empty() {
-            let piece = rest.split_to(rest.len().min(PIECE - PIECE % whole));
-            let at = 1_000 * self.samples / u64::from(self.format.sample_rate.max(1));
-            self.samples += (piece.len() / whole) as u64;
-            let mut event = self.named("audio-chunk").with("timestamp", at);
-            event.payload = piece;
-            say(true, event);
         }
     }
 
@@ -150,15 +121,18 @@ impl Talk for Tts {
         match event.kind.as_str() {
             "synthesize-chunk" => {
                 let text = event.text("text");
-                if self.text.len() + text.len() > tidegate_proto::wyoming::DATA {
+                if self.waiting + text.len() > tidegate_proto::wyoming::DATA {
                     let text = "more text than is read at once: wait for the sound";
                     return Err(Error::new(Code::TooLarge, text));
                 }
-                self.text.push_str(text);
+                let whole = self.sentences.add(text);
+                self.put(whole);
                 self.send(events);
             }
             "synthesize-stop" => {
                 self.complete = true;
+                let rest = self.sentences.finish();
+                self.put(rest);
                 self.send(events);
             }
             // The old form, with all of the text.
@@ -173,29 +147,36 @@ impl Talk for Tts {
         self.complete
     }
 
-    fn tell(
-        &mut self,
-        message: LinkMessage,
-        events: &mut VecDeque<LinkEvent>,
-        say: &mut dyn FnMut(bool, Event),
-    ) {
-        match message {
-            LinkMessage::Opened(info) => {
-                self.input = info.inputs.first().map(|(index, _, _)| *index);
-                let mut formats = info.outputs.iter().map(|(_, _, format)| *format);
-                let format = formats.find_map(|format| format.audio_format());
-                self.format = format.unwrap_or(SILENT);
-                self.send(events);
-            }
-            LinkMessage::Frame { frame, .. } => self.sound(&frame, say),
-            LinkMessage::OutputEnded { .. } => {
-                self.begin(say);
-                say(false, Event::new("audio-stop"));
-                if self.streams {
-                    say(false, Event::new("synthesize-stopped"));
-                }
-            }
-            _ => {}
+    fn opened(&mut self, info: &OpenedInfo, events: &mut VecDeque<LinkEvent>) {
+        self.input = first_input(info);
+        let mut formats = info.outputs.iter().map(|(_, _, format)| *format);
+        let format = formats.find_map(|format| format.audio_format());
+        self.format = format.unwrap_or(SILENT);
+        self.send(events);
+    }
+
+    fn made(&mut self, frame: &Frame, say: &mut dyn FnMut(bool, Event)) {
+        let Payload::Audio(audio) = &frame.payload else {
+            return;
+        };
+        self.begin(say);
+        let whole = 2 * usize::from(self.format.channels.max(1));
+        let mut rest = audio.data.clone();
+        while !rest.is_empty() {
+            let piece = rest.split_to(rest.len().min(PIECE - PIECE % whole));
+            let at = 1_000 * self.samples / u64::from(self.format.sample_rate.max(1));
+            self.samples += (piece.len() / whole) as u64;
+            let mut event = self.named("audio-chunk").with("timestamp", at);
+            event.payload = piece;
+            say(true, event);
+        }
+    }
+
+    fn ended(&mut self, say: &mut dyn FnMut(bool, Event)) {
+        self.begin(say);
+        say(false, Event::new("audio-stop"));
+        if self.streams {
+            say(false, Event::new("synthesize-stopped"));
         }
     }
 }

@@ -5,14 +5,13 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use serde_json::Value;
-use tidegate_media::{AudioFormat, Frame};
+use tidegate_media::{AudioFormat, Frame, Sentences};
 use tidegate_proto::message::Execute;
 
 use super::caller::json_body;
 use super::{Asked, Asking, Dialect};
 use crate::calls::Answer;
 use crate::error::RemoteError;
-use crate::sentences::Sentences;
 use crate::spoken::{Voice, frames, piece};
 
 /// What the interface calls `pcm`.

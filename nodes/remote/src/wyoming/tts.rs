@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tidegate_media::AudioFormat;
+use tidegate_media::{AudioFormat, Sentences};
 use tidegate_proto::message::Execute;
 use tidegate_proto::wyoming::Event;
 
@@ -11,7 +11,6 @@ use super::{Asked, Replies, parts};
 use crate::calls::Answer;
 use crate::dialogue::{Answers, Call, Feed, Talk, converse};
 use crate::error::RemoteError;
-use crate::sentences::Sentences;
 use crate::spoken::{Voice, piece};
 
 /// What most voices of Piper speak at.

@@ -21,7 +21,7 @@ const BEFORE_NUMBERS: &[&str] = &[
 
 /// A text of which a part is no whole sentence yet.
 #[derive(Debug, Default)]
-pub(crate) struct Sentences {
+pub struct Sentences {
     rest: String,
     /// So much of the text was given.
     given: usize,
@@ -29,13 +29,14 @@ pub(crate) struct Sentences {
 
 impl Sentences {
     /// A text begins.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         *self = Self::default();
     }
 
     /// More of the text; gives what can be spoken now, in order. The first sentence goes alone, since somebody waits for it; later ones
     /// that became whole together are said together.
-    pub(crate) fn add(&mut self, piece: &str) -> Vec<String> {
+    #[must_use]
+    pub fn add(&mut self, piece: &str) -> Vec<String> {
         self.rest.push_str(piece);
         let mut found = Vec::new();
         while let Some(end) = self.cut() {
@@ -47,7 +48,8 @@ impl Sentences {
     }
 
     /// Nothing follows: gives what is left.
-    pub(crate) fn finish(&mut self) -> Vec<String> {
+    #[must_use]
+    pub fn finish(&mut self) -> Vec<String> {
         let mut found = Vec::new();
         let rest = std::mem::take(&mut self.rest);
         self.put(&rest, &mut found);
