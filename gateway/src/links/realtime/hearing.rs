@@ -12,7 +12,7 @@ use tidegate_media::{Audio, AudioFormat, Frame, MediaTime, Payload};
 
 use super::Realtime;
 use super::client::Append;
-use super::refusal::Refusal;
+use super::refusal::{Ignored, Refusal};
 use super::response::Ending;
 use super::server::{Item, ItemPart, ServerEvent};
 use super::words::{TEXT_BYTES, Words};
@@ -223,18 +223,19 @@ impl Realtime {
         Ok(())
     }
 
-    pub(super) fn clear(&mut self) -> Result<(), Refusal> {
+    /// Forgets what the pipeline has not heard, which is nothing: sound goes on as it comes. A client that was refused this would not get
+    /// on, and what it wants gone are the moments before somebody speaks.
+    pub(super) fn clear(&mut self) {
         let heard = if self.ports.events.is_some() {
             self.hearing.speaking.is_some()
         } else {
             self.hearing.fed
         };
-        if heard {
-            let text = "the pipeline has heard it already: sound goes on as it comes";
-            return Err(Refusal::unsupported(None, text));
-        }
-        self.out.say(&ServerEvent::Cleared {});
-        Ok(())
+        let text = "the pipeline has heard it already: sound goes on as it comes";
+        let ignored = heard.then(|| Ignored::new("input_audio_buffer", text));
+        self.out.say(&ServerEvent::Cleared {
+            ignored: ignored.as_slice(),
+        });
     }
 
     /// Gives what was written to the pipeline as one utterance. False if nothing was.

@@ -186,7 +186,10 @@ impl Realtime {
             "session.update" => self.update(read::<SessionUpdate>(text)?, text),
             "input_audio_buffer.append" => self.append(read(text)?),
             "input_audio_buffer.commit" => self.commit(),
-            "input_audio_buffer.clear" => self.clear(),
+            "input_audio_buffer.clear" => {
+                self.clear();
+                Ok(())
+            }
             "conversation.item.create" => self.create_item(read(text)?),
             "conversation.item.truncate" => self.truncate(read(text)?),
             "conversation.item.delete" => self.delete(read(text)?),

@@ -36,7 +36,10 @@ pub(super) enum ServerEvent<'a> {
         item_id: String,
     },
     #[serde(rename = "input_audio_buffer.cleared")]
-    Cleared {},
+    Cleared {
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        ignored: &'a [Ignored],
+    },
     #[serde(rename = "conversation.item.added")]
     ItemAdded {
         previous_item_id: Option<String>,

@@ -91,6 +91,29 @@ fn sound_is_cut_into_frames_of_a_tenth_of_a_second_and_a_commit_closes_the_utter
 }
 
 #[test]
+fn a_clear_of_what_was_heard_is_answered_and_the_turn_goes_on() {
+    let ports = Ports {
+        events: None,
+        ..agent()
+    };
+    let mut codec = opened(ports, false);
+    let clear = json!({"type": "input_audio_buffer.clear"});
+    send(&mut codec, &clear);
+    let told = said(&mut codec);
+    assert_eq!(told[0]["type"], "input_audio_buffer.cleared");
+    assert!(told[0].get("ignored").is_none(), "{told:?}");
+    let tenth = STANDARD.encode([0_u8; 4_800]);
+    let append = json!({"type": "input_audio_buffer.append", "audio": tenth});
+    send(&mut codec, &append);
+    send(&mut codec, &clear);
+    let told = said(&mut codec);
+    assert_eq!(told[0]["type"], "input_audio_buffer.cleared");
+    assert_eq!(told[0]["ignored"][0]["param"], "input_audio_buffer");
+    send(&mut codec, &json!({"type": "input_audio_buffer.commit"}));
+    assert_eq!(types(&mut codec)[0], "input_audio_buffer.committed");
+}
+
+#[test]
 fn a_commit_after_turns_that_the_pipeline_found_is_an_item_of_its_own() {
     let ports = Ports {
         events: None,
