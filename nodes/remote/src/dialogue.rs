@@ -213,11 +213,13 @@ pub(crate) fn failed(message: &str) -> RemoteError {
 
 /// A server that closes before it has answered.
 pub(crate) fn silent() -> RemoteError {
-    RemoteError::Network("server closed the connection before it had answered".to_owned())
+    let text = "server closed the connection before it had answered: look at its log";
+    RemoteError::Network(text.to_owned())
 }
 
 /// A server that closes, or says that this was all, before it has heard all.
 pub(crate) fn early() -> RemoteError {
-    let text = "server ended the conversation before it had heard all of the utterance";
+    let text =
+        "server ended the conversation before it had heard all of the utterance: look at its log";
     RemoteError::Network(text.to_owned())
 }

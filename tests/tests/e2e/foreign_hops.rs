@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tidegate_tests::fixtures::recording;
-use tidegate_tests::{Gateway, Ws};
+use tidegate_tests::{Deadline, Gateway, Ws};
 use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -172,6 +172,32 @@ async fn speech_is_recognised_by_a_plain_websocket() {
         let path = "/v1/pipelines/front/execute";
         let answer = gateway.request("POST", path, &headers, file).await;
         assert!(answer.text().contains("no such rate"), "{}", answer.text());
+    };
+    tokio::select! {
+        () = vosk(listener) => panic!("the server ended"),
+        () = conversation => {}
+    }
+}
+
+#[tokio::test]
+async fn options_that_do_not_point_to_the_words_are_told_of() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let conversation = async {
+        let mut hop = vosk_hop(&address, 16_000);
+        hop["options"]["text"] = "/transcript".into();
+        hop["options"]["partial"] = Value::Null;
+        let (gateway, _folder) = front(hop, "audio", "text").await;
+        let answer = transcribed(&gateway).await;
+        let nothing = (String::new(), true);
+        assert_eq!(texts(&answer), [nothing], "{answer:#}");
+        let told = gateway.logs.find("look whether they point to its words");
+        let line = Deadline::secs(20).wait(told).await.expect("it is told");
+        assert!(line.contains("352000 bytes"), "what it said: {line}");
+        assert!(
+            line.contains("/transcript"),
+            "where it was looked for: {line}"
+        );
     };
     tokio::select! {
         () = vosk(listener) => panic!("the server ended"),

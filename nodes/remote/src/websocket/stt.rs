@@ -4,6 +4,8 @@
 //! utterances is one connection too, and each result that stays is an utterance that the server has found. What is said before and after
 //! the sound, and where in the JSON the words are, the manifest says (`options`).
 
+use std::sync::{Arc, Once};
+
 use futures_util::{Sink, SinkExt as _, Stream as Messages, StreamExt as _};
 use http::header::{
     CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
@@ -44,6 +46,7 @@ pub(crate) fn open(opening: Opening<'_>) -> Result<Linked, RemoteError> {
         message_bytes: opening.message_bytes(),
         output: gather.output_port()?,
         found: Found::default(),
+        wordless: Arc::new(Once::new()),
     };
     Ok(opening.link(Dialogue::new(talk), gather, false))
 }
@@ -68,6 +71,8 @@ struct Stt {
     output: PortName,
     /// Utterances that the server found, over all calls.
     found: Found,
+    /// It was said that the server says nothing where its words are to be.
+    wordless: Arc<Once>,
 }
 
 impl Talk for Stt {
@@ -149,6 +154,8 @@ impl Stt {
     ) -> Result<(), RemoteError> {
         // What stays, and whether the server has said that anything does.
         let (mut settled, mut stands, mut heard_any) = (String::new(), false, false);
+        // Of a server that has said nothing yet where words are to be, the newest message.
+        let mut elsewhere = None;
         loop {
             let message = match read.next().await {
                 // That is how most say that nothing follows.
@@ -161,6 +168,10 @@ impl Stt {
                 continue;
             };
             let heard = Heard::of(&self.options, text.as_str())?;
+            elsewhere = match heard.text {
+                None if elsewhere.is_some() || !heard_any => Some(text),
+                _ => None,
+            };
             heard_any = true;
             transcript.heard();
             match heard.text {
@@ -185,8 +196,24 @@ impl Stt {
             // Words that do not stay are no answer.
             return Err(silent());
         }
+        if let Some(text) = elsewhere {
+            self.wordless.call_once(|| self.warn_of(text.as_str()));
+        }
         transcript.whole(&settled).await;
         Ok(())
+    }
+}
+
+impl Stt {
+    /// Most likely the options point elsewhere; but a server may say nothing of silence.
+    fn warn_of(&self, text: &str) {
+        let said = crate::refusal::quote(text.as_bytes());
+        let at = &self.server.place.authority;
+        let (text, partial) = (&self.options.text, self.options.partial.as_deref());
+        tracing::warn!(
+            endpoint = %at, said, text, partial,
+            "a server of speech to text never said anything at 'options.text' or 'options.partial': look whether they point to its words"
+        );
     }
 }
 
