@@ -12,6 +12,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -200,42 +201,106 @@ def free_port() -> str:
         return str(one.getsockname()[1])
 
 
-def test_a_browser_developer_has_a_voice_in_a_page_of_his_own(start: Start, workers: dict[str, Worker], tmp_path: pathlib.Path) -> None:
-    guide = Guide("browser.md", tmp_path, start, ports={"5174": free_port()})
-    # What `npm install PATH/TO/tidegate/web/client vite@6` makes of a folder; the network is not asked.
-    modules = tmp_path / "node_modules"
-    (modules / "@tidegate").mkdir(parents=True)
-    (modules / "@tidegate" / "client").symlink_to(ROOT / "web" / "client")
-    for name in ("index.html", "server.mjs", "vite.config.js"):
-        guide.write(name)
-    (tmp_path / "server.mjs").write_text((tmp_path / "server.mjs").read_text().replace("listen(5174", f"listen({guide.ports['5174']}"))
-    # Where CI is set, Vite colours what it says, even the digits of its port.
-    plain = {**os.environ, "NO_COLOR": "1"}
-    vite = start(Process, ["node", str(ROOT / "web/node_modules/vite/bin/vite.js"), "--host", "127.0.0.1"], cwd=tmp_path, env=plain)
-    page = vite.line(r"(http://127\.0\.0\.1:\d+)").group(1)
+class OwnPage(Guide):
+    """The folder of a reader of the browser's guide, and what it serves."""
 
-    token = secrets.token_hex(32)
-    addresses = {variable: f"http://{worker.address}" for variable, worker in workers.items()}
-    (tmp_path / "none").mkdir()
-    gateway = Gateway(tmp_path / "none", [], TIDEGATE_ORIGINS=page, TIDEGATE_AUTH_TOKEN=token, **addresses)
-    try:
-        guide.ports["8080"] = gateway.address.rpartition(":")[2]
-        guide.write("voice.js")
-        script = (tmp_path / "voice.js").read_text()
-        # With a key of the page's own server, as in the guide's last section.
-        asking = guide.ours(guide.block('await (await fetch("/key"')).split("  // … as before")[0]
+    def __init__(self, folder: pathlib.Path, start: Start) -> None:
+        super().__init__("browser.md", folder, start, ports={"5174": free_port()})
+        # What `npm install PATH/TO/tidegate/web/client vite@6` makes of a folder; the network is not asked.
+        modules = folder / "node_modules"
+        (modules / "@tidegate").mkdir(parents=True)
+        (modules / "@tidegate" / "client").symlink_to(ROOT / "web" / "client")
+        for name in ("index.html", "server.mjs", "vite.config.js"):
+            self.write(name)
+        (folder / "server.mjs").write_text((folder / "server.mjs").read_text().replace("listen(5174", f"listen({self.ports['5174']}"))
+        # Where CI is set, Vite colours what it says, even the digits of its port.
+        plain = {**os.environ, "NO_COLOR": "1"}
+        vite = start(Process, ["node", str(ROOT / "web/node_modules/vite/bin/vite.js"), "--host", "127.0.0.1"], cwd=folder, env=plain)
+        self.origin = vite.line(r"(http://127\.0\.0\.1:\d+)").group(1)
+
+    def talks_to(self, gateway: str) -> None:
+        """Writes the script as it stands, for the gateway at this address."""
+        self.ports["8080"] = gateway.rpartition(":")[2]
+        self.write("voice.js")
+
+    def asks_for_keys(self, gateway: str, token: str) -> None:
+        """As in the guide's last section: the page's own server has the token, and the script asks it for a key."""
+        self.talks_to(gateway)
+        script = (self.folder / "voice.js").read_text()
+        asking = self.ours(self.block('await fetch("/key"')).split("  // … as before")[0]
         begins = script.index('element("talk").onclick')
         goes_on = script.index("  voice.addEventListener", begins)
-        without = script[:begins].replace(re.search(r"const client = .*\n", script)[0], "")  # type: ignore[index]
-        (tmp_path / "voice.js").write_text(without + asking + script[goes_on:])
-        start(Process, ["node", "server.mjs"], cwd=tmp_path, env={**os.environ, "TOKEN": token, "GATEWAY": f"http://{gateway.address}"})
-        command = ["node", "guide.mjs", page, str(spoken(tmp_path / "said.wav"))]
+        without = re.sub(r"const client = .*\n", "", script[:begins], count=1)
+        (self.folder / "voice.js").write_text(without + asking + script[goes_on:])
+        self.start(Process, ["node", "server.mjs"], cwd=self.folder, env={**os.environ, "TOKEN": token, "GATEWAY": f"http://{gateway}"})
+        by = time.monotonic() + WAIT
+        with socket.socket() as one:
+            while one.connect_ex(("127.0.0.1", int(self.ports["5174"]))) != 0:
+                assert time.monotonic() < by, "server.mjs never listens"
+                time.sleep(0.05)
+
+    def visited(self, *how: str) -> Any:
+        """What a person at the page met."""
+        command = ["node", "guide.mjs", self.origin, str(spoken(self.folder / "said.wav")), *how]
         done = subprocess.run(command, cwd=PEERS, stdout=subprocess.PIPE, text=True, timeout=300, check=True)
         report = json.loads(done.stdout)
         assert report["problems"] == [], report
-        assert re.search(r"captions: .*(fox|lazy|dog)", " ".join(report["captions"]), re.IGNORECASE), report
-        assert re.search(r"translation: .*(zorro|perezoso|perro)", " ".join(report["captions"]), re.IGNORECASE), report
-        assert report["heard"] > 0, report
-        assert report["state"] == "closed"
-    finally:
-        gateway.stop()
+        return report
+
+
+@pytest.fixture
+def own_page(start: Start, tmp_path: pathlib.Path) -> OwnPage:
+    (tmp_path / "none").mkdir()
+    return OwnPage(tmp_path, start)
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """An address at which nobody answers, nor comes to."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{one.getsockname()[1]}"
+
+
+def test_a_browser_developer_has_a_voice_in_a_page_of_his_own(
+    start: Start, workers: dict[str, Worker], own_page: OwnPage, tmp_path: pathlib.Path
+) -> None:
+    token = secrets.token_hex(32)
+    addresses = {variable: f"http://{worker.address}" for variable, worker in workers.items()}
+    gateway = start(Gateway, tmp_path / "none", [], TIDEGATE_ORIGINS=own_page.origin, TIDEGATE_AUTH_TOKEN=token, **addresses)
+    own_page.asks_for_keys(gateway.address, token)
+    report = own_page.visited()
+    assert re.search(r"captions: .*(fox|lazy|dog)", " ".join(report["captions"]), re.IGNORECASE), report
+    assert re.search(r"translation: .*(zorro|perezoso|perro)", " ".join(report["captions"]), re.IGNORECASE), report
+    assert report["heard"] > 0, report
+    assert report["state"] == "closed"
+
+
+def test_a_page_says_that_there_is_no_gateway(own_page: OwnPage, nobody: str) -> None:
+    own_page.talks_to(nobody)
+    assert own_page.visited("refused")["state"] == f"unreachable: no answer from {nobody}"
+
+
+def test_a_page_says_that_the_gateway_does_not_know_its_origin(start: Start, own_page: OwnPage, tmp_path: pathlib.Path) -> None:
+    gateway = start(Gateway, tmp_path / "none", [])
+    own_page.talks_to(gateway.address)
+    state = own_page.visited("refused")["state"]
+    assert state.startswith(f"unreachable: {gateway.address} answers, but not to pages of {own_page.origin}: ")
+    assert f"TIDEGATE_ORIGINS={own_page.origin}" in state
+
+
+def test_a_page_says_that_it_needs_a_key(start: Start, own_page: OwnPage, tmp_path: pathlib.Path) -> None:
+    gateway = start(Gateway, tmp_path / "none", [], TIDEGATE_ORIGINS=own_page.origin, TIDEGATE_AUTH_TOKEN=secrets.token_hex(32))
+    own_page.talks_to(gateway.address)
+    assert own_page.visited("refused")["state"].startswith("unauthenticated: ")
+
+
+def test_a_page_says_that_its_own_server_has_another_token(start: Start, own_page: OwnPage, tmp_path: pathlib.Path) -> None:
+    gateway = start(Gateway, tmp_path / "none", [], TIDEGATE_ORIGINS=own_page.origin, TIDEGATE_AUTH_TOKEN=secrets.token_hex(32))
+    own_page.asks_for_keys(gateway.address, secrets.token_hex(32))
+    assert re.match(r'no key: 401 .*"unauthenticated"', own_page.visited("refused")["state"])
+
+
+def test_a_page_says_that_its_own_server_finds_no_gateway(own_page: OwnPage, nobody: str) -> None:
+    own_page.asks_for_keys(nobody, secrets.token_hex(32))
+    assert own_page.visited("refused")["state"].startswith(f"no key: 502 no gateway at http://{nobody}: ")

@@ -58,7 +58,8 @@ export interface StreamEvents {
   draining: { seconds: number };
   message: ServerMessage;
   error: TidegateError;
-  ended: { reason: string };
+  /** The last event. `error`: what it failed by; left out where it came to its end or somebody ended it. */
+  ended: { reason: string; error?: TidegateError };
 }
 
 /** A session over a WebSocket. */
@@ -71,6 +72,7 @@ export class Stream extends TypedTarget<StreamEvents> {
   #settle: { resolve: (opened: Opened) => void; reject: (error: TidegateError) => void } | null = null;
   #wasOpen = false;
   #ended = false;
+  #failure: TidegateError | undefined;
 
   /** Use `TidegateClient.stream`. */
   constructor(http: Http, options: StreamOptions) {
@@ -179,6 +181,7 @@ export class Stream extends TypedTarget<StreamEvents> {
     if (this.#ended) return;
     this.#settle?.reject(error);
     this.#settle = null;
+    this.#failure = error;
     this.emit("error", error);
   }
 
@@ -192,7 +195,7 @@ export class Stream extends TypedTarget<StreamEvents> {
     this.#settle?.reject(new TidegateError("cancelled", reason));
     this.#settle = null;
     this.#ended = true;
-    this.emit("ended", { reason });
+    this.emit("ended", { reason, ...defined({ error: this.#failure }) });
   }
 }
 

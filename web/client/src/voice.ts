@@ -7,7 +7,7 @@
  */
 
 import { type Caption, Captions } from "./captions.js";
-import { TidegateError, errorOfMessage } from "./errors.js";
+import { TidegateError, defined, errorOfMessage } from "./errors.js";
 import { TypedTarget } from "./events.js";
 import type { Http } from "./http.js";
 import { type ClientMessage, type Frame, type Opened, type Payload, type ServerMessage, parseServerMessage } from "./messages.js";
@@ -41,7 +41,8 @@ export type VoiceState = "preparing" | "signalling" | "connecting" | "connected"
 
 /** What a voice session tells. */
 export interface VoiceEvents {
-  statechange: { state: VoiceState; previous: VoiceState };
+  /** `error`: of `closed`, what it failed by; left out where somebody ended it. */
+  statechange: { state: VoiceState; previous: VoiceState; error?: TidegateError };
   /** Media flows; again after each recovery. */
   connected: { sessionId: string | null };
   /** The data channel is open and the server has named the session. */
@@ -57,8 +58,8 @@ export interface VoiceEvents {
   /** Every message of the server, for those who log. */
   message: ServerMessage;
   error: TidegateError;
-  /** Over, by this side or the other. The last event. */
-  ended: { reason: string };
+  /** Over, by this side or the other. The last event; `error` as in `statechange`. */
+  ended: { reason: string; error?: TidegateError };
 }
 
 /** How long a connection may take to come up. */
@@ -91,6 +92,8 @@ export class Voice extends TypedTarget<VoiceEvents> {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #attempt = 0;
   #wasConnected = false;
+  /** What it failed by, and is about to end for. */
+  #failure: TidegateError | undefined;
 
   /** Use `TidegateClient.talk`. */
   constructor(http: Http, options: TalkOptions) {
@@ -198,15 +201,15 @@ export class Voice extends TypedTarget<VoiceEvents> {
 
   /** Ends the session, here and at the server. */
   close(reason = "closed by the client"): void {
-    if (this.#state === "closed") return;
+    if (this.#isClosed()) return;
     clearTimeout(this.#timer);
     globalThis.removeEventListener?.("pagehide", this.#onPageHide);
     this.#dropPeer();
     closeMicrophone(this.#microphone);
-    this.#setState("closed");
-    this.#settle?.reject(new TidegateError("cancelled", reason));
+    this.#setState("closed", this.#failure);
+    this.#settle?.reject(this.#failure ?? new TidegateError("cancelled", reason));
     this.#settle = null;
-    this.emit("ended", { reason });
+    this.emit("ended", { reason, ...defined({ error: this.#failure }) });
   }
 
   #sendMessage(message: ClientMessage): void {
@@ -220,11 +223,11 @@ export class Voice extends TypedTarget<VoiceEvents> {
     channel.send(JSON.stringify(message));
   }
 
-  #setState(state: VoiceState): void {
+  #setState(state: VoiceState, error?: TidegateError): void {
     const previous = this.#state;
     if (previous === state) return;
     this.#state = state;
-    this.emit("statechange", { state, previous });
+    this.emit("statechange", { state, previous, ...defined({ error }) });
   }
 
   async #start(): Promise<void> {
@@ -296,6 +299,7 @@ export class Voice extends TypedTarget<VoiceEvents> {
       clearTimeout(this.#timer);
       this.#attempt = 0;
       this.#wasConnected = true;
+      this.#failure = undefined;
       this.#setState("connected");
       this.emit("connected", { sessionId: this.sessionId });
       this.#settle?.resolve(this);
@@ -361,16 +365,20 @@ export class Voice extends TypedTarget<VoiceEvents> {
       if (caption !== null) this.emit("caption", caption);
     } else if ("interrupted" in message) this.emit("interrupted", message.interrupted);
     else if ("draining" in message) this.emit("draining", { seconds: message.draining.deadline / 1e6 });
-    else if ("error" in message) this.emit("error", errorOfMessage(message.error));
+    else if ("error" in message) this.#tell(errorOfMessage(message.error));
     else if ("ended" in message) this.close(message.ended.reason);
   }
 
   #fail(error: TidegateError): void {
     if (this.#isClosed()) return;
-    this.#settle?.reject(error);
-    this.#settle = null;
-    this.emit("error", error);
+    this.#tell(error);
     this.close(error.message);
+  }
+
+  /** The end follows, from here or from the server, and has it too: who looks at one event only shall know why. */
+  #tell(error: TidegateError): void {
+    this.#failure = error;
+    this.emit("error", error);
   }
 }
 

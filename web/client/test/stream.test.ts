@@ -106,13 +106,13 @@ describe("a stream", () => {
     opened.addEventListener("frame", ({ detail }) => told.push(detail.seq));
     opened.addEventListener("caption", ({ detail }) => told.push(detail.text));
     opened.addEventListener("binary", ({ detail }) => told.push(detail.byteLength));
-    opened.addEventListener("ended", ({ detail }) => told.push(detail.reason));
+    opened.addEventListener("ended", ({ detail }) => told.push(detail.reason, "error" in detail));
     FakeSocket.last.open();
     FakeSocket.last.hear({ frame: { port: "captions", seq: 1, media_time: 0, utterance: 1, text: { text: "hi" } } });
     FakeSocket.last.hear(new ArrayBuffer(640));
     FakeSocket.last.hear({ ended: { reason: "done" } });
     FakeSocket.last.shut(1000, "");
-    expect(told).toEqual([1, "hi", 640, "done"]);
+    expect(told).toEqual([1, "hi", 640, "done", false]);
   });
 
   it("that the server refuses says why", async () => {
@@ -136,12 +136,12 @@ describe("a stream", () => {
     const opened = stream();
     const told: string[] = [];
     opened.addEventListener("error", ({ detail }) => told.push(detail.code));
-    opened.addEventListener("ended", ({ detail }) => told.push(`ended: ${detail.reason}`));
+    opened.addEventListener("ended", ({ detail }) => told.push(`ended: ${detail.reason}, ${detail.error?.message}`));
     fail();
     await expect(opened.ready).rejects.toMatchObject({ code: "unknown_pipeline", status: 404, retryable: false, message: "no pipeline 'echo'" });
     expect(gateway.seen).toMatchObject([{ method: "GET", path: "/v1/pipelines/echo" }]);
     expect(gateway.seen[0]?.headers.get("Authorization")).toBe("Bearer secret");
-    expect(told).toEqual(["unknown_pipeline", "ended: unknown_pipeline"]);
+    expect(told).toEqual(["unknown_pipeline", "ended: unknown_pipeline, no pipeline 'echo'"]);
   });
 
   it("that never comes up says whether anything answers", async () => {
@@ -167,10 +167,10 @@ describe("a stream", () => {
     const opened = stream();
     const told: string[] = [];
     opened.addEventListener("error", ({ detail }) => told.push(detail.code));
-    opened.addEventListener("ended", ({ detail }) => told.push(detail.reason));
+    opened.addEventListener("ended", ({ detail }) => told.push(detail.reason, String(detail.error?.code)));
     FakeSocket.last.open();
     FakeSocket.last.hear(OPENED);
     fail();
-    expect(told).toEqual(["network", "closed with code 1006"]);
+    expect(told).toEqual(["network", "closed with code 1006", "network"]);
   });
 });

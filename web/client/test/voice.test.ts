@@ -209,6 +209,34 @@ describe("the end of a voice session", () => {
     expect(gateway.sessions).toBe(1);
   });
 
+  it("says why to who hears only of that, unless somebody ended it", async () => {
+    const ends = async (end: (voice: Voice) => void): Promise<unknown[]> => {
+      const { voice } = await connected();
+      const told: unknown[] = [];
+      voice.addEventListener("statechange", ({ detail }) => told.push([detail.state, "error" in detail && detail.error?.code]));
+      voice.addEventListener("ended", ({ detail }) => told.push(["ended", "error" in detail && detail.error?.code]));
+      end(voice);
+      return told;
+    };
+    const failing = { error: { code: "network", message: "gone", fault: "worker", retryable: true, hop: "stt" } };
+    const all = (what: unknown): unknown[] => [["closed", what], ["ended", what]];
+    expect(await ends((voice) => voice.close())).toEqual(all(false));
+    expect(await ends(() => FakeConnection.last.channel.hear({ ended: { reason: "deleted" } }))).toEqual(all(false));
+    expect(
+      await ends(() => {
+        FakeConnection.last.channel.hear(failing);
+        FakeConnection.last.channel.hear({ ended: { reason: "network" } });
+      }),
+    ).toEqual(all("network"));
+    // Also where the page hangs up as soon as it is told.
+    expect(
+      await ends((voice) => {
+        voice.addEventListener("error", () => voice.close());
+        FakeConnection.last.channel.hear(failing);
+      }),
+    ).toEqual(all("network"));
+  });
+
   it("during the offer deletes what the gateway has opened meanwhile", async () => {
     let release: (response: Response) => void = () => undefined;
     const slow = new Promise<Response>((resolve) => (release = resolve));
@@ -294,6 +322,21 @@ describe("a session that does not come up", () => {
       (error: TidegateError) => error,
     );
   };
+
+  it("tells the reason with the state and with the end, where nobody listens to errors", async () => {
+    gateway.answer = () => new Response(JSON.stringify({ code: "unauthenticated", detail: "give a token" }), { status: 401 });
+    const voice = new TidegateClient({ url: "http://gateway.example/" }).talk({ pipeline: "echo" });
+    const told: unknown[] = [];
+    voice.addEventListener("statechange", ({ detail }) => told.push([detail.state, detail.error?.code, detail.error?.message]));
+    voice.addEventListener("ended", ({ detail }) => told.push([detail.reason, detail.error?.code]));
+    await settle();
+    expect(told).toEqual([
+      ["signalling", undefined, undefined],
+      ["closed", "unauthenticated", "give a token"],
+      ["give a token", "unauthenticated"],
+    ]);
+    await expect(voice.ready).rejects.toMatchObject({ code: "unauthenticated" });
+  });
 
   it("says that the gateway is full and when to come back", async () => {
     gateway.answer = () => new Response(JSON.stringify({ code: "overloaded" }), { status: 503, headers: { "Retry-After": "5" } });
