@@ -26,6 +26,10 @@ SERVICES = {
 
 Start = Callable[..., Any]
 
+# The same texts and sounds on every machine; test_device.py asks for others.
+for setting in ("STT_DEVICE", "PIPER_DEVICE"):
+    os.environ.setdefault(setting, "cpu")
+
 
 @pytest.fixture(scope="session")
 def workers() -> Iterator[dict[str, Worker]]:

@@ -1,4 +1,7 @@
-"""Piper: one process that keeps its voice loaded, takes a sentence a line and writes a file for each."""
+"""Piper: one process that keeps its voice loaded, takes a sentence a line and writes a file for each.
+
+`PIPER_DEVICE` is `cpu`, `cuda`, or `auto` (the default): CUDA where the installed onnxruntime has it and finds a device, the CPU otherwise.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from collections.abc import AsyncGenerator
 import numpy as np
 from tidegate_sdk import HopError, Refused, Samples
 
+from .device import asked, chosen
 from .programs import end
 from .weights import PIPER
 
@@ -27,7 +31,10 @@ _PIECE = 2205
 # A sentence takes 0.1 to 0.4 s, and the first one waits for the voice to be loaded.
 _SENTENCE_SECONDS = 30.0
 _WROTE = re.compile(r"Wrote (\S.*)$")
+# What onnxruntime says when it goes on with the CPU instead.
+_NO_CUDA = re.compile(r"(?:Failed to create CUDAExecutionProvider|EP Error|Specified provider 'CUDAExecutionProvider' is not)[^\x1b]*")
 _LINES_KEPT = 5
+DEVICE = "PIPER_DEVICE"
 _FOLDER = "tidegate-piper-"
 
 
@@ -44,6 +51,7 @@ class Piper:
         model = PIPER.find() / f"{PIPER.name}.onnx"
         # Without noise the same sentence always sounds the same.
         self._command = [sys.executable, "-m", "piper", "-m", str(model), "--noise-scale", "0", "--noise-w-scale", "0"]
+        self.device = chosen(DEVICE, _lacking)
         self._turn = asyncio.Lock()
         self._program: asyncio.subprocess.Process | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -61,7 +69,8 @@ class Piper:
         try:
             await self._ask("Hello.")
         except HopError as error:
-            raise Refused(str(error)) from error
+            raise Refused(f"{error}: {error.__cause__}") from error
+        log.info("English is spoken on the %s", self.device)
 
     async def stop(self) -> None:
         """Ends the process."""
@@ -89,23 +98,26 @@ class Piper:
 
     async def _ask(self, sentence: str) -> Samples:
         async with self._turn:
+            failed: Exception | None = None
             for attempt in (1, 2):
                 try:
                     async with asyncio.timeout(_SENTENCE_SECONDS):
                         return await self._speak(sentence)
                 except (Died, TimeoutError) as error:
-                    log.warning("piper: %s (attempt %d)", error or "no answer", attempt)
+                    failed = Died(str(error) or "no answer")
+                    log.warning("piper: %s (attempt %d)", failed, attempt)
                     await self._drop()
                 except asyncio.CancelledError:
                     await self._drop()
                     raise
-            raise HopError(f"piper failed twice over a sentence of {len(sentence)} characters")
+            raise HopError(f"piper failed twice over a sentence of {len(sentence)} characters") from failed
 
     async def _speak(self, sentence: str) -> Samples:
         assert self._folder is not None, "it was started"
         if self._program is None:
             self._program = await asyncio.create_subprocess_exec(
                 *self._command,
+                *(["--cuda"] if self.device == "cuda" else []),
                 "--output-dir",
                 self._folder.name,
                 stdin=asyncio.subprocess.PIPE,
@@ -118,10 +130,25 @@ class Piper:
         try:
             said.write(sentence.encode() + b"\n")
             await said.drain()
-            file = pathlib.Path(await _written(answers))
+            file = pathlib.Path(await self._written(answers))
             return await asyncio.to_thread(_sound, file)
         except (OSError, wave.Error) as error:
             raise Died(str(error)) from error
+
+    async def _written(self, answers: asyncio.StreamReader) -> str:
+        """The next file that it says it wrote. What else it says matters only if it ends, or cannot use the GPU."""
+        said: list[str] = []
+        while raw := await answers.readline():
+            line = raw.decode(errors="replace").rstrip()
+            if found := _WROTE.search(line):
+                return found.group(1)
+            if self.device == "cuda" and (lacks := _NO_CUDA.search(line)):
+                if asked(DEVICE) == "cuda":
+                    raise Died(f"{DEVICE} is cuda, but onnxruntime cannot use it: {lacks.group()} (README.md, On a GPU)")
+                log.warning("English is spoken on the CPU: onnxruntime cannot use CUDA: %s", lacks.group())
+                self.device = "cpu"
+            said = [*said, line][-_LINES_KEPT:]
+        raise Died("; ".join(said) or "it has ended")
 
     async def _drop(self) -> None:
         program, self._program = self._program, None
@@ -147,15 +174,13 @@ def _lives(process: int) -> bool:
     return True
 
 
-async def _written(answers: asyncio.StreamReader) -> str:
-    """The next file that it says it wrote. What else it says matters only if it ends."""
-    said: list[str] = []
-    while raw := await answers.readline():
-        line = raw.decode(errors="replace").rstrip()
-        if found := _WROTE.search(line):
-            return found.group(1)
-        said = [*said, line][-_LINES_KEPT:]
-    raise Died("; ".join(said) or "it has ended")
+def _lacking() -> str | None:
+    """What a GPU's use lacks, as far as that is known before the voice is loaded."""
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        return None
+    return "the installed onnxruntime is made for the CPU only: say cpu or auto, or add what README.md names (On a GPU)"
 
 
 def _sound(file: pathlib.Path) -> Samples:

@@ -3,12 +3,14 @@
     python -m tidegate_sdk serve tidegate_services.stt:SpeechToText --listen 127.0.0.1:7001
 
 Settings come from the environment: `STT_MODELS`, loaded before it listens (default `tiny.en`; others when they are first asked for), and
-`STT_THREADS` of one recognition (default: all cores).
+`STT_THREADS` of one recognition (default: all cores). `STT_DEVICE` is `cpu`, `cuda`, or `auto` (the default): CUDA where CTranslate2 finds
+a device that it can use, the CPU otherwise.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 import time
@@ -17,13 +19,20 @@ from collections.abc import AsyncIterator
 import numpy as np
 from tidegate_sdk import Audio, Context, Final, HopError, Partial, Refused, Samples, Text, Utterance, per_utterance
 
+from .device import asked, chosen
 from .weights import WHISPER
 
 try:
+    import ctranslate2
     from faster_whisper import WhisperModel
 except ModuleNotFoundError as error:
     raise Refused("faster-whisper is not installed: pip install faster-whisper==1.2.1, or run tests/setup/services.sh") from error
 
+log = logging.getLogger(__name__)
+
+DEVICE = "STT_DEVICE"
+# The weights are int8: what is computed with, the best first. Older GPUs lack the first.
+_COMPUTE = {"cpu": ("int8", "float32"), "cuda": ("int8_float16", "float16", "int8_float32", "float32")}
 RATE = 16_000
 # Whisper looks at windows of this length; in longer sound it needs time stamps to find where the next begins.
 _WINDOW_SECONDS = 30.0
@@ -45,12 +54,13 @@ _TOKENS_MAX = 224
 
 
 class Recogniser:
-    """One model. The same samples give the same text."""
+    """One model. The same samples give the same text on the same kind of device."""
 
-    def __init__(self, name: str, threads: int = 0) -> None:
+    def __init__(self, name: str, threads: int = 0, device: str = "cpu") -> None:
         folder = WHISPER[name].find()
         self._english_only = name.endswith(".en")
-        self._model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True)
+        self.compute = next(one for one in _COMPUTE[device] if one in ctranslate2.get_supported_compute_types(device))
+        self._model = WhisperModel(str(folder), device=device, compute_type=self.compute, cpu_threads=threads, local_files_only=True)
 
     def recognise(self, samples: Samples, language: str) -> str:
         """What is said in 16-bit samples of 16 kHz."""
@@ -72,16 +82,39 @@ class Recogniser:
         return " ".join(segment.text.strip() for segment in segments)
 
 
+def device() -> str:
+    """Where models run: `cpu` or `cuda`."""
+    where = chosen(DEVICE, _lacking)
+    if where == "cuda":
+        try:
+            # Its libraries are looked for when something is computed, and not before.
+            Recogniser("tiny.en", device=where).recognise(np.zeros(RATE, np.int16), "en")
+        except RuntimeError as error:
+            if asked(DEVICE) == "cuda":
+                raise Refused(f"{DEVICE} is cuda, but CTranslate2 cannot use it: {error} (README.md, On a GPU)") from error
+            log.warning("speech is recognised on the CPU: there is a CUDA device, but CTranslate2 cannot use it: %s", error)
+            return "cpu"
+    return where
+
+
+def _lacking() -> str | None:
+    if ctranslate2.get_cuda_device_count():
+        return None
+    return "CTranslate2 finds no CUDA device: see that nvidia-smi shows one, or say cpu or auto"
+
+
 class SpeechToText:
     """The service."""
 
     def __init__(self) -> None:
+        self.device = device()
         self._threads = int(os.environ.get("STT_THREADS", "0"))
         self._loading = threading.Lock()
         self._loaded: dict[str, Recogniser] = {}
         self._busy = 0
         for name in filter(None, os.environ.get("STT_MODELS", "tiny.en").split(",")):
             self._model(name.strip())
+        log.info("speech is recognised on the %s", self.device)
 
     @per_utterance(takes=Audio("speech", RATE), gives=Text("words"), parameters={"language": "en", "model": "", "partial_seconds": -1.0})
     async def stt(self, speech: Utterance[Samples], context: Context) -> AsyncIterator[Partial[str] | Final[str]]:
@@ -136,7 +169,7 @@ class SpeechToText:
             raise HopError(f"there is no model '{name}': this service has {', '.join(WHISPER)}", code="bad_request")
         with self._loading:
             if name not in self._loaded:
-                self._loaded[name] = Recogniser(name, self._threads)
+                self._loaded[name] = Recogniser(name, self._threads, self.device)
             return self._loaded[name]
 
 
