@@ -15,6 +15,11 @@ def main():
     params.hostnames, params.port = ["127.0.0.1"], 0
     params.n_ctx, params.n_parallel, params.n_gpu_layers = 2048, 1, 0
     params.warmup = False
+    # Threads that wait for each other, busily, are slow where others want the cores.
+    for threads in params.cpuparams, params.cpuparams_batch:
+        threads.n_threads = 1
+    # The same words each time, where nothing else is asked for.
+    params.sampling.temp, params.sampling.seed = 0.0, 1
     server = xllamacpp.Server(params)
     print("listening on", server.listening_address, flush=True)
     signal.pause()
