@@ -7,6 +7,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tidegate_tests::fixtures::recording;
 use tidegate_tests::{Deadline, Gateway, Ws};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -14,6 +15,17 @@ use crate::wyoming::Server;
 
 /// A gateway whose pipeline `front` is one remote hop.
 async fn front(params: Value, input: &str, output: &str) -> (Gateway, tempfile::TempDir) {
+    let queue = json!({"frames": 4000, "bytes": "64MiB", "when_full": "drop_oldest"});
+    front_with(params, input, output, queue).await
+}
+
+/// With this queue before its output.
+async fn front_with(
+    params: Value,
+    input: &str,
+    output: &str,
+    queue: Value,
+) -> (Gateway, tempfile::TempDir) {
     let manifest = json!({
         "version": "tidegate/v1", "name": "front",
         "inputs": [{"name": "in", "kind": input}],
@@ -21,7 +33,7 @@ async fn front(params: Value, input: &str, output: &str) -> (Gateway, tempfile::
         "nodes": [{"id": "hop", "type": "remote", "params": params}],
         "edges": [
             {"from": "in", "to": "hop", "queue": {"frames": 4000, "bytes": "64MiB", "when_full": "drop_oldest"}},
-            {"from": "hop", "to": "out", "queue": {"frames": 4000, "bytes": "64MiB", "when_full": "drop_oldest"}},
+            {"from": "hop", "to": "out", "queue": queue},
         ],
     });
     let folder = tempfile::tempdir().expect("a folder for the manifest");
@@ -97,6 +109,69 @@ async fn text_is_spoken_by_a_wyoming_server_in_the_format_that_is_declared() {
         shown.contains("format: pcm_s16/16000/1"),
         "it says what to write: {shown}"
     );
+}
+
+/// Speaks a second for each request, as fast as it is taken.
+async fn second_for_each(listener: TcpListener) {
+    let format = "\"data\":{\"rate\":16000,\"width\":2,\"channels\":1}";
+    let head = format!(
+        "{{\"type\":\"audio-start\",{format}}}\n{{\"type\":\"audio-chunk\",{format},\"payload_length\":32000}}\n"
+    );
+    let mut said = head.into_bytes();
+    said.resize(said.len() + 32_000, 0);
+    said.extend_from_slice(b"{\"type\":\"audio-stop\"}\n");
+    let mut asked = vec![0; 1024];
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else {
+            return;
+        };
+        // One event, which is written at once.
+        let asks = stream.read(&mut asked).await;
+        if asks.is_ok_and(|count| count > 0) && stream.write_all(&said).await.is_ok() {
+            while stream.read(&mut asked).await.is_ok_and(|count| count > 0) {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_text_may_be_spoken_for_longer_than_its_server_may_take() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let conversation = async {
+        let hop = json!({
+            "protocol": "wyoming.tts", "endpoints": [format!("http://{address}")], "health": "off",
+            "timeout": {"call": "3s"},
+            "outputs": [{"name": "audio", "kind": "audio", "format": "pcm_s16/16000/1"}],
+        });
+        let queue = json!({"frames": 5, "when_full": "block"});
+        let (gateway, _folder) = front_with(hop, "text", "audio", queue).await;
+        let format = json!({"codec": "pcm_s16", "sample_rate": 16000, "channels": 1});
+        let open = json!({"mode": "live", "outputs": [{"port": "out", "audio": format}]});
+        let (mut client, _) = Ws::open(&gateway, "front", open).await;
+        let sentences = ["One. ", "Two. ", "Three. ", "Four. ", "Five. ", "Six."];
+        for (number, text) in sentences.into_iter().enumerate() {
+            let last = number + 1 == sentences.len();
+            let frame = json!({"port": "in", "seq": number + 1, "utterance": 1, "final": last, "text": {"text": text}});
+            client.send("frame", frame).await;
+        }
+        let mut bytes = 0;
+        loop {
+            let (kind, frame) = client.next().await.expect("the session goes on");
+            assert_ne!(kind, "error", "{frame:#}");
+            if kind == "frame" {
+                let data = frame["audio"]["data"].as_str().expect("sound");
+                bytes += STANDARD.decode(data).expect("base64").len();
+                if frame["final"] == true {
+                    break;
+                }
+            }
+        }
+        assert_eq!(bytes, sentences.len() * 32_000, "each is spoken");
+    };
+    tokio::select! {
+        () = second_for_each(listener) => panic!("the server ended"),
+        () = conversation => {}
+    }
 }
 
 /// Speaks as Vosk's server does: partial results, results, and after `eof` the last one and a close. Its words are numbers of bytes.
