@@ -3,15 +3,18 @@ is asked of its words but that there are some."""
 
 from __future__ import annotations
 
+import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import jiwer
 import pytest
-from conftest import PIPELINES
+from conftest import PIPELINES, SHIPPED
 from hearing import loudness, resampled, seconds, sound, texts
 from processes import Gateway, Process, Worker
 from recordings import RATE, english, say, words
+from test_foreign import free
 
 from tidegate_services.stt import Recogniser
 
@@ -21,6 +24,7 @@ COUNTRY, FOX = english()[0], english()[-1]
 # Longer than the speakers' own pauses: one utterance.
 WHOLE = {"hangover": "1s"}
 QUIET_SECONDS = 1.5
+HOP = re.compile(r'- id: (\w+)\n +type: remote\n(?: +.*\n)*? +endpoints: \["\${env:(\w+):-(\S+)}"\]')
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +96,29 @@ def test_who_speaks_up_ends_the_model_s_answer_and_gets_another(agent: Gateway) 
     assert texts(after, "heard")[-1].lower().startswith("the quick")
     assert written(after, 2), "an answer of its own"
     assert loudness(sound(after)[0]) > 0.02
+
+
+def test_without_its_server_it_says_who_is_missing(workers: dict[str, Worker], tmp_path: pathlib.Path) -> None:
+    nobody = f"http://127.0.0.1:{free()}/v1"
+    once = MANIFEST.replace("protocol: openai.chat", "protocol: openai.chat\n      retry: {attempts: 1}")
+    hops = {name: f"http://{workers[name].address}" for name in ("STT_WORKER", "SPEAK_WORKER")}
+    gateway = Gateway(tmp_path, [once], CHAT_SERVER=nobody, **hops)
+    try:
+        with gateway.session("voice-agent-chat", parameters=WHOLE) as client:
+            say(client, FOX.samples())
+            client.send("end")
+            problem = client.next("error")
+    finally:
+        gateway.stop()
+    assert (problem["code"], problem["hop"], problem["endpoint"]) == ("network", "reply", nobody), problem
+    assert "look whether the worker runs" in problem["message"], problem
+
+
+def test_the_guide_says_by_which_variable_each_hop_is_found() -> None:
+    guide = (ROOT / "docs" / "voice.md").read_text()
+    for name in [*SHIPPED, "voice-agent-chat"]:
+        hops = HOP.findall((PIPELINES / f"{name}.yaml").read_text())
+        assert hops, name
+        for hop, variable, default in hops:
+            row = rf"\| `{hop}`( of `{name}`)? \| `{variable}` \| `{re.escape(default)}` \|"
+            assert re.search(row, guide), f"{name}: {hop} by {variable}"
