@@ -105,9 +105,9 @@ bench-sdk: ## what a hop of the Python SDK costs beside a bare grpc.aio service
 bench-turns: web bench-setup setup-test ## a voice agent's turns beside Pipecat's, before the same speech services, by the number of sessions
 	benches/peers/bench.sh turns $(ARGS)
 
-bench-voice: build setup-test setup-services ## the interpreter with its real services: what the gateway adds to a turn, and replicas that are killed
+bench-voice: build setup-test setup-services ## with real services: what a turn consists of, how soon an interrupted answer is silent, and replicas that are killed (9 minutes)
 	cd examples/services && $(SERVICES)/ruff check ../../benches/voice && $(SERVICES)/ruff format --check ../../benches/voice
-	TIDEGATE_BIN=$(abspath $(TARGET))/release/tidegate PYTHONPATH=examples/services/tests:sdk/python/tests \
-	  $(SERVICES)/python benches/voice/turns.py
-	TIDEGATE_BIN=$(abspath $(TARGET))/release/tidegate PYTHONPATH=examples/services/tests:sdk/python/tests \
-	  $(SERVICES)/python benches/voice/kills.py $(ARGS)
+	export TIDEGATE_BIN=$(abspath $(TARGET))/release/tidegate PYTHONPATH=examples/services/tests:sdk/python/tests; failed=0; \
+	  $(SERVICES)/python benches/voice/turns.py || failed=1; \
+	  $(SERVICES)/python benches/voice/kills.py $(ARGS) || failed=1; \
+	  exit $$failed

@@ -1,7 +1,10 @@
-"""`interpreter` while one of two replicas of each service is killed and restarted all the time: what callers notice.
+"""`interpreter` while one of two replicas of each service is killed and restarted every ten seconds: what callers notice.
 
 Real services; callers that wait speak recordings in real time, again and again, and each final caption, translation and the sound is held
 against what the same recording gave before anything was killed. `make bench-voice`.
+
+By the clock: at each tick one replica of each service is killed (SIGKILL) and begun anew at once, the one and the other by turns. A tick
+that comes while a replica is still loading spares that service, since nobody would be left; how often that was is printed.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,16 +38,33 @@ class Replica:
     def __init__(self, place: str) -> None:
         self._place = place
         self._process = self._start("127.0.0.1:0")
+        self._loading = threading.Thread()
         self.address = self._process.line(r"serving .* on (\S+)").group(1)
 
     def _start(self, listen: str) -> Process:
         return Process([sys.executable, "-u", "-m", "tidegate_sdk", "serve", self._place, "--listen", listen])
 
-    def kill_and_restart(self) -> None:
-        """Returns when it serves again."""
+    @property
+    def serves(self) -> bool:
+        return not self._loading.is_alive()
+
+    def kill_and_restart(self, loads: list[float]) -> None:
+        """Returns at once; `loads` gets the seconds until it serves again."""
         self._process.stop()
+        began = time.monotonic()
         self._process = self._start(self.address)
-        self._process.line(r"serving .* on")
+
+        def wait() -> None:
+            self._process.line(r"serving .* on")
+            loads.append(time.monotonic() - began)
+
+        self._loading = threading.Thread(target=wait)
+        self._loading.start()
+
+    def wait(self) -> None:
+        """Until it serves."""
+        if self._loading.ident:
+            self._loading.join()
 
     def stop(self) -> None:
         self._process.stop()
@@ -54,7 +75,10 @@ class Tally:
     """What came of all calls."""
 
     calls: int = 0
+    ticks: int = 0
     kills: int = 0
+    spared: int = 0
+    loads: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     wrong: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
@@ -94,18 +118,34 @@ def caller(gateway: Gateway, expected: dict[str, list[Any]], recordings: list[Re
 
 
 def killer(replicas: dict[str, list[Replica]], every: float, stopped: threading.Event, tally: Tally) -> None:
-    turn = 0
-    while not stopped.wait(every):
-        for both in replicas.values():
-            both[turn % 2].kill_and_restart()
-            tally.kills += 1
-        turn += 1
+    began = time.monotonic()
+    while not stopped.wait(max(0.0, began + (tally.ticks + 1) * every - time.monotonic())):
+        for variable, both in replicas.items():
+            one, other = both if tally.ticks % 2 else reversed(both)
+            if one.serves and other.serves:
+                one.kill_and_restart(tally.loads[variable])
+                tally.kills += 1
+            else:
+                tally.spared += 1
+        tally.ticks += 1
+
+
+def report(tally: Tally, moved: int, options: argparse.Namespace, lasted: float) -> None:
+    every = f"{options.every:.0f} s"
+    print(f"\n## One of two replicas of each service killed every {every} by the clock, {lasted:.0f} s, {options.callers} callers\n")
+    print(f"{tally.ticks} ticks, {tally.kills} kills, {tally.spared} times a service was spared because a replica was still loading")
+    for variable, loads in tally.loads.items():
+        late = f"longer than {every}: {sum(one > options.every for one in loads)} of {len(loads)}"
+        print(f"{variable} loads in p50 {statistics.median(loads):.1f} s, worst {max(loads):.1f} s; {late}")
+    print(f"{tally.calls} calls, {moved} takeovers; final captions, translations or sound changed, or calls failed: {len(tally.wrong)}")
+    print(f"from the last word to the last sound: p50 {statistics.median(tally.seconds):.1f} s, worst {max(tally.seconds):.1f} s")
+    print("\n".join(tally.wrong))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--every", type=float, default=10, help="seconds from a restart to the next kill")
+    parser.add_argument("--seconds", type=float, default=185)
+    parser.add_argument("--every", type=float, default=10, help="seconds from kill to kill")
     parser.add_argument("--callers", type=int, default=2)
     options = parser.parse_args()
     recordings = [one for one in english() if one.name in NAMES]
@@ -117,12 +157,13 @@ def main() -> int:
             for variable in (one for one in SERVICES if one in manifest):
                 replicas[variable] = [Replica(SERVICES[variable]) for _ in range(2)]
                 running += replicas[variable]
-                both = ", ".join(f'"http://{one.address}"' for one in replicas[variable])
-                manifest = re.sub(rf'\["\${{env:{variable}:[^"]*"\]', f"[{both}]", manifest)
+                addresses = ", ".join(f'"http://{one.address}"' for one in replicas[variable])
+                manifest = re.sub(rf'\["\${{env:{variable}:[^"]*"\]', f"[{addresses}]", manifest)
             gateway = Gateway(pathlib.Path(folder), [manifest])
             running.append(gateway)
             expected = {one.name: call(gateway, one)[0] for one in recordings}
-            until = time.monotonic() + options.seconds
+            began = time.monotonic()
+            until = began + options.seconds
             callers = [threading.Thread(target=caller, args=(gateway, expected, recordings, until, tally)) for _ in range(options.callers)]
             killing = threading.Thread(target=killer, args=(replicas, options.every, stopped, tally))
             for thread in [*callers, killing]:
@@ -131,13 +172,15 @@ def main() -> int:
                 thread.join()
             stopped.set()
             killing.join()
+            lasted = time.monotonic() - began
+            for both in replicas.values():
+                for one in both:
+                    one.wait()
             moved = sum(int(float(one)) for one in re.findall(r"^tidegate_hop_failovers_total{.*} (\S+)$", gateway.get("/metrics"), re.M))
         finally:
             for process in reversed(running):
                 process.stop()
-    print(f"{tally.calls} calls, {tally.kills} kills, {moved} takeovers, {len(tally.wrong)} outcomes changed or failed")
-    print(f"from the last word to the last sound: p50 {statistics.median(tally.seconds):.1f} s, worst {max(tally.seconds):.1f} s")
-    print("\n".join(tally.wrong))
+    report(tally, moved, options, lasted)
     return 1 if tally.wrong else 0
 
 

@@ -97,9 +97,15 @@ def test_whoever_speaks_is_not_talked_over_by_the_agent(gateway: Gateway) -> Non
         say(client, ONE_SENTENCE.samples(), quiet_seconds=1.5)
         speaking(client)
         say(client, fox.samples(), quiet_seconds=1.5, from_sample=len(ONE_SENTENCE.samples()) + RATE * 3 // 2)
-        frames_until(client, "interrupted")
+        before = frames_until(client, "interrupted")
         client.send("end")
         after = client.rest()
+    # Its answer was not over, and nothing of it comes behind the news that somebody speaks.
+    old = [frame for frame in before if frame["port"] == "speaker"]
+    assert not any(frame.get("final") for frame in old)
+    speaks = [frame["port"] == "turns" and frame["json"]["value"]["utterance"] == 2 for frame in before].index(True)
+    assert before[speaks]["json"]["value"]["type"] == "speech_start"
+    assert "speaker" not in [frame["port"] for frame in before[speaks:]]
     spoken = {frame["utterance"] for frame in after if frame["port"] == "speaker"}
     assert spoken == {2}, spoken
     assert texts(after, "heard")[-1].lower().startswith("the quick")
