@@ -172,6 +172,7 @@ async def refusals(call, options):
         await call.until("input_audio_buffer.cleared", len(report) + 1)
         report[name] = [event["error"] for event in call.events[before:] if event["type"] == "error"]
     report["updated"] = [event for event in call.events if event["type"] == "session.updated"]
+    report["added"] = [event for event in call.events if event["type"] == "conversation.item.added"]
     report["given_up"] = [event["response"] for event in call.events if event["type"] == "response.done"]
     return report
 

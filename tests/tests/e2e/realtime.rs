@@ -114,6 +114,8 @@ fn is_unheeded(report: &Value, updated: &Value, shown: &str) {
     let ignored: Vec<_> = ignored.map(|field| field["param"].clone()).collect();
     let expected = ["session.instructions", "session.audio.output.voice"];
     assert_eq!(ignored, expected, "{shown}");
+    let added = &report["added"][0];
+    assert_eq!(added["ignored"][0]["param"], "item.content", "{shown}");
     // Nothing was said that could be answered: it is asked for and done at once.
     let given_up = &report["given_up"][0];
     assert_eq!(given_up["status"], "failed", "{shown}");
@@ -149,10 +151,7 @@ async fn what_a_pipeline_cannot_do_is_an_error_event_and_the_socket_stays_open()
         ),
         ("cancel", vec![("response_cancel_not_active", Value::Null)]),
         ("nothing", vec![]),
-        (
-            "text",
-            vec![("unsupported_by_pipeline", json!("item.content"))],
-        ),
+        ("text", vec![]),
         (
             "item",
             vec![("item_retrieve_invalid_item_id", json!("item_id"))],

@@ -119,6 +119,13 @@ pub(super) struct NewPart {
     pub(super) text: Option<String>,
 }
 
+impl NewPart {
+    /// Whether it is text, said or answered.
+    pub(super) fn is_text(&self) -> bool {
+        ["input_text", "output_text"].contains(&self.kind.as_str())
+    }
+}
+
 /// `conversation.item.delete` and `conversation.item.retrieve`.
 #[derive(Debug, Deserialize)]
 pub(super) struct ItemNamed {

@@ -328,7 +328,7 @@ impl Realtime {
             item_id: item_id.clone(),
         });
         if add {
-            self.add_item(spoken(item_id));
+            self.add_item(spoken(item_id), &[]);
         }
     }
 }

@@ -33,7 +33,7 @@ use self::client::{Head, ItemCreate, ItemNamed, ItemTruncate, SessionUpdate, rea
 use self::hearing::Hearing;
 use self::items::Items;
 pub(crate) use self::ports::Ports;
-use self::refusal::Refusal;
+use self::refusal::{Ignored, Refusal};
 use self::response::Ending;
 use self::saying::Saying;
 pub(crate) use self::server::Said;
@@ -45,6 +45,8 @@ use crate::session::ports::PortFacts;
 
 /// Most bytes of a name that a client gives to an item.
 const NAME_BYTES: usize = 64;
+/// Whose messages there are.
+const ROLES: [&str; 3] = ["user", "assistant", "system"];
 
 /// One client's side of the interface.
 #[derive(Debug)]
@@ -245,22 +247,20 @@ impl Realtime {
 
     fn create_item(&mut self, create: ItemCreate) -> Result<(), Refusal> {
         let item = create.item;
-        if item.kind != "message" || item.role.as_deref() != Some("user") {
-            let text = "a pipeline takes what its user says, and no other items";
-            return Err(Refusal::unsupported(Some("item.role"), text));
-        }
-        if let Some(part) = item.content.iter().find(|part| part.kind != "input_text") {
+        let mut roles = ROLES.into_iter().filter(|_| item.kind == "message");
+        let role = roles.find(|role| item.role.as_deref() == Some(*role));
+        let role = role.ok_or_else(|| {
+            let text = "a pipeline takes messages, and no other items";
+            Refusal::unsupported(Some("item.type"), text)
+        })?;
+        if let Some(part) = item.content.iter().find(|part| !part.is_text()) {
             let kind: String = part.kind.chars().take(NAME_BYTES).collect();
             let text =
                 format!("'{kind}': items have text; sound goes by input_audio_buffer.append");
             return Err(Refusal::unsupported(Some("item.content"), text));
         }
-        if self.ports.text_in.is_none() {
-            let text = format!("pipeline '{}' has no text input", self.ports.model);
-            return Err(Refusal::unsupported(Some("item.content"), text));
-        }
         let follows = create.previous_item_id.as_deref();
-        if follows.is_some_and(|follows| Some(follows) != self.items.last()) {
+        if follows.is_some_and(|follows| follows != self.items.last().unwrap_or("root")) {
             let text = "items are added at the end only";
             return Err(Refusal::unsupported(Some("previous_item_id"), text));
         }
@@ -273,19 +273,42 @@ impl Realtime {
             None => self.items.name(),
         };
         let texts: Vec<_> = item.content.into_iter().filter_map(|p| p.text).collect();
-        self.hearing.write(&texts.join("\n"))?;
-        let parts = texts.into_iter().map(|text| ItemPart::InputText { text });
-        self.add_item(Item::message(id, "user", parts.collect()));
+        let deaf = self.deaf_to(role);
+        if deaf.is_none() {
+            self.hearing.write(&texts.join("\n"))?;
+        }
+        let part = |text| match role {
+            "assistant" => ItemPart::OutputText { text },
+            _ => ItemPart::InputText { text },
+        };
+        let item = Item::message(id, role, texts.into_iter().map(part).collect());
+        self.add_item(item, deaf.as_slice());
         Ok(())
     }
 
+    /// Why the pipeline hears nothing of a message of this role, which is remembered all the same: clients that set a scene by messages
+    /// would not get on without.
+    fn deaf_to(&self, role: &str) -> Option<Ignored> {
+        if role != "user" {
+            let text = "the pipeline does not hear it: it answers what its user says";
+            return Some(Ignored::new("item.role", text));
+        }
+        let model = &self.ports.model;
+        let text = format!(
+            "the pipeline does not hear it: '{model}' has no text input, and answers sound"
+        );
+        let deaf = self.ports.text_in.is_none();
+        deaf.then(|| Ignored::new("item.content", text))
+    }
+
     /// Adds an item that is complete.
-    fn add_item(&mut self, item: Item) {
+    fn add_item(&mut self, item: Item, ignored: &[Ignored]) {
         let previous_item_id = self.items.add(item.clone());
         let again = (previous_item_id.clone(), item.clone());
         self.out.say(&ServerEvent::ItemAdded {
             previous_item_id,
             item,
+            ignored,
         });
         let (previous_item_id, item) = again;
         self.out.say(&ServerEvent::ItemDone {

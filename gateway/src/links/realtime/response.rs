@@ -119,6 +119,7 @@ impl Realtime {
         self.out.say(&ServerEvent::ItemAdded {
             previous_item_id,
             item,
+            ignored: &[],
         });
         self.out.say(&ServerEvent::ContentPartAdded {
             at: response.at(),

@@ -44,6 +44,8 @@ pub(super) enum ServerEvent<'a> {
     ItemAdded {
         previous_item_id: Option<String>,
         item: Item,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        ignored: &'a [Ignored],
     },
     #[serde(rename = "conversation.item.done")]
     ItemDone {

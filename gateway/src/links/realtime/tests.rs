@@ -314,6 +314,54 @@ fn turns_that_the_pipeline_does_not_find_are_an_error_for_nobody_would_be_answer
 }
 
 #[test]
+fn a_message_that_the_pipeline_does_not_hear_is_remembered_and_says_so() {
+    let mut codec = opened(agent(), false);
+    let mut previous = "root".to_owned();
+    let asked = [
+        ("system", "input_text", "item.role"),
+        ("assistant", "output_text", "item.role"),
+        ("user", "input_text", "item.content"),
+    ];
+    for (role, kind, param) in asked {
+        let part = json!({"type": kind, "text": "Hello."});
+        let item = json!({"type": "message", "role": role, "content": [part]});
+        let create =
+            json!({"type": "conversation.item.create", "previous_item_id": previous, "item": item});
+        send(&mut codec, &create);
+        let told = said(&mut codec);
+        assert_eq!(told[0]["type"], "conversation.item.added", "{told:?}");
+        assert_eq!(told[0]["ignored"][0]["param"], param);
+        assert_eq!(
+            (&told[0]["item"]["role"], &told[0]["item"]["content"][0]),
+            (&json!(role), &part)
+        );
+        previous = told[0]["item"]["id"].as_str().expect("a name").to_owned();
+    }
+    send(&mut codec, &json!({"type": "response.create"}));
+    let told = said(&mut codec);
+    assert_eq!(told[1]["response"]["status"], "failed", "{told:?}");
+    assert!(
+        events(&mut codec).is_empty(),
+        "it was not given to the pipeline"
+    );
+    // What is heard is not said to be unheard.
+    let ports = Ports {
+        text_in: Some("typed".to_owned()),
+        ..agent()
+    };
+    let mut codec = opened(ports, false);
+    let part = json!({"type": "input_text", "text": "Hello."});
+    let item = json!({"type": "message", "role": "user", "content": [part]});
+    send(
+        &mut codec,
+        &json!({"type": "conversation.item.create", "item": item}),
+    );
+    assert!(said(&mut codec)[0].get("ignored").is_none());
+    send(&mut codec, &json!({"type": "response.create"}));
+    assert!(matches!(events(&mut codec)[..], [LinkEvent::Frame { .. }]));
+}
+
+#[test]
 fn a_response_that_nothing_was_said_for_fails_at_once_and_the_next_is_given() {
     let mut codec = opened(agent(), false);
     let response = json!({"instructions": "Greet.", "metadata": {"client": "1"}});

@@ -33,7 +33,7 @@ impl Realtime {
         }
         let item_id = turn.item.clone();
         if !std::mem::replace(&mut turn.added, true) {
-            self.add_item(spoken(item_id.clone()));
+            self.add_item(spoken(item_id.clone()), &[]);
         }
         let turn = self.hearing.turn(meta.utterance, String::new);
         if let Some(delta) = turn.words.delta() {
