@@ -39,6 +39,7 @@ class Replica:
         self._place = place
         self._process = self._start("127.0.0.1:0")
         self._loading = threading.Thread()
+        self._serves_since = 0.0
         self.address = self._process.line(r"serving .* on (\S+)").group(1)
 
     def _start(self, listen: str) -> Process:
@@ -48,6 +49,10 @@ class Replica:
     def serves(self) -> bool:
         return not self._loading.is_alive()
 
+    def served_for(self) -> float:
+        """Seconds until now."""
+        return time.monotonic() - self._serves_since
+
     def kill_and_restart(self, loads: list[float]) -> None:
         """Returns at once; `loads` gets the seconds until it serves again."""
         self._process.stop()
@@ -56,7 +61,8 @@ class Replica:
 
         def wait() -> None:
             self._process.line(r"serving .* on")
-            loads.append(time.monotonic() - began)
+            self._serves_since = time.monotonic()
+            loads.append(self._serves_since - began)
 
         self._loading = threading.Thread(target=wait)
         self._loading.start()
@@ -78,8 +84,13 @@ class Tally:
     ticks: int = 0
     kills: int = 0
     spared: int = 0
+    fresh: dict[str, float] = field(default_factory=dict)
+    """By service, the shortest time for which the replica that was left at a kill had served."""
     loads: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     wrong: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    killed: float = field(default_factory=time.monotonic)
+    """When the last was."""
     seconds: list[float] = field(default_factory=list)
 
 
@@ -113,7 +124,7 @@ def caller(gateway: Gateway, expected: dict[str, list[Any]], recordings: list[Re
             tally.wrong += [f"{recording.name}: {name} {got[:2]}" for name in changed]
             tally.seconds.append(late)
         except (AssertionError, TimeoutError, OSError) as error:
-            tally.wrong.append(f"{recording.name}: {error}")
+            tally.failed.append(f"{recording.name}, {time.monotonic() - tally.killed:.1f} s after a kill: {error}")
         tally.calls += 1
 
 
@@ -123,11 +134,13 @@ def killer(replicas: dict[str, list[Replica]], every: float, stopped: threading.
         for variable, both in replicas.items():
             one, other = both if tally.ticks % 2 else reversed(both)
             if one.serves and other.serves:
+                tally.fresh[variable] = min(tally.fresh.get(variable, every), other.served_for())
                 one.kill_and_restart(tally.loads[variable])
                 tally.kills += 1
             else:
                 tally.spared += 1
         tally.ticks += 1
+        tally.killed = time.monotonic()
 
 
 def report(tally: Tally, moved: int, options: argparse.Namespace, lasted: float) -> None:
@@ -136,10 +149,12 @@ def report(tally: Tally, moved: int, options: argparse.Namespace, lasted: float)
     print(f"{tally.ticks} ticks, {tally.kills} kills, {tally.spared} times a service was spared because a replica was still loading")
     for variable, loads in tally.loads.items():
         late = f"longer than {every}: {sum(one > options.every for one in loads)} of {len(loads)}"
-        print(f"{variable} loads in p50 {statistics.median(loads):.1f} s, worst {max(loads):.1f} s; {late}")
-    print(f"{tally.calls} calls, {moved} takeovers; final captions, translations or sound changed, or calls failed: {len(tally.wrong)}")
+        print(f"{variable} loads in p50 {statistics.median(loads):.1f} s, worst {max(loads):.1f} s; {late}", end="; ")
+        print(f"whoever was left at a kill had served for at least {tally.fresh[variable]:.1f} s")
+    print(f"{tally.calls} calls, {moved} takeovers; final captions, translations or sound changed: {len(tally.wrong)}", end="; ")
+    print(f"calls failed: {len(tally.failed)}")
     print(f"from the last word to the last sound: p50 {statistics.median(tally.seconds):.1f} s, worst {max(tally.seconds):.1f} s")
-    print("\n".join(tally.wrong))
+    print("\n".join([*tally.wrong, *tally.failed]))
 
 
 def main() -> int:
@@ -181,7 +196,7 @@ def main() -> int:
             for process in reversed(running):
                 process.stop()
     report(tally, moved, options, lasted)
-    return 1 if tally.wrong else 0
+    return 1 if tally.wrong or tally.failed else 0
 
 
 if __name__ == "__main__":
