@@ -291,7 +291,7 @@ const HISTOGRAMS: &[Described] = &[
     ),
     (
         "tidegate_hop_first_output_seconds",
-        "From an utterance's first input to its first output.",
+        "From the input that an utterance's first output answers, when it came to the hop, to that output; of a hop with partial results the first of them.",
     ),
     (
         "tidegate_webrtc_jitter_seconds",

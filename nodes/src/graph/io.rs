@@ -108,7 +108,8 @@ pub enum Stage {
     Service,
     /// The remainder: network, encoding and decoding.
     Wire,
-    /// From the newest input of an utterance, when it came to the hop, to the first output of that utterance.
+    /// To the first output of an utterance, from the input that this output says it was caused by, when that came to the hop: not from the
+    /// utterance's beginning, nor to the result that it ends with.
     FirstOutput,
 }
 

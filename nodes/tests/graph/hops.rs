@@ -136,6 +136,36 @@ fn of_a_thread_that_says_nothing_all_the_time_is_service() {
 }
 
 #[test]
+fn an_utterances_first_output_is_timed_from_the_input_that_it_answers() {
+    let (sketch, far) = through(Placement::Remote);
+    let mut bench = sketch.run();
+    bench.open(Mode::Waits);
+    bench.credit(far, 3);
+    for (millis, words) in [(0, "a"), (1_000, "b"), (2_000, "c")] {
+        bench.now = at(millis);
+        bench.say(0, words);
+    }
+    // A partial result of what was there by the second, and the final one.
+    for (millis, cause, words) in [(2_100, 2, "ab"), (2_400, 3, "abc")] {
+        bench.now = at(millis);
+        let mut frame = text(words);
+        frame.meta.utterance = 1;
+        frame.meta.caused_by = cause;
+        bench.event(far, HopEvent::Frame { port: 0, frame });
+    }
+    let records = &bench.measured.lock().unwrap().records;
+    let first = records
+        .iter()
+        .filter(|(_, stage, _)| *stage == Stage::FirstOutput);
+    let first: Vec<_> = first.map(|(.., took)| *took).collect();
+    assert_eq!(
+        first,
+        [ms(1_100)],
+        "neither from the first input nor to the last output"
+    );
+}
+
+#[test]
 fn an_answer_that_nothing_caused_has_no_latency() {
     let (sketch, far) = through(Placement::Remote);
     let mut bench = sketch.run();

@@ -96,7 +96,7 @@ export interface HopLatency {
   service: Latency | null;
   /** The remainder: the way there and back. */
   wire: Latency | null;
-  /** To an utterance's first output. */
+  /** To an utterance's first output, be it a partial result, from the input that this one answers. */
   first_output: Latency | null;
 }
 
