@@ -9,8 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use self::file::read;
 use super::wrong::problem;
 use super::{Config, standard};
+
+mod file;
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -274,26 +277,6 @@ impl Layered {
             *place = value;
             self.origins.insert(path.to_owned(), origin);
         }
-    }
-}
-
-fn read(path: &Path) -> Result<Value, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let value: Option<Value> =
-        serde_saphyr::from_str(&text).map_err(|error| ConfigError::Syntax {
-            path: path.to_owned(),
-            message: error.to_string(),
-        })?;
-    match value {
-        None | Some(Value::Null) => Ok(Value::Object(Map::new())),
-        Some(value @ Value::Object(_)) => Ok(value),
-        Some(_) => Err(ConfigError::Syntax {
-            path: path.to_owned(),
-            message: "the file must be a mapping of settings".to_owned(),
-        }),
     }
 }
 

@@ -113,6 +113,10 @@ async fn settings_that_do_not_do_change_nothing() {
     let lost = json!([{"name": "lost", "token_file": "/none/token", "pipelines": ["*"]}]);
     for (broken, part) in [
         ("auth: {tokens: [", "tidegate.yaml"),
+        (
+            "auth: {}\nlimits: {}\nauth: {}\n",
+            "line 3, column 1: key 'auth'",
+        ),
         (&*settings(&nameless), "auth.tokens[0] has no name"),
         (&*settings(&lost), "/none/token"),
         ("{}", "lets in everybody"),
