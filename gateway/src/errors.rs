@@ -1,4 +1,4 @@
-//! The one table that maps error codes to HTTP statuses, gRPC statuses and WebSocket close codes (DESIGN §3.5).
+//! The one table that maps error codes to HTTP statuses, gRPC statuses and WebSocket close codes: the table of docs/errors.md.
 //!
 //! HTTP: RFC 9457 problem details. gRPC: the status with `google.rpc.ErrorInfo` in its details.
 

@@ -1,4 +1,4 @@
-//! The error that reaches a user: one code, the same on every transport, in logs and as a metric label (DESIGN §3.5).
+//! The error that reaches a user: one code, the same on every transport, in logs and as a metric label (docs/errors.md).
 //!
 //! It says whose fault it is, whether a retry can help, and which hop and endpoint it concerns. Module errors elsewhere are
 //! turned into it where they cross to a client; it is not a replacement for them.

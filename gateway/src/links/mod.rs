@@ -1,6 +1,6 @@
 //! The transports' sides of a session: each turns what its protocol says into the session's events and back.
 //!
-//! [`native`] holds what gRPC, WebSocket and data channels share: the messages of DESIGN §3.3. No link knows graphs or other links.
+//! [`native`] holds what gRPC, WebSocket and data channels share: the messages of `tidegate.v1` (docs/stream.md). No link knows graphs or other links.
 
 pub(crate) mod file;
 pub(crate) mod grpc;

@@ -226,7 +226,7 @@ pub(crate) struct HopFigures {
     pub(crate) wire: Option<crate::metrics::window::Percentiles>,
 }
 
-/// Features of the native protocol (DESIGN §3.3) that a client named.
+/// Features of the native protocol (docs/stream.md) that a client named.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Features {
     /// Frames flow by `credit` messages instead of the transport's own flow control.

@@ -1,4 +1,4 @@
-//! FR-012 and FR-015: circles across gateways, and what does not fit, are found before a session starts.
+//! Circles across gateways, and what does not fit, are found before a session starts.
 
 use serde_json::{Value, json};
 use tidegate_tests::{Deadline, Ws};

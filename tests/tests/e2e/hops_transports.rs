@@ -1,4 +1,4 @@
-//! FR-002, FR-003, FR-004, FR-010 and FR-018: every transport of a remote hop carries every kind of frame to a second real Tidegate and
+//! Every transport of a remote hop carries every kind of frame to a second real Tidegate and
 //! back, in its modes, with a manifest by name or inline, over TLS and with a token.
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! FR-004: manifests by URL are fetched within limits, pinned, kept, and never from private addresses unless that is allowed.
+//! Manifests by URL are fetched within limits, pinned, kept, and never from private addresses unless that is allowed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -26,7 +26,7 @@ mod worker;
 
 use std::panic::catch_unwind;
 
-/// Seeds of a usual run: as many as issue 2 asks for.
+/// Seeds of a usual run.
 const SEEDS: u64 = 1_000;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, the same on every machine.

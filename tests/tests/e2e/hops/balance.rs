@@ -1,4 +1,4 @@
-//! FR-007: shares of calls over endpoints, by each way of balancing, as the endpoints' own counts and the metrics say.
+//! Shares of calls over endpoints, by each way of balancing, as the endpoints' own counts and the metrics say.
 
 use std::time::Duration;
 

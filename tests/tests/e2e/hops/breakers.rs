@@ -1,4 +1,4 @@
-//! FR-009: who fails is left alone, is asked again by exactly one request, and is taken back.
+//! Who fails is left alone, is asked again by exactly one request, and is taken back.
 
 use std::time::Duration;
 

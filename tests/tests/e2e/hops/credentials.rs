@@ -1,4 +1,4 @@
-//! FR-010: an API key in a header and a client's certificate, shown to a doorman who asks for both before a real worker.
+//! An API key in a header and a client's certificate, shown to a doorman who asks for both before a real worker.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The edge cases of issue 3, a test each.
+//! The edge cases of remote hops, a test each.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! FR-013: network, timeout, remote execution and invalid data are told apart, each with its endpoint, attempt and time.
+//! Network, timeout, remote execution and invalid data are told apart, each with its endpoint, attempt and time.
 
 use serde_json::{Value, json};
 

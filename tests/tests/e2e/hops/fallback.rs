@@ -1,4 +1,4 @@
-//! FR-008: what serves when no endpoint can, in the order of the manifest, and back.
+//! What serves when no endpoint can, in the order of the manifest, and back.
 
 use serde_json::{Value, json};
 use tidegate_tests::Deadline;

@@ -1,4 +1,4 @@
-//! FR-016: endpoints are checked while a pool is in use, by each protocol, and who is unwell gets nothing new; what streams meet
+//! Endpoints are checked while a pool is in use, by each protocol, and who is unwell gets nothing new; what streams meet
 //! counts as well.
 
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! FR-017: what an endpoint did and how it stands, told by endpoint on `/metrics`.
+//! What an endpoint did and how it stands, told by endpoint on `/metrics`.
 
 use std::time::Duration;
 

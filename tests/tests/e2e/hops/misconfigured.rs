@@ -1,4 +1,4 @@
-//! SC-006: the mistakes of docs/troubleshooting.md, each made with the real program, which has to name the cause and the mend in the words
+//! The mistakes of docs/troubleshooting.md, each made with the real program, which has to name the cause and the mend in the words
 //! that the page shows.
 
 use std::path::Path;

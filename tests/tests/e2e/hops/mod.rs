@@ -1,4 +1,5 @@
-//! Issue 3, requirement by requirement: hops served by real workers, each test named after what it holds (`fr_…`, `sc_…`, `edge_…`).
+//! What remote hops owe, with real workers: each test is named after what it holds. The number in front (`fr_…` of a function, `sc_…` of
+//! a figure) is the same in all tests of one promise; `edge_…` are edge cases.
 //!
 //! Workers are real gateways. What no real one does on purpose (garbage, silence, an empty success) is in [`fake`].
 

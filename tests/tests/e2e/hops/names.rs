@@ -1,4 +1,4 @@
-//! Issue 3's edge cases of names: one that has several addresses, and one whose addresses change.
+//! The edge cases of names: one that has several addresses, and one whose addresses change.
 //!
 //! The gateway asks the system, as always; what the system says is the test's own hosts file, which lies over the machine's in a
 //! mount namespace of that one process. That is what `--add-host` and `hostAliases` do for containers. What is proven goes

@@ -1,4 +1,4 @@
-//! FR-001, FR-004, FR-011, FR-014, FR-018: a remote pipeline is a node like any other.
+//! A remote pipeline is a node like any other.
 
 use std::collections::BTreeSet;
 

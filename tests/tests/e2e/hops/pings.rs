@@ -1,4 +1,4 @@
-//! FR-016 by WebRTC: a stream that stands notices by itself that its worker is gone, and an endpoint that nobody uses is checked by
+//! Checks by WebRTC: a stream that stands notices by itself that its worker is gone, and an endpoint that nobody uses is checked by
 //! WebRTC itself, which takes none of its places.
 
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! FR-006: what failed is tried elsewhere at once, at the same place only after a backoff, and within a budget.
+//! What failed is tried elsewhere at once, at the same place only after a backoff, and within a budget.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! FR-005: each wait has its limit, and an error says which phase it was.
+//! Each wait has its limit, and an error says which phase it was.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn times_out(endpoint: &Fake, timeout: Value, phase: &str) -> Duration {
         detail.contains(&format!("timeout.{phase}")),
         "what to change: {shown}"
     );
-    // FR-013: the time that the caller has waited.
+    // The time that the caller has waited.
     let elapsed = problem["elapsed"].as_f64().unwrap_or_default();
     assert!(
         (0.3..=took.as_secs_f64()).contains(&elapsed),

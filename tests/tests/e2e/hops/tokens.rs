@@ -1,4 +1,4 @@
-//! FR-010: a token that ends in mid-stream. Whoever renews it writes a file; the hop opens another stream with the new one, which takes over.
+//! A token that ends in mid-stream. Whoever renews it writes a file; the hop opens another stream with the new one, which takes over.
 
 use std::path::Path;
 use std::time::Duration;
