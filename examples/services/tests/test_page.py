@@ -40,6 +40,8 @@ def test_the_page_shows_captions_as_they_come_and_what_each_hop_had_of_a_turn(ga
     captions = " ".join(report["captions"])
     assert re.search(r"captions.*(fox|lazy|dog)", captions, re.IGNORECASE), captions
     assert re.search(r"translation.*(zorro|perezoso|perro)", captions, re.IGNORECASE), captions
+    # In a small laptop's window nobody scrolls to read what is said, see the graph, or stop it.
+    assert report["hidden"] == []
     # From the end of speech to the first sound: the pause, and the three services by their names.
     parts = [line for line in report["turn"] if line in ("pause", "stt", "translate", "speak")]
     # A translation that comes more than a second behind its own sound, on a machine that is that busy, is a part of `speak`.

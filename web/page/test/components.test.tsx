@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, it, vi } from "vitest";
 // The store reads the page's address when it is loaded, so the page's surroundings come first.
 let store: typeof import("../src/state/store.js");
 let app: typeof import("../src/components/app.js");
+let room: typeof import("../src/state/room.js");
 
 beforeAll(async () => {
   vi.stubGlobal("location", { search: "?pipeline=stage&session=standup", origin: "http://gateway.example", pathname: "/" });
@@ -12,6 +13,7 @@ beforeAll(async () => {
   vi.stubGlobal("document", { baseURI: "http://gateway.example/", createElement: () => ({}) });
   store = await import("../src/state/store.js");
   app = await import("../src/components/app.js");
+  room = await import("../src/state/room.js");
 });
 
 const latency = (us: number) => ({ count: 5, p50_us: us, p90_us: us, p99_us: us * 3, max_us: us * 3 });
@@ -43,6 +45,23 @@ describe("the page", () => {
     expect(html).toContain('<aside class="rail" aria-label="Talk to the pipeline">');
     for (const heading of ["Hops", "Latency over time", "Sessions", "Captions", "Events"]) expect(html).toMatch(new RegExp(`<h2[^>]*>${heading}`));
     expect(html).not.toMatch(/<script|javascript:| on[a-z]+="/);
+  });
+
+  it("has its captions once: below the controls, or above the figures in a window too low for that", () => {
+    const caption = { port: "captions", utterance: 1, revision: 1, final: true, text: "hello", mediaTime: 0, service: 1 };
+    store.captions.value = [caption as (typeof store.captions.value)[number]];
+    const places = (low: boolean): boolean[] => {
+      room.low.value = low;
+      const html = render(<app.App />);
+      expect(html.match(/id="captions"/g)).toHaveLength(1);
+      const [at, main, figures] = ['id="captions"', "<main", 'id="figures"'].map((part) => html.indexOf(part)) as [number, number, number];
+      return [at < main, at < figures];
+    };
+    expect([places(false), places(true)]).toEqual([[true, true], [false, true]]);
+    store.captions.value = [];
+    // A pipeline that writes nothing spends no room on it there.
+    expect(render(<app.App />)).not.toContain('id="captions"');
+    room.low.value = false;
   });
 
   it("says how long the last answer took and for what, once there was one", () => {

@@ -13,9 +13,9 @@ import * as store from "../state/store.js";
 import { useOverflow } from "./overflow.js";
 
 /** Below this width frames run down where the picture does not fit otherwise. */
-const NARROW = 900;
+const NARROW = 760;
 /** A picture that is too wide is made smaller down to this; then it scrolls. */
-const SMALLEST = 0.78;
+const SMALLEST = 0.72;
 
 /** A box that is lower is one of several conversions in one place: it has room for a name and a time. */
 const FULL_HEIGHT = 76;

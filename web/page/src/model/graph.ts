@@ -47,19 +47,19 @@ export interface Picture {
   lines: Line[];
 }
 
-const HOP = { right: { width: 140, height: 76 }, down: { width: 190, height: 76 } };
+const HOP = { right: { width: 124, height: 76 }, down: { width: 190, height: 76 } };
 const INSERTED = { right: { width: 92, height: 76 }, down: { width: 190, height: 76 } };
 /** One of several conversions in a row. */
 const STACKED_HEIGHT = 38;
 const PORT = { width: 90, height: 38 };
 /** With a bar of what waits in it. */
-const MEASURED_PORT = { right: { width: 140, height: 76 }, down: { width: 150, height: 76 } };
+const MEASURED_PORT = { right: { width: 124, height: 76 }, down: { width: 150, height: 76 } };
 /** A name that needs more makes its box wider, up to this; what a letter of it takes, and what is beside it. */
 const WIDEST = 220;
 const LETTER = 7.5;
 const SMALL_LETTER = 6.2;
 const BESIDE = 26;
-const GAPS = { right: { layer: 30, node: 18, edge: 10 }, down: { layer: 30, node: 16, edge: 10 } };
+const GAPS = { right: { layer: 24, node: 18, edge: 10 }, down: { layer: 30, node: 16, edge: 10 } };
 /** Around the picture, so that focus rings are not cut off. */
 const MARGIN = 6;
 /** What an arrow's tip takes. */
