@@ -93,6 +93,5 @@ def test_a_model_that_does_not_know_the_language_says_so(gateway: Gateway) -> No
         say(client, english()[-1].samples())
         client.send("end")
         error = client.next("error")
-    # What a worker calls a bad request is not the caller's mistake but the pipeline's.
-    assert (error["code"], error["hop"], error["retryable"]) == ("remote_execution", "stt", False)
+    assert (error["code"], error["fault"], error["hop"], error["retryable"]) == ("bad_request", "client", "stt", False)
     assert "knows English only" in error["message"]

@@ -155,10 +155,10 @@ impl From<RemoteError> for Error {
     }
 }
 
-/// Codes that speak of what this gateway asked for keep their name; those that speak of the inside of the worker become
-/// `remote_execution`.
+/// Codes that speak of what the worker was asked for keep their name; those that speak of its inside become `remote_execution`.
 fn worker_code(error: &WireError) -> Code {
     match Code::from_name(&error.code) {
+        Some(Code::BadRequest) if is_refusal(error) => Code::BadRequest,
         None | Some(Code::BadRequest | Code::NodeFailed | Code::Internal | Code::Cancelled) => {
             Code::RemoteExecution
         }
@@ -166,13 +166,24 @@ fn worker_code(error: &WireError) -> Code {
     }
 }
 
+/// Whether the worker did its part, and could not do what it was asked for: a language that it does not know, sound that cannot be read. Any other would say the same,
+/// and the next request may be a good one.
+pub(crate) fn is_refusal(error: &WireError) -> bool {
+    let of_content = matches!(
+        Code::from_name(&error.code),
+        Some(Code::BadRequest | Code::TooLarge | Code::UnsupportedMedia | Code::RemoteExecution)
+    );
+    of_content && error.fault == Fault::Client.as_str()
+}
+
 /// What the worker said, as this gateway's client is to hear it.
 fn from_worker(error: &WireError, message: String) -> Error {
     let code = worker_code(error);
     let phases = [Phase::Connect, Phase::FirstOutput, Phase::Gap, Phase::Call];
     Error {
-        // The worker's client is this gateway: what it asked for, it was told by its own manifest.
         fault: match error.fault.as_str() {
+            "client" if is_refusal(error) => Fault::Client,
+            // The worker's client is this gateway, which has the address, the pipeline there and the token from its own manifest.
             "client" => Fault::Gateway,
             _ => Fault::Worker,
         },
@@ -225,6 +236,25 @@ mod tests {
         );
         assert_eq!(error.message, "worker says: no such voice (at its hop tts)");
         assert_eq!(wire("a_newer_code", "gateway").code, Code::RemoteExecution);
+    }
+
+    #[test]
+    fn what_the_worker_says_of_what_was_asked_is_the_clients_fault() {
+        for name in [
+            "bad_request",
+            "too_large",
+            "unsupported_media",
+            "remote_execution",
+        ] {
+            let error = wire(name, "client");
+            assert_eq!((error.code.as_str(), error.fault), (name, Fault::Client));
+        }
+        let error = wire("bad_request", "worker");
+        assert_eq!(
+            (error.code, error.fault),
+            (Code::RemoteExecution, Fault::Worker)
+        );
+        assert_eq!(wire("cancelled", "client").code, Code::RemoteExecution);
     }
 
     #[test]

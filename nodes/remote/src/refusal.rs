@@ -111,6 +111,8 @@ fn foreign(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> Re
             ));
         }
         500..=599 => ("remote_execution", "worker", true),
+        // Of what was sent, which the next request may have right.
+        400 | 409 | 422 => ("remote_execution", "client", false),
         _ => ("remote_execution", "worker", false),
     };
     RemoteError::Worker(Box::new(WireError {

@@ -114,6 +114,10 @@ async def faulty(text: str) -> str:
             raise ValueError("no such voice")
         case "busy":
             raise HopError("the GPU is full", code="overloaded", retry_after=0.5)
+        case "nonsense":
+            raise HopError("no voice speaks 'xx'", code="bad_request")
+        case "odd":
+            raise HopError("that is no sentence", fault="client")
         case "wrong":
             return 7  # type: ignore[return-value]
     return text

@@ -114,19 +114,31 @@ def test_speech_of_a_text_comes_piece_by_piece_and_ends(gateway: Gateway) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "code", "said"),
+    ("text", "code", "fault", "said"),
     [
-        ("value", "remote_execution", "ValueError: no such voice"),
-        ("wrong", "remote_execution", "a int is no text"),
-        ("busy", "overloaded", "the GPU is full"),
+        ("value", "remote_execution", "worker", "ValueError: no such voice"),
+        ("wrong", "remote_execution", "worker", "a int is no text"),
+        ("busy", "overloaded", "worker", "the GPU is full"),
+        ("nonsense", "bad_request", "client", "no voice speaks 'xx'"),
+        ("odd", "remote_execution", "client", "that is no sentence"),
     ],
 )
-def test_what_a_function_raises_is_what_the_caller_hears(gateway: Gateway, text: str, code: str, said: str) -> None:
+def test_what_a_function_raises_is_what_the_caller_hears(gateway: Gateway, text: str, code: str, fault: str, said: str) -> None:
     problem = gateway.execute("faulty", {"in": [{"text": {"text": text}}]})
     assert problem["code"] == code
     assert said in problem["detail"]
     assert problem["hop"] == "hop"
-    assert problem["fault"] == "worker"
+    assert problem["fault"] == fault
+
+
+@pytest.mark.parametrize("text", ["nonsense", "odd"])
+def test_who_asks_for_nonsense_shuts_a_hop_off_for_nobody(gateway: Gateway, text: str) -> None:
+    # More than any breaker bears: a streak of failures, and a window of them.
+    for _ in range(25):
+        problem = gateway.execute("faulty", {"in": [{"text": {"text": text}}]})
+        assert (problem["fault"], problem["retryable"]) == ("client", False), problem
+    said = gateway.execute("faulty", {"in": [{"text": {"text": "sense"}}]})
+    assert said["out"][0]["text"]["text"] == "sense", said
 
 
 def test_a_function_that_takes_too_long_is_a_timeout_and_no_hung_stream(gateway: Gateway) -> None:

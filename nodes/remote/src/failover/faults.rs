@@ -2,7 +2,7 @@
 
 use tidegate_nodes::Code;
 
-use crate::error::RemoteError;
+use crate::error::{RemoteError, is_refusal};
 use crate::pool::Outcome;
 
 /// Who may succeed where this failed.
@@ -60,6 +60,7 @@ pub(super) fn outcome(error: &RemoteError, heard: bool) -> Outcome {
     match error {
         RemoteError::Timeout { .. } if !heard => Outcome::Silent,
         RemoteError::Empty => Outcome::Empty,
+        RemoteError::Worker(said) if is_refusal(said) => Outcome::Refused,
         error => Outcome::Failed {
             code: error.code(),
             transient: fault(error) == Fault::Transient,

@@ -80,6 +80,11 @@ fn foreign(code: Code, said: &str) -> WireError {
         Code::DeadlineExceeded => ("timeout", "worker", true),
         // An exception in one worker: another one may be well. So it is with HTTP's 500 and WebSocket's 1011.
         Code::Unknown | Code::Internal | Code::DataLoss => ("remote_execution", "worker", true),
+        // Of what was sent, which the next request may have right.
+        Code::InvalidArgument
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::AlreadyExists => ("remote_execution", "client", false),
         _ => ("remote_execution", "worker", false),
     };
     WireError {
@@ -156,7 +161,7 @@ mod tests {
         let said = Error::from(error(&Status::out_of_range("speed must be below 4")));
         assert_eq!(
             (said.code, said.fault),
-            (Ours::RemoteExecution, Fault::Worker)
+            (Ours::RemoteExecution, Fault::Client)
         );
     }
 }

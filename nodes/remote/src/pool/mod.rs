@@ -73,6 +73,8 @@ pub enum Outcome {
         /// Whether the same request can succeed elsewhere or later.
         transient: bool,
     },
+    /// With its word that what it was asked for cannot be had, which says nothing about the endpoint: who asks for nonsense shuts it off for nobody.
+    Refused,
     /// With no sign of life in time: no opening, no first output, or a gap.
     Silent,
     /// In order and without any output, though there was input.
@@ -196,6 +198,10 @@ impl Pool {
                 };
                 *count += 1;
                 verdict
+            }
+            Outcome::Refused => {
+                totals.refused += 1;
+                None
             }
             Outcome::Silent => {
                 totals.silent += 1;
