@@ -23,7 +23,12 @@ SERVICES = [
     ("tidegate_services.speak:Speech", "PIPER_DEVICE", "English is spoken on the cpu"),
 ]
 
-without_gpu = pytest.mark.skipif(ctranslate2.get_cuda_device_count() > 0, reason="CUDA's libraries would find the device that is here")
+
+@pytest.fixture
+def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process as in those that are started here: nothing in it has asked for a device before."""
+    for name, value in NO_GPU.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.mark.parametrize(("place", "setting", "said"), SERVICES)
@@ -49,7 +54,7 @@ def test_a_gpu_that_is_not_there_is_refused_before_it_listens(start: Start, plac
     assert not any(line.startswith("serving") for line in service.lines)
 
 
-@without_gpu
+@pytest.mark.usefixtures("without_gpu")
 def test_whisper_goes_on_with_the_cpu_if_cuda_fails_and_says_so_if_it_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -66,7 +71,7 @@ def test_whisper_goes_on_with_the_cpu_if_cuda_fails_and_says_so_if_it_was_asked_
     assert stt.device() == "cpu"
 
 
-@without_gpu
+@pytest.mark.usefixtures("without_gpu")
 def test_piper_goes_on_with_the_cpu_if_cuda_fails_and_says_so_if_it_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

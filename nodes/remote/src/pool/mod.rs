@@ -191,12 +191,8 @@ impl Pool {
             }
             Outcome::Failed { code, .. } => {
                 let verdict = blames(code);
-                let count = if verdict.is_some() {
-                    &mut totals.failed
-                } else {
-                    &mut totals.refused
-                };
-                *count += 1;
+                totals.failed += u64::from(verdict.is_some());
+                totals.refused += u64::from(verdict.is_none());
                 verdict
             }
             Outcome::Refused => {
