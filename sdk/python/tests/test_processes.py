@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import datetime
-import ipaddress
 import json
 import pathlib
 import signal
@@ -15,11 +13,8 @@ from typing import Any
 
 import grpc
 import pytest
+from certificates import make_certificates
 from conftest import Start
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from processes import WAIT, Client, Gateway, Worker, pipeline
 
@@ -168,32 +163,6 @@ def test_clients_show_a_certificate(start: Start, tmp_path: pathlib.Path) -> Non
     assert gateway.execute("stranger", TEXT)["code"] in ("network", "circuit_open")
 
 
-def make_certificates(folder: pathlib.Path) -> None:
-    """An authority, and what it signed for a server and a client."""
-    now = datetime.datetime.now(datetime.UTC)
-    ca_key = ec.generate_private_key(ec.SECP256R1())
-    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
-    for name in ("ca", "server", "client"):
-        key = ca_key if name == "ca" else ec.generate_private_key(ec.SECP256R1())
-        subject = ca_name if name == "ca" else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(ca_name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(ca=name == "ca", path_length=None), critical=True)
-            .add_extension(names, critical=False)
-            .sign(ca_key, hashes.SHA256())
-        )
-        (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-        (folder / f"{name}-key.pem").write_bytes(key.private_bytes(pem, pkcs8, serialization.NoEncryption()))
-
-
 def test_health_and_metrics_say_how_it_is(worker: Worker, gateway: Gateway) -> None:
     gateway.execute("translate", TEXT)
     with grpc.insecure_channel(worker.address) as channel:
@@ -203,24 +172,6 @@ def test_health_and_metrics_say_how_it_is(worker: Worker, gateway: Gateway) -> N
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
     for name in ("sessions_total", "frames_total", "bytes_total", "service_seconds_count"):
         assert sum_of(worker.metrics, f"tidegate_worker_{name}", 'hop="translate"') > 0, name
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["services:translate", "--listen", "0.0.0.0:0"], "give it TLS and a token"),
-        (["services:translate", "--metrics", "0.0.0.0:0"], "can be read by other machines"),
-        (["services:nothing"], "has no 'nothing'"),
-        (["no_such_module"], "there is no module 'no_such_module'"),
-        (["services:translate", "services:translate"], "names of their own"),
-        (["services:translate", "--tls-cert", "x"], "goes with --tls-key"),
-        (["processes:Client"], "has no hop"),
-        (["services:Lacking"], "tidegate_sdk: the model is missing: fetch it first"),
-    ],
-)
-def test_what_cannot_be_served_is_said_at_once(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve", *arguments]) == 2
-    assert said in capsys.readouterr().err
 
 
 def test_describe_prints_what_a_manifest_needs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import importlib
-import inspect
 import logging
 import os
 import pathlib
@@ -16,6 +14,7 @@ from typing import Any
 
 from . import memory
 from .hop import Hop
+from .places import Broken, blaming, each_of_its_name, hops_of, load, object_of
 from .server import Server
 from .settings import Refused, Settings, Tls
 from .trace import TraceFilter
@@ -35,11 +34,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if parsed.command == "describe":
             hops = [hop for place in parsed.places for hop in hops_of(load(place))]
+            each_of_its_name(hops)
             print("\n".join(manifest_of(hop) for hop in hops))
             return 0
         memory.keep()
         return asyncio.run(_serve(parsed.places, _settings(parsed)))
     except Refused as error:
+        if isinstance(error, Broken):
+            print(error.trace, end="", file=sys.stderr)
         print(f"tidegate_sdk: {error}", file=sys.stderr)
         return 2
 
@@ -50,12 +52,13 @@ async def _serve(places: list[str], settings: Settings) -> int:
         hops: list[Hop] = []
         for place in places:
             found = load(place)
-            instance: Any = _object(found)
+            instance: Any = object_of(found)
             # Of a class that opens something first, and closes it at the end.
-            if hasattr(instance, "__aenter__"):
-                instance = await stack.enter_async_context(instance) or instance
-            elif hasattr(instance, "__enter__"):
-                instance = stack.enter_context(instance) or instance
+            with blaming(f"{place} cannot be started"):
+                if hasattr(instance, "__aenter__"):
+                    instance = await stack.enter_async_context(instance) or instance
+                elif hasattr(instance, "__enter__"):
+                    instance = stack.enter_context(instance) or instance
             hops += hops_of(instance)
         server = await stack.enter_async_context(Server(hops, settings))
         loop = asyncio.get_running_loop()
@@ -80,45 +83,6 @@ def _ask(asked: asyncio.Queue[signal.Signals], one: signal.Signals) -> None:
         asked.put_nowait(one)
 
 
-def load(place: str) -> Any:
-    """What `module:name` means; without a name the module itself."""
-    module, _, name = place.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (module == error.name or module.startswith(error.name + ".")):
-            raise Refused(f"there is no module '{module}' here: write MODULE:NAME, from the folder that it is in") from error
-        raise
-    for part in filter(None, name.split(".")):
-        if not hasattr(found, part):
-            raise Refused(f"module '{module}' has no '{name}'")
-        found = getattr(found, part)
-    return found
-
-
-def hops_of(found: Any) -> list[Hop]:
-    """A hop, or those of a class, an object, a module or a list."""
-    if isinstance(found, Hop):
-        return [found]
-    if isinstance(found, list | tuple):
-        return [hop for one in found for hop in hops_of(one)]
-    found = _object(found)
-    names = [name for name in dir(found) if not name.startswith("__")]
-    hops = [value for name in names if isinstance(value := getattr(found, name, None), Hop)]
-    if not hops:
-        raise Refused(f"{found!r} has no hop: decorate a function with per_frame, per_utterance or per_session")
-    return list({hop.name: hop for hop in hops}.values())
-
-
-def _object(found: Any) -> Any:
-    """Of a class that has hops its one object: what it loads is loaded now."""
-    if not inspect.isclass(found):
-        return found
-    if not any(isinstance(value, Hop) for one in found.__mro__ for value in vars(one).values()):
-        raise Refused(f"{found!r} has no hop: decorate a method with per_frame, per_utterance or per_session")
-    return found()
-
-
 def manifest_of(hop: Hop) -> str:
     """The `remote` node that calls it, with its ports declared."""
     lines = [f"- id: {hop.name}", "  type: remote", "  params:", '    endpoints: ["http://127.0.0.1:7001"]', f"    pipeline: {hop.name}"]
@@ -134,12 +98,21 @@ def manifest_of(hop: Hop) -> str:
 def _settings(parsed: argparse.Namespace) -> Settings:
     tokens = [token for token in [os.environ.get(_TOKEN)] if token is not None]
     if parsed.token_file:
-        tokens += [line.strip() for line in _read(parsed.token_file).decode().splitlines() if line.strip()]
+        try:
+            lines = _read(parsed.token_file).decode().splitlines()
+        except UnicodeDecodeError as error:
+            raise Refused(f"{parsed.token_file}: this is no text: write a token a line") from error
+        tokens += [line.strip() for line in lines if line.strip()]
     tls = None
     if parsed.tls_cert or parsed.tls_key or parsed.client_ca:
         if not (parsed.tls_cert and parsed.tls_key):
             raise Refused("--tls-cert goes with --tls-key, and --client-ca with both")
-        tls = Tls(_read(parsed.tls_cert), _read(parsed.tls_key), _read(parsed.client_ca) if parsed.client_ca else None)
+        tls = Tls(
+            _read(parsed.tls_cert),
+            _read(parsed.tls_key),
+            _read(parsed.client_ca) if parsed.client_ca else None,
+            files=(parsed.tls_cert, parsed.tls_key, parsed.client_ca or ""),
+        )
     return Settings(
         listen=parsed.listen,
         metrics=parsed.metrics,

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from .arrays import rows_on_host
 from .batch import Batch, Batcher
 from .ports import Port
+from .settings import Refused
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _PORTS_MAX = 64
@@ -47,14 +48,21 @@ def shape_of(function: Function) -> Shape:
     return Shape.SYNC
 
 
-def wants_context(function: Function) -> bool:
-    """Whether it takes a second argument."""
+def takes_context(function: Function) -> bool | None:
+    """Whether it takes a second argument; `None` if it cannot be called with one or two."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = [one for one in inspect.signature(function).parameters.values() if one.kind in kinds]
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError:
+        # Of some that are written in C nobody knows.
+        return False
+    places = [one for one in parameters if one.kind in kinds]
     required = [one for one in parameters if one.default is inspect.Parameter.empty]
-    if len(required) > 2 or not parameters:
-        raise TypeError(f"{function} takes {len(required)} arguments: a hop's function takes what comes in, and maybe the context")
-    return len(parameters) > 1 and (len(required) == 2 or parameters[1].name == "context")
+    named = [one for one in required if one.kind is inspect.Parameter.KEYWORD_ONLY]
+    required = [one for one in required if one in places]
+    if not places or named or len(required) > 2:
+        return None
+    return len(places) > 1 and (len(required) == 2 or places[1].name == "context")
 
 
 @dataclass(frozen=True)
@@ -95,8 +103,22 @@ class Hop:
     def __get__(self, instance: object | None, owner: type | None = None) -> Hop:
         return self if instance is None else replace(self, function=self.function.__get__(instance, owner))
 
+    @property
+    def place(self) -> str:
+        """Where its function is written, for messages."""
+        function = inspect.unwrap(self.function)
+        name = getattr(function, "__qualname__", repr(function))
+        code = getattr(function, "__code__", None)
+        return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code else name
+
     def ready(self) -> Running:
-        """What runs it, made once a process."""
+        """What runs it, made once a process. Raises `Refused` if it cannot be called."""
+        context = takes_context(self.function)
+        if context is None or (self.batch is not None and context):
+            wanted = "the list of values" if self.batch else "what comes in, and with the context if it takes a second argument"
+            raise Refused(
+                f"hop '{self.name}' is {self.place}, whose arguments are {inspect.signature(self.function)}: it is called with {wanted}"
+            )
         batcher = None
         if self.batch is not None:
             function = self.function
@@ -105,8 +127,8 @@ class Hop:
             batcher = Batcher(function, self.batch, self.name)
         shape = Shape.ASYNC if batcher else shape_of(self.function)
         if self.parallel > 1 and shape in (Shape.ASYNC_GENERATOR, Shape.SYNC_GENERATOR):
-            raise ValueError(f"hop '{self.name}' gives its outputs one by one, so its frames cannot be worked on in parallel")
-        return Running(self, batcher or self.function, shape, batcher is None and wants_context(self.function), batcher)
+            raise Refused(f"hop '{self.name}' is {self.place} and gives its outputs one by one: its frames cannot be worked on in parallel")
+        return Running(self, batcher or self.function, shape, context, batcher)
 
 
 @dataclass(frozen=True, slots=True)

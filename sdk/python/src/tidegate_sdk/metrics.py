@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import pathlib
 import socket
 import ssl
-import tempfile
 import threading
 from bisect import bisect_left
 from collections import Counter
@@ -19,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import MetricsHandler
 from prometheus_client.registry import Collector
 
-from .settings import Tls, host_and_port
+from .settings import host_and_port
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -117,33 +115,23 @@ def _each(family: CounterMetricFamily, hop: str, values: Mapping[str, int]) -> N
         family.add_metric([hop, label], value)
 
 
-def serve(metrics: Metrics, address: str, tls: Tls | None) -> tuple[Any, str]:
-    """Serves `/metrics` in a thread; gives the server and where it listens."""
+def listen(metrics: Metrics, address: str, tls: ssl.SSLContext | None) -> Any:
+    """A server of `/metrics` that listens, and answers once `serve` is called. Raises `OSError`."""
     host, port = host_and_port(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
     class Http(ThreadingHTTPServer):
         address_family = family
         daemon_threads = True
+        # Two workers would share a port unnoticed.
+        allow_reuse_port = False
 
     server = Http((host, port), MetricsHandler.factory(metrics.registry))
     if tls is not None:
-        server.socket = _context(tls).wrap_socket(server.socket, server_side=True)
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    return server
+
+
+def serve(server: Any) -> None:
+    """Answers, in a thread."""
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
-    shown = f"[{host}]" if ":" in host else host
-    return server, f"{shown}:{server.server_address[1]}"
-
-
-def _context(tls: Tls) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    # The standard library reads keys from files only.
-    with tempfile.TemporaryDirectory() as folder:
-        chain, key = pathlib.Path(folder, "chain.pem"), pathlib.Path(folder, "key.pem")
-        chain.write_bytes(tls.certificate)
-        key.touch(mode=0o600)
-        key.write_bytes(tls.key)
-        context.load_cert_chain(chain, key)
-    if tls.client_ca is not None:
-        context.load_verify_locations(cadata=tls.client_ca.decode())
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import socket
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +17,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
-from . import rpc
+from . import metrics, rpc
 from .hop import Hop, Running
 from .metrics import Metrics
+from .places import each_of_its_name
 from .settings import Refused, Settings, host_and_port
 from .wire import decode_client
 
@@ -36,9 +39,7 @@ class Server:
         self.settings.check()
         if not hops:
             raise Refused("there is no hop to serve")
-        names = [hop.name for hop in hops]
-        if len(set(names)) != len(names):
-            raise Refused(f"hops need names of their own: {', '.join(names)}")
+        each_of_its_name(hops)
         self.metrics = Metrics()
         self.hops: dict[str, Running] = {}
         for hop in hops:
@@ -55,8 +56,21 @@ class Server:
         self._metrics_server: Any = None
 
     async def start(self) -> None:
-        """Listens."""
+        """Listens. Raises `Refused` if it cannot; then nothing is left of it."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
         settings = self.settings
+        if settings.metrics is not None:
+            tls = settings.tls.context() if settings.tls else None
+            try:
+                self._metrics_server = metrics.listen(self.metrics, settings.metrics, tls)
+            except OSError as error:
+                raise _taken(settings.metrics, "--metrics", error) from error
         calls = ThreadPoolExecutor(settings.threads, "hop")
         streams = ThreadPoolExecutor(settings.sessions, "hop-stream")
         self._service = service = rpc.Service(self.hops, settings, self.metrics, calls, streams)
@@ -78,16 +92,17 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
         reflection.enable_server_reflection([_SERVICE, health, reflection.SERVICE_NAME], server)
-        host, _ = host_and_port(settings.listen)
+        _try(settings.listen)
         try:
-            port = self._listen(server)
+            self.address = _shown(settings.listen, self._listen(server))
         except RuntimeError as error:
-            raise Refused(f"{settings.listen} cannot be listened on: is another worker there?") from error
-        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            raise Refused(f"{settings.listen} cannot be listened on: {error}") from error
         await server.start()
         for name in ("", _SERVICE):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
-        self._serve_metrics()
+        if self._metrics_server is not None:
+            metrics.serve(self._metrics_server)
+            self.metrics_address = _shown(str(settings.metrics), self._metrics_server.server_address[1])
 
     def _listen(self, server: grpc.aio.Server) -> int:
         tls = self.settings.tls
@@ -97,13 +112,6 @@ class Server:
             [(tls.key, tls.certificate)], root_certificates=tls.client_ca, require_client_auth=tls.client_ca is not None
         )
         return server.add_secure_port(self.settings.listen, credentials)
-
-    def _serve_metrics(self) -> None:
-        if self.settings.metrics is None:
-            return
-        from .metrics import serve
-
-        self._metrics_server, self.metrics_address = serve(self.metrics, self.settings.metrics, self.settings.tls)
 
     @property
     def sessions(self) -> int:
@@ -127,7 +135,9 @@ class Server:
         if self._service is not None:
             self._service.shut()
         if self._metrics_server is not None:
-            await asyncio.to_thread(self._metrics_server.shutdown)
+            if self.metrics_address is not None:
+                await asyncio.to_thread(self._metrics_server.shutdown)
+                self.metrics_address = None
             self._metrics_server.server_close()
             self._metrics_server = None
 
@@ -137,3 +147,27 @@ class Server:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.stop()
+
+
+def _shown(address: str, port: int) -> str:
+    host, _ = host_and_port(address)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _try(address: str) -> None:
+    """Sees that it can be listened on: gRPC does not say why it cannot."""
+    host, port = host_and_port(address)
+    try:
+        for family, kind, protocol, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
+            with socket.socket(family, kind, protocol) as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                one.bind(place)
+    except OSError as error:
+        raise _taken(address, "--listen", error) from error
+
+
+def _taken(address: str, option: str, error: OSError) -> Refused:
+    asked = "; is another worker there?" if error.errno == errno.EADDRINUSE else ""
+    return Refused(
+        f"{address} cannot be listened on: {(error.strerror or str(error)).lower()}{asked} (another address: {option} HOST:PORT)"
+    )

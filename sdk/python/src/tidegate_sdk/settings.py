@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import pathlib
+import ssl
+import tempfile
 from dataclasses import dataclass, field
 
 
@@ -18,6 +21,36 @@ class Tls:
     certificate: bytes
     key: bytes
     client_ca: bytes | None = None
+    files: tuple[str, str, str] = ("certificate", "key", "client_ca")
+    """What they are called in messages: the files that they come from."""
+
+    def context(self) -> ssl.SSLContext:
+        """For the standard library's servers. Raises `Refused` with what is wrong and where; gRPC says only that it cannot listen."""
+        certificate, key, client_ca = self.files
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        _trust(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self.certificate, certificate)
+        if b"PRIVATE KEY-----" not in self.key:
+            raise Refused(f"{key}: there is no private key in it; PEM begins with -----BEGIN PRIVATE KEY-----")
+
+        def encrypted() -> str:
+            raise Refused(f"{key}: the private key is encrypted; write it without its passphrase: openssl pkey -in {key} -out FILE")
+
+        # The standard library reads keys from files only.
+        with tempfile.TemporaryDirectory() as folder:
+            chain_file, key_file = pathlib.Path(folder, "chain.pem"), pathlib.Path(folder, "key.pem")
+            chain_file.write_bytes(self.certificate)
+            key_file.touch(mode=0o600)
+            key_file.write_bytes(self.key)
+            try:
+                context.load_cert_chain(chain_file, key_file, encrypted)
+            except ssl.SSLError as error:
+                if error.reason == "KEY_VALUES_MISMATCH":
+                    raise Refused(f"{key} is not the key of the first certificate in {certificate}") from error
+                raise Refused(f"{certificate} with {key} cannot be used: {_reason(error)}") from error
+        if self.client_ca is not None:
+            _trust(context, self.client_ca, client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +76,8 @@ class Settings:
 
     def check(self) -> None:
         """Raises `Refused`."""
+        if self.tls is not None:
+            self.tls.context()
         if self.sessions < 1 or self.threads < 1 or self.message_bytes < 1024:
             raise Refused("sessions and threads are at least 1, message_bytes at least 1024")
         if any(not token.strip() for token in self.tokens):
@@ -75,3 +110,15 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _trust(context: ssl.SSLContext, pem: bytes, file: str) -> None:
+    try:
+        context.load_verify_locations(cadata=pem.decode("ascii"))
+    except (ssl.SSLError, ValueError) as error:
+        why = f" ({_reason(error)})" if isinstance(error, ssl.SSLError) else ""
+        raise Refused(f"{file}: there is no certificate in it{why}; PEM begins with -----BEGIN CERTIFICATE-----") from error
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return (error.reason or str(error)).lower().replace("_", " ")
