@@ -39,6 +39,9 @@ def test_a_conversation_is_one_trace_that_services_log(start: Start, workers: di
         assert of_turn["attributes"]["tidegate.hop.service_seconds"] > 0, of_turn
         assert turn["attributes"][f"tidegate.turn.{hop}.first_output_seconds"] > 0, turn
         workers[variable].line(f"hop '{hop}' ended .* trace_id={trace} span_id={of_session['span_id']}")
+    # What docs/voice.md takes the parts of a turn from: each output's first frame after the end of the utterance, in the order of the hops.
+    waits = [turn["attributes"][f"tidegate.turn.{output}.latency_seconds"] for output in ("captions", "translation", "speaker")]
+    assert 0 < waits[0] < waits[1] < waits[2], turn
 
 
 def children(spans: list[dict[str, Any]], parent: dict[str, Any], name: str) -> list[dict[str, Any]]:
