@@ -310,6 +310,51 @@ async def test_a_batch_that_does_not_fill_is_called_after_its_wait() -> None:
     assert await asyncio.gather(*(model(number) for number in range(3))) == [3, 3, 3]
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_batch_function_that_ends_cancelled_fails_its_callers_and_takes_the_next(whole: bool) -> None:
+    async def body() -> None:
+        broken = True
+
+        @batched(frames=2, wait=0.001)
+        async def model(values: list[int]) -> list[Any]:
+            if not broken:
+                return values
+            given_up = asyncio.get_running_loop().create_future()
+            given_up.cancel()
+            return await asyncio.gather(*[given_up] * len(values), return_exceptions=not whole)
+
+        async with asyncio.timeout(WAIT):
+            ends = await asyncio.gather(model(1), model(2), return_exceptions=True)
+            assert ["'model' was cancelled by something" in str(one) for one in ends if isinstance(one, HopError)] == [True, True], ends
+            broken = False
+            assert await asyncio.gather(*map(model, [1, 2])) == [1, 2]
+
+    asyncio.run(body())
+
+
+def test_a_batch_that_runs_ends_with_its_loop() -> None:
+    callers: list[asyncio.Task[int]] = []
+
+    async def body() -> None:
+        called = asyncio.Event()
+
+        @batched(frames=1)
+        async def model(values: list[int]) -> list[int]:
+            called.set()
+            await asyncio.Event().wait()
+            return values
+
+        async def call() -> int:
+            return await model(1)
+
+        callers.append(asyncio.create_task(call()))
+        await called.wait()
+
+    # It cancels what still runs, and returns when that has ended.
+    asyncio.run(body())
+    assert callers[0].cancelled()
+
+
 @on_a_loop
 async def test_frames_worked_on_in_parallel_keep_their_order() -> None:
     reached = asyncio.Barrier(4)

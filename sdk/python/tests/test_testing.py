@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import services
+from processes import WAIT
 
-from tidegate_sdk import Batch, Context, HopError, Session, Text, per_frame, per_session
+from tidegate_sdk import Batch, Context, Hop, HopError, Session, Text, per_frame, per_session
 from tidegate_sdk.testing import Given, play, play_async
 
 
@@ -124,3 +125,33 @@ def test_a_test_with_a_loop_of_its_own_awaits_it() -> None:
         assert said.value == "two"
 
     asyncio.run(test())
+
+
+@per_frame(takes=Text(), gives=Text())
+def exhausted(text: str) -> str:
+    return next(iter([]))
+
+
+@per_frame(takes=Text(), gives=Text())
+async def exhausted_in_thread(text: str, context: Context) -> str:
+    return await context.run(next, iter([]))
+
+
+@per_frame(takes=Text(), gives=Text(), batch=Batch(frames=1))
+def exhausted_batch(texts: list[str]) -> list[str]:
+    return next(iter([]))
+
+
+@per_frame(takes=Text(), gives=Text(), batch=Batch(frames=1))
+def exhausted_for_one(texts: list[str]) -> list[Exception]:
+    return [StopIteration()]
+
+
+@pytest.mark.parametrize("hop", [exhausted, exhausted_in_thread, exhausted_batch, exhausted_for_one])
+def test_an_iterator_that_has_ended_is_an_error_and_not_a_wait(hop: Hop) -> None:
+    async def body() -> None:
+        async with asyncio.timeout(WAIT):
+            with pytest.raises(HopError, match="StopIteration"):
+                await play_async(hop, ["x"])
+
+    asyncio.run(body())

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from .errors import HopError
+from .errors import HopError, in_future
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -119,6 +119,15 @@ class Batcher(Generic[T, R]):
             results = await self._run([caller.value for caller in callers])
             if len(results) != len(callers):
                 raise HopError(f"the batch function '{self._name}' gave {len(results)} results for {len(callers)} values")
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # The loop ends, and with it whoever waits.
+                for caller in callers:
+                    caller.result.cancel()
+                raise
+            # The function's own: something that it waited for was cancelled. Its callers were not.
+            results = [self._cancelled()] * len(callers)
         except Exception as error:
             results = [error] * len(callers)
         if self.on_call is not None:
@@ -126,10 +135,18 @@ class Batcher(Generic[T, R]):
         for caller, result in zip(callers, results, strict=True):
             if caller.result.done():
                 continue
-            if isinstance(result, Exception):
+            if isinstance(result, asyncio.CancelledError):
+                # As `asyncio.gather(…, return_exceptions=True)` gives it.
+                caller.result.set_exception(self._cancelled())
+            elif isinstance(result, StopIteration):
+                caller.result.set_exception(RuntimeError("StopIteration"))
+            elif isinstance(result, Exception):
                 caller.result.set_exception(result)
             else:
                 caller.result.set_result(result)
+
+    def _cancelled(self) -> HopError:
+        return HopError(f"the batch function '{self._name}' was cancelled by something that it waited for")
 
     async def _run(self, values: list[T]) -> Sequence[R | Exception]:
         function: Callable[[list[T]], Any] = self._function
@@ -139,4 +156,4 @@ class Batcher(Generic[T, R]):
         if self._threads is None:
             # Threads of its own: what is bound to a thread, as a CUDA context is, stays there.
             self._threads = ThreadPoolExecutor(self._batch.calls, f"batch-{self._name}")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, values)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, in_future, lambda: function(values))

@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec, TypeVar
 
+from .errors import in_future
 from .ports import Format
 from .values import Frame
 
@@ -72,7 +73,7 @@ class Context:
         def work() -> R:
             return context.run(function, *arguments, **named)
 
-        return await asyncio.get_running_loop().run_in_executor(self.session.threads, work)
+        return await asyncio.get_running_loop().run_in_executor(self.session.threads, in_future, work)
 
 
 _current: contextvars.ContextVar[Context | None] = contextvars.ContextVar("tidegate_context", default=None)

@@ -13,7 +13,7 @@ from typing import Any
 
 from .arrays import on_host
 from .context import Context, enter
-from .errors import HopError
+from .errors import HopError, in_future
 from .exchange import Exchange
 from .hop import Shape
 from .item import Item
@@ -298,7 +298,7 @@ def _rest(call: Coroutine[Any, Any, Any], waits_for: Any) -> Generator[Any, Any,
 async def in_thread(threads: Executor, function: Callable[..., Any], *arguments: Any) -> Any:
     """A call of a synchronous function. If it is cancelled the thread goes on, and what it gives is dropped."""
     context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(threads, context.run, lambda: on_host(function(*arguments)))
+    return await asyncio.get_running_loop().run_in_executor(threads, context.run, in_future, lambda: on_host(function(*arguments)))
 
 
 async def outputs(source: Any, threads: Executor) -> AsyncGenerator[Any]:

@@ -5,9 +5,14 @@ A function raises `HopError` to say what went wrong; anything else that it raise
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
+
+R = TypeVar("R")
 
 # The codes that a worker has reason to use, with their gRPC status, fault and whether they can be retried (docs/errors.md).
 _TABLE: dict[str, tuple[grpc.StatusCode, str, bool]] = {
@@ -87,3 +92,11 @@ def of_exception(error: BaseException) -> HopError:
     said = str(error)
     name = type(error).__name__
     return HopError(f"{name}: {said}" if said else name)
+
+
+def in_future(function: Callable[[], R]) -> R:
+    """Calls what a future waits for. `StopIteration` cannot be raised out of one: whoever waits for it would do so for good."""
+    try:
+        return function()
+    except StopIteration as error:
+        raise RuntimeError("StopIteration: next() found nothing more") from error
