@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import re
 import shlex
 
 from tidegate_sdk import HopError, Refused
 
+from .programs import Died, Kept
 from .programs import end as end_program
-
-log = logging.getLogger(__name__)
 
 # A sentence takes 1 to 3 ms; a chain that stands still is begun anew.
 _ANSWER_SECONDS = 10.0
@@ -20,10 +18,6 @@ _ANSWER_BYTES = 1 << 20
 _END = b"\0"
 # What means something in Apertium's own stream is written with a backslash before it.
 _SPECIAL = re.compile(r"([\^$@\\/<>{}\[\]])")
-
-
-class Died(Exception):
-    """A chain has ended, or does not answer."""
 
 
 def stages(mode: str) -> list[list[str]]:
@@ -43,15 +37,13 @@ def stages(mode: str) -> list[list[str]]:
     return [[command[0], "-z", *command[1:]] for command in chain if command]
 
 
-class Apertium:
+class Apertium(Kept[str]):
     """See the module."""
 
     def __init__(self, name: str, stages: list[list[str]]) -> None:
-        self._name = name
+        super().__init__(f"apertium, {name}", _ANSWER_SECONDS)
         self._stages = stages
         self._chain: _Chain | None = None
-        self._turn = asyncio.Lock()
-        self._asked: set[asyncio.Task[str]] = set()
 
     @property
     def processes(self) -> list[int]:
@@ -61,49 +53,18 @@ class Apertium:
     async def start(self) -> None:
         """Begins the chain, and sees that it translates."""
         try:
-            await self._ask("hello")
+            await self.ask("hello")
         except HopError as error:
-            raise Refused(f"Apertium does not translate {self._name}: {error}") from error
-
-    async def stop(self) -> None:
-        """Ends the chain."""
-        for task in self._asked:
-            task.cancel()
-        await asyncio.gather(*self._asked, return_exceptions=True)
-        if self._chain is not None:
-            await self._chain.stop()
-            self._chain = None
+            raise Refused(f"{error}: {error.__cause__}") from error
 
     async def translate(self, text: str) -> str:
         """A text in the other language."""
-        if not text.strip():
-            return text
-        # Whoever asked may be interrupted; the answer comes all the same, and must not be taken for that to the next text.
-        task = asyncio.create_task(self._ask(text))
-        self._asked.add(task)
-        task.add_done_callback(self._answered)
-        return await asyncio.shield(task)
+        return await self.ask(text) if text.strip() else text
 
-    def _answered(self, task: asyncio.Task[str]) -> None:
-        self._asked.discard(task)
-        if not task.cancelled():
-            task.exception()
-
-    async def _ask(self, text: str) -> str:
-        async with self._turn:
-            for attempt in (1, 2):
-                try:
-                    if self._chain is None:
-                        self._chain = await _Chain.start(self._stages)
-                    async with asyncio.timeout(_ANSWER_SECONDS):
-                        return await self._chain.ask(text)
-                except (Died, TimeoutError) as error:
-                    log.warning("apertium, %s: %s (attempt %d)", self._name, error or "no answer", attempt)
-                    await self._drop()
-                except asyncio.CancelledError:
-                    await self._drop()
-                    raise
-            raise HopError(f"the translator failed twice over a text of {len(text)} characters")
+    async def _exchange(self, text: str) -> str:
+        if self._chain is None:
+            self._chain = await _Chain.start(self._stages)
+        return await self._chain.ask(text)
 
     async def _drop(self) -> None:
         chain, self._chain = self._chain, None
@@ -141,11 +102,14 @@ class _Chain:
                         if end >= 0:
                             os.close(end)
                     before = reading
-        except OSError as error:
+        except BaseException as error:
+            # Of a chain that is given up in the midst of its start, nothing stays.
             if before >= 0:
                 os.close(before)
             await chain.stop()
-            raise Died(f"{error.filename}: {error.strerror}") from error
+            if isinstance(error, OSError):
+                raise Died(f"{error.filename}: {error.strerror}") from error
+            raise
         return chain
 
     async def ask(self, text: str) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from tidegate_sdk import HopError, Refused, Samples
 
 from .device import asked, chosen
-from .programs import end
+from .programs import Died, Kept, end
 from .weights import PIPER
 
 log = logging.getLogger(__name__)
@@ -38,24 +38,19 @@ DEVICE = "PIPER_DEVICE"
 _FOLDER = "tidegate-piper-"
 
 
-class Died(Exception):
-    """The process has ended, or does not answer."""
-
-
-class Piper:
+class Piper(Kept[Samples]):
     """A voice. Sentences of all sessions are spoken one after the other."""
 
     def __init__(self) -> None:
+        super().__init__("piper", _SENTENCE_SECONDS)
         if importlib.util.find_spec("piper") is None:
             raise Refused("Piper is not installed: pip install piper-tts==1.8.0, or run tests/setup/services.sh")
         model = PIPER.find() / f"{PIPER.name}.onnx"
         # Without noise the same sentence always sounds the same.
         self._command = [sys.executable, "-m", "piper", "-m", str(model), "--noise-scale", "0", "--noise-w-scale", "0"]
         self.device = chosen(DEVICE, _lacking)
-        self._turn = asyncio.Lock()
         self._program: asyncio.subprocess.Process | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._asked: set[asyncio.Task[Samples]] = set()
 
     @property
     def process(self) -> int | None:
@@ -67,52 +62,24 @@ class Piper:
         _remove_what_the_killed_left()
         self._folder = tempfile.TemporaryDirectory(prefix=f"{_FOLDER}{os.getpid()}-")
         try:
-            await self._ask("Hello.")
+            await self.ask("Hello.")
         except HopError as error:
             raise Refused(f"{error}: {error.__cause__}") from error
         log.info("English is spoken on the %s", self.device)
 
     async def stop(self) -> None:
         """Ends the process."""
-        for task in self._asked:
-            task.cancel()
-        await asyncio.gather(*self._asked, return_exceptions=True)
-        await self._drop()
+        await super().stop()
         if self._folder is not None:
             self._folder.cleanup()
 
     async def say(self, sentence: str) -> AsyncGenerator[Samples]:
         """The sentence, in pieces of 100 ms."""
-        # Whoever asked may be interrupted; the file comes all the same, and must not be taken for the next sentence.
-        task = asyncio.create_task(self._ask(sentence))
-        self._asked.add(task)
-        task.add_done_callback(self._answered)
-        sound = await asyncio.shield(task)
+        sound = await self.ask(sentence)
         for start in range(0, len(sound), _PIECE):
             yield sound[start : start + _PIECE]
 
-    def _answered(self, task: asyncio.Task[Samples]) -> None:
-        self._asked.discard(task)
-        if not task.cancelled():
-            task.exception()
-
-    async def _ask(self, sentence: str) -> Samples:
-        async with self._turn:
-            failed: Exception | None = None
-            for attempt in (1, 2):
-                try:
-                    async with asyncio.timeout(_SENTENCE_SECONDS):
-                        return await self._speak(sentence)
-                except (Died, TimeoutError) as error:
-                    failed = Died(str(error) or "no answer")
-                    log.warning("piper: %s (attempt %d)", failed, attempt)
-                    await self._drop()
-                except asyncio.CancelledError:
-                    await self._drop()
-                    raise
-            raise HopError(f"piper failed twice over a sentence of {len(sentence)} characters") from failed
-
-    async def _speak(self, sentence: str) -> Samples:
+    async def _exchange(self, text: str) -> Samples:
         assert self._folder is not None, "it was started"
         if self._program is None:
             self._program = await asyncio.create_subprocess_exec(
@@ -128,7 +95,7 @@ class Piper:
         assert said is not None
         assert answers is not None
         try:
-            said.write(sentence.encode() + b"\n")
+            said.write(text.encode() + b"\n")
             await said.drain()
             file = pathlib.Path(await self._written(answers))
             return await asyncio.to_thread(_sound, file)
