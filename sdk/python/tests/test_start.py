@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import pathlib
 import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
+import grpc
 import pytest
+import services
 from certificates import make_certificates
 from processes import WAIT
 
+from tidegate_sdk import Refused, Server, Settings, Tls
 from tidegate_sdk.__main__ import main
 
 
@@ -74,6 +79,42 @@ def test_an_address_that_is_taken_is_named(folder: pathlib.Path, taken: str, opt
 def test_an_address_that_is_not_this_machine_s_is_named(folder: pathlib.Path) -> None:
     [said] = refused(folder, "good", "--insecure", "--listen", "192.0.2.1:7001")
     assert "192.0.2.1:7001 cannot be listened on: cannot assign requested address (another" in said
+
+
+@pytest.mark.parametrize("unusable_first", [True, False])
+def test_one_address_of_a_name_is_enough_unless_one_is_taken(monkeypatch: pytest.MonkeyPatch, taken: str, unusable_first: bool) -> None:
+    """As where `localhost` is `::1` as well, and there is no IPv6."""
+    hosts = ["192.0.2.1", "127.0.0.1"] if unusable_first else ["127.0.0.1", "192.0.2.1"]
+
+    def addresses(_host: str, port: int, **_: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (host, port)) for host in hosts]
+
+    async def served(port: str) -> str:
+        async with Server([services.translate], Settings(listen=f"localhost:{port}")) as server:
+            return server.address
+
+    monkeypatch.setattr(socket, "getaddrinfo", addresses)
+    assert asyncio.run(served("0")).startswith("localhost:")
+    port = taken.rpartition(":")[2]
+    with pytest.raises(Refused, match=f"localhost:{port} cannot be listened on: address already in use"):
+        asyncio.run(served(port))
+    hosts.remove("127.0.0.1")
+    with pytest.raises(Refused, match="localhost:0 cannot be listened on: cannot assign requested address"):
+        asyncio.run(served("0"))
+
+
+def test_a_comment_in_a_certificate_s_file_may_be_in_any_script(folder: pathlib.Path) -> None:
+    make_certificates(folder)
+    pems = {file.stem: file.read_bytes() for file in folder.glob("*.pem")}
+    commented = {name: "# Türschlüssel, ключ\n".encode() + pem for name, pem in pems.items()}
+    tls = Tls(commented["server"], commented["server-key"], commented["ca"])
+    client = grpc.ssl_channel_credentials(pems["ca"], pems["client-key"], pems["client"])
+
+    async def connected() -> None:
+        async with Server([services.translate], Settings(tls=tls)) as server, grpc.aio.secure_channel(server.address, client) as channel:
+            await asyncio.wait_for(channel.channel_ready(), WAIT)
+
+    asyncio.run(connected())
 
 
 @pytest.mark.parametrize(

@@ -155,13 +155,23 @@ def _shown(address: str, port: int) -> str:
 
 
 def _try(address: str) -> None:
-    """Sees that it can be listened on: gRPC does not say why it cannot."""
+    """Sees that it can be listened on: gRPC does not say why it cannot. As to gRPC, one of a name's addresses is enough: a host without
+    IPv6 may still have `::1 localhost` among its names. None of them may be taken."""
     host, port = host_and_port(address)
+    failed: list[OSError] = []
     try:
-        for family, kind, protocol, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
-            with socket.socket(family, kind, protocol) as one:
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                one.bind(place)
+        places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, place in places:
+            try:
+                with socket.socket(family, kind, protocol) as one:
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    one.bind(place)
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    raise
+                failed.append(error)
+        if len(failed) == len(places):
+            raise failed[0]
     except OSError as error:
         raise _taken(address, "--listen", error) from error
 

@@ -114,7 +114,8 @@ def is_loopback(address: str) -> bool:
 
 def _trust(context: ssl.SSLContext, pem: bytes, file: str) -> None:
     try:
-        context.load_verify_locations(cadata=pem.decode("ascii"))
+        # Comments around the certificates may be in any script.
+        context.load_verify_locations(cadata=pem.decode("ascii", errors="ignore"))
     except (ssl.SSLError, ValueError) as error:
         why = f" ({_reason(error)})" if isinstance(error, ssl.SSLError) else ""
         raise Refused(f"{file}: there is no certificate in it{why}; PEM begins with -----BEGIN CERTIFICATE-----") from error
