@@ -120,10 +120,7 @@ impl Hearing {
 
     /// Keeps a text until it is to be answered.
     pub(super) fn write(&mut self, text: &str) -> Result<(), Refusal> {
-        if self.written.len() + text.len() >= TEXT_BYTES {
-            let text = format!("more than {TEXT_BYTES} bytes of text wait for response.create");
-            return Err(Refusal::invalid(Some("item.content"), text));
-        }
+        fits(self.written.len() + text.len())?;
         if !self.written.is_empty() {
             self.written.push('\n');
         }
@@ -141,6 +138,18 @@ impl Hearing {
             ..Turn::default()
         })
     }
+}
+
+/// Whether a message of so many bytes, along with what waits already, is short enough.
+///
+/// # Errors
+/// It is not.
+pub(super) fn fits(bytes: usize) -> Result<(), Refusal> {
+    if bytes >= TEXT_BYTES {
+        let text = format!("more than {TEXT_BYTES} bytes of text wait for response.create");
+        return Err(Refusal::invalid(Some("item.content"), text));
+    }
+    Ok(())
 }
 
 impl Realtime {

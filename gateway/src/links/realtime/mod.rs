@@ -274,8 +274,11 @@ impl Realtime {
         };
         let texts: Vec<_> = item.content.into_iter().filter_map(|p| p.text).collect();
         let deaf = self.deaf_to(role);
+        let text = texts.join("\n");
         if deaf.is_none() {
-            self.hearing.write(&texts.join("\n"))?;
+            self.hearing.write(&text)?;
+        } else {
+            hearing::fits(text.len())?;
         }
         let part = |text| match role {
             "assistant" => ItemPart::OutputText { text },
@@ -318,15 +321,18 @@ impl Realtime {
     }
 
     fn truncate(&mut self, truncate: ItemTruncate) -> Result<(), Refusal> {
-        let item = self.items.get_mut(&truncate.item_id);
-        let item = item.filter(|item| item.role == "assistant");
-        let item = item.ok_or_else(|| no_item("truncate", &truncate.item_id))?;
-        for part in &mut item.content {
-            if let ItemPart::OutputAudio { transcript } = part {
-                // Nobody knows which of the words were heard.
-                transcript.clear();
-            }
+        let item = self.items.get(&truncate.item_id);
+        if item.is_none_or(|item| item.role != "assistant") {
+            return Err(no_item("truncate", &truncate.item_id));
         }
+        self.items.change(&truncate.item_id, |item| {
+            for part in &mut item.content {
+                if let ItemPart::OutputAudio { transcript } = part {
+                    // Nobody knows which of the words were heard.
+                    *transcript = String::new();
+                }
+            }
+        });
         if self.saying.is_saying(&truncate.item_id) {
             self.cancel(Ending::CLIENT);
         }

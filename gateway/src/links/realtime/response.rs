@@ -193,9 +193,7 @@ impl Realtime {
         let complete = ending.status == "completed";
         let status = if complete { "completed" } else { "incomplete" };
         let item = response.item(status, Some(text));
-        if let Some(kept) = self.items.get_mut(&item.id) {
-            *kept = item.clone();
-        }
+        self.items.change(&item.id, |kept| *kept = item.clone());
         self.out.say(&ServerEvent::OutputItemDone {
             response_id: &response.id,
             output_index: 0,

@@ -189,6 +189,12 @@ impl Item {
             content,
         }
     }
+
+    /// What it takes to remember it.
+    pub(super) fn bytes(&self) -> usize {
+        let texts: usize = self.content.iter().map(|part| part.text().len()).sum();
+        self.id.len() + size_of_val(&self.content[..]) + texts
+    }
 }
 
 /// What an item holds. Sound is not kept.
@@ -199,6 +205,17 @@ pub(super) enum ItemPart {
     InputAudio { transcript: Option<String> },
     OutputText { text: String },
     OutputAudio { transcript: String },
+}
+
+impl ItemPart {
+    /// Its words, where it has any.
+    fn text(&self) -> &str {
+        match self {
+            Self::InputText { text } | Self::OutputText { text } => text,
+            Self::OutputAudio { transcript } => transcript,
+            Self::InputAudio { transcript } => transcript.as_deref().unwrap_or_default(),
+        }
+    }
 }
 
 /// A part of a response as it is announced and concluded.

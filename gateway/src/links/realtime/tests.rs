@@ -362,6 +362,38 @@ fn a_message_that_the_pipeline_does_not_hear_is_remembered_and_says_so() {
 }
 
 #[test]
+fn a_message_that_is_too_long_is_refused_whether_or_not_the_pipeline_hears_it() {
+    let typed = Ports {
+        text_in: Some("typed".to_owned()),
+        ..agent()
+    };
+    for (ports, role) in [
+        (agent(), "system"),
+        (agent(), "assistant"),
+        (agent(), "user"),
+        (typed, "user"),
+    ] {
+        let mut codec = opened(ports, false);
+        for (bytes, kind) in [
+            (words::TEXT_BYTES / 2, "error"),
+            (words::TEXT_BYTES / 2 - 1, "conversation.item.added"),
+        ] {
+            let part = json!({"type": "input_text", "text": "x".repeat(bytes)});
+            let item =
+                json!({"type": "message", "role": role, "id": "long", "content": [part, part]});
+            let create = json!({"type": "conversation.item.create", "item": item});
+            send(&mut codec, &create);
+            let told = said(&mut codec);
+            assert_eq!(told[0]["type"], kind, "{role}");
+            if kind == "error" {
+                assert_eq!(told[0]["error"]["param"], "item.content");
+                assert_eq!(told[0]["error"]["code"], "invalid_value");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_response_that_nothing_was_said_for_fails_at_once_and_the_next_is_given() {
     let mut codec = opened(agent(), false);
     let response = json!({"instructions": "Greet.", "metadata": {"client": "1"}});

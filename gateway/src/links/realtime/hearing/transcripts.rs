@@ -49,10 +49,10 @@ impl Realtime {
         turn.told = true;
         let transcript = turn.words.text().to_owned();
         let usage = self.usage(meta);
-        if let Some(item) = self.items.get_mut(&item_id) {
+        self.items.change(&item_id, |item| {
             let transcript = Some(transcript.clone());
             item.content = vec![ItemPart::InputAudio { transcript }];
-        }
+        });
         self.out.say(&ServerEvent::TranscriptionCompleted {
             item_id,
             content_index: 0,
