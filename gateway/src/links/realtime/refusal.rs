@@ -3,6 +3,11 @@
 
 use serde::Serialize;
 
+/// Most characters of the name of a field that goes unheeded.
+const PARAM_CHARS: usize = 128;
+/// Most characters of why it does.
+const MESSAGE_CHARS: usize = 512;
+
 /// What an `error` event says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Refusal {
@@ -25,10 +30,12 @@ pub(super) struct Ignored {
 }
 
 impl Ignored {
+    /// What a client named itself is cut where it is too long.
     pub(super) fn new(param: &str, message: impl Into<String>) -> Self {
+        let message: String = message.into();
         Self {
-            param: param.to_owned(),
-            message: message.into(),
+            param: param.chars().take(PARAM_CHARS).collect(),
+            message: message.chars().take(MESSAGE_CHARS).collect(),
         }
     }
 }
@@ -53,6 +60,14 @@ impl Refusal {
     pub(super) fn unknown(param: &str, hint: &str) -> Self {
         let text = format!("Unknown parameter: '{param}'.{hint}");
         Self::request("unknown_parameter", Some(param), text)
+    }
+
+    /// More fields that go unheeded than anybody would be told of one by one.
+    pub(super) fn too_many(of: &str, most: usize) -> Self {
+        let text = format!(
+            "more than {most} fields of '{of}' say what this pipeline does not heed: leave out those that are not of the interface"
+        );
+        Self::invalid(Some(of), text)
     }
 
     /// What the interface has and this pipeline has not.

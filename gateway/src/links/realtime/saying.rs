@@ -19,6 +19,8 @@ use super::settings::Purpose;
 use super::words::Words;
 use crate::session::link::LinkEvent;
 
+/// Most fields of a `response.create` that go unheeded; the interface has fewer.
+pub(super) const NOTES: usize = 16;
 /// Utterances whose words are kept.
 const TEXTS: usize = 16;
 
@@ -109,17 +111,25 @@ impl Realtime {
     /// # Errors
     /// A response of which nothing could be as it is wished.
     fn unheeded(&self, params: &Map<String, Value>) -> Result<Vec<Ignored>, Refusal> {
-        let mut others = params.clone();
-        others.retain(|name, value| !self.is_as_it_is(name, value));
         let mut ignored = Vec::new();
-        for name in others.keys() {
+        let others = params
+            .iter()
+            .filter(|(name, value)| !self.is_as_it_is(name, value));
+        for (name, _) in others {
             let text = "a response is as the session and the pipeline's manifest say";
             let short: String = name.chars().take(64).collect();
             let param = format!("response.{short}");
-            if ["conversation", "input", "output_modalities"].contains(&name.as_str()) {
-                return Err(Refusal::unsupported(Some(&param), text));
+            match name.as_str() {
+                "conversation" | "input" | "output_modalities" => {
+                    return Err(Refusal::unsupported(Some(&param), text));
+                }
+                "modalities" => {
+                    let text = format!("it is 'output_modalities' since the beta, and {text}");
+                    return Err(Refusal::unsupported(Some(&param), text));
+                }
+                _ if ignored.len() >= NOTES => return Err(Refusal::too_many("response", NOTES)),
+                _ => ignored.push(Ignored::new(&param, text)),
             }
-            ignored.push(Ignored::new(&param, text));
         }
         Ok(ignored)
     }
@@ -129,6 +139,12 @@ impl Realtime {
         value.is_null()
             || match name {
                 "output_modalities" => *value == json!([self.settings.modality()]),
+                // The beta's name; it said "text" of the words that go along with sound as well.
+                "modalities" => {
+                    let both = [json!(["audio", "text"]), json!(["text", "audio"])];
+                    *value == json!([self.settings.modality()])
+                        || !self.settings.text_only && both.contains(value)
+                }
                 "conversation" => *value == "auto",
                 "tool_choice" => *value == "auto" || *value == "none",
                 "tools" => *value == json!([]),

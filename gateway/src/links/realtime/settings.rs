@@ -5,7 +5,7 @@
 //! What only says how an answer is to be made goes unheeded, and the event that shows the session says so: clients send much of that
 //! without being asked (a voice, instructions), and some take every error for the end.
 
-mod change;
+pub(super) mod change;
 
 use serde_json::{Value, json};
 

@@ -429,6 +429,101 @@ fn a_response_that_nothing_was_said_for_fails_at_once_and_the_next_is_given() {
 }
 
 #[test]
+fn a_response_of_more_fields_than_are_told_is_refused() {
+    let mut codec = opened(agent(), false);
+    for (more, refused) in [(0, false), (1, true)] {
+        let fields = (0..saying::NOTES + more).map(|n| (format!("x{n}"), json!(1)));
+        let response: Map<String, Value> = fields.collect();
+        send(
+            &mut codec,
+            &json!({"type": "response.create", "response": response}),
+        );
+        let told = said(&mut codec);
+        if refused {
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert_eq!(told[0]["error"]["param"], "response");
+            let message = told[0]["error"]["message"].as_str().expect("words");
+            assert!(message.contains("leave out"), "{message}");
+        } else {
+            let ignored = told[0]["ignored"].as_array().expect("a list");
+            assert_eq!(ignored.len(), saying::NOTES);
+        }
+    }
+}
+
+#[test]
+fn an_update_of_more_fields_than_are_told_is_refused_and_changes_nothing() {
+    let most = settings::change::NOTES;
+    for of in ["transcription", "turn_detection"] {
+        for (more, refused) in [(0, false), (1, true)] {
+            let mut codec = opened(agent(), false);
+            let fields = (0..most + more).map(|n| (format!("x{n}"), json!(1)));
+            let mut wanted: Map<String, Value> = fields.collect();
+            if of == "turn_detection" {
+                wanted.insert("type".to_owned(), json!("server_vad"));
+            }
+            let input = json!({"format": {"type": "audio/pcma"}, of: wanted});
+            let session = json!({"type": "realtime", "audio": {"input": input}});
+            let update = json!({"type": "session.update", "session": session});
+            send(&mut codec, &update);
+            let told = said(&mut codec);
+            assert_eq!(told.len(), 1, "{told:?}");
+            if refused {
+                assert_eq!(told[0]["error"]["param"], "session", "{of}");
+            } else {
+                let ignored = told[0]["ignored"].as_array().expect("a list");
+                assert_eq!(ignored.len(), most, "{of}");
+            }
+            assert_eq!(events(&mut codec).is_empty(), refused, "{of}");
+        }
+    }
+}
+
+#[test]
+fn the_name_of_a_field_is_not_told_at_any_length() {
+    let mut codec = opened(agent(), false);
+    let wanted = json!({"x".repeat(100_000): 1});
+    let input = json!({"transcription": wanted});
+    let session = json!({"type": "realtime", "audio": {"input": input}});
+    let update = json!({"type": "session.update", "session": session});
+    send(&mut codec, &update);
+    let told = said(&mut codec);
+    let param = told[0]["ignored"][0]["param"].as_str().expect("a name");
+    assert!(param.len() <= 128, "{}", param.len());
+}
+
+#[test]
+fn the_modalities_of_the_beta_are_refused_where_the_client_would_get_something_else() {
+    let mut codec = opened(agent(), false);
+    let create = |modalities: &Value| {
+        let response = json!({"modalities": modalities});
+        json!({"type": "response.create", "response": response})
+    };
+    send(&mut codec, &create(&json!(["text"])));
+    let told = said(&mut codec);
+    assert_eq!(told.len(), 1, "{told:?}");
+    let error = &told[0]["error"];
+    assert_eq!(error["param"], "response.modalities");
+    let message = error["message"].as_str().expect("words");
+    assert!(message.contains("output_modalities"), "{message}");
+    for given in [json!(["audio"]), json!(["text", "audio"])] {
+        send(&mut codec, &create(&given));
+        let told = said(&mut codec);
+        assert_eq!(told[0]["type"], "response.created", "{told:?}");
+        assert!(told[0].get("ignored").is_none(), "{told:?}");
+    }
+    // Where the session is of text the beta's both are not what is given, and text alone is.
+    let session = json!({"type": "realtime", "output_modalities": ["text"]});
+    let update = json!({"type": "session.update", "session": session});
+    send(&mut codec, &update);
+    assert_eq!(types(&mut codec), ["session.updated"]);
+    send(&mut codec, &create(&json!(["text", "audio"])));
+    assert_eq!(types(&mut codec), ["error"]);
+    send(&mut codec, &create(&json!(["text"])));
+    assert_eq!(types(&mut codec)[0], "response.created");
+}
+
+#[test]
 fn an_update_of_the_beta_shape_changes_nothing() {
     let mut codec = opened(agent(), false);
     let session = json!({

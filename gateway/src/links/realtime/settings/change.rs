@@ -7,6 +7,9 @@ use super::super::ports::{Ports, Wire};
 use super::super::refusal::{Ignored, Refusal};
 use super::{Purpose, Settings, Unheeded};
 
+/// Most fields of an update that go unheeded; the interface has fewer.
+pub(in super::super) const NOTES: usize = 32;
+
 /// Fields of a session that say something to a model, and the values by which they say nothing.
 const FOR_MODELS: [(&str, &[&str]); 11] = [
     ("instructions", &["\"\""]),
@@ -67,6 +70,9 @@ pub(super) fn apply(
         unheeded: Unheeded::default(),
     };
     change.session(patch)?;
+    if change.unheeded.ignored.len() > NOTES {
+        return Err(Refusal::too_many("session", NOTES));
+    }
     Ok((change.settings, change.unheeded))
 }
 
@@ -77,7 +83,10 @@ impl Change<'_> {
     }
 
     fn ignore(&mut self, param: &str, why: impl Into<String>) {
-        self.unheeded.ignored.push(Ignored::new(param, why));
+        // One more than are told shows that there are too many.
+        if self.unheeded.ignored.len() <= NOTES {
+            self.unheeded.ignored.push(Ignored::new(param, why));
+        }
     }
 
     fn session(&mut self, patch: SessionPatch) -> Result<(), Refusal> {
