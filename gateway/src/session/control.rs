@@ -139,7 +139,9 @@ impl End {
             error.code,
             Code::Draining | Code::SessionExpired | Code::Cancelled
         );
-        if expected || error.fault == Fault::Client {
+        // A hop's parameters may be the manifest's own, though its worker takes them for the client's.
+        let by_client = error.fault == Fault::Client && error.hop.is_none();
+        if expected || by_client {
             Level::INFO
         } else {
             Level::WARN

@@ -52,6 +52,7 @@ async fn a_client_by_ipv4_keeps_its_address_on_a_socket_of_both_families() {
     assert_eq!(&buffer[..length], b"back");
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn what_the_kernel_drops_is_counted_to_the_last_datagram() {
     // Fewer than wait in the kernel's own queue, on a machine that comes to them late.

@@ -38,7 +38,10 @@ impl Files {
     }
 
     fn certify(&self, authority: &Authority) {
-        let (certificate, key) = authority.sign(ServerAuth);
+        self.put_pair(authority.sign(ServerAuth));
+    }
+
+    fn put_pair(&self, (certificate, key): (rcgen::Certificate, rcgen::KeyPair)) {
         self.put("key.pem", &key.serialize_pem());
         self.put("cert.pem", &certificate.pem());
     }
@@ -148,14 +151,18 @@ async fn a_renewed_certificate_is_shown_to_who_comes_and_connections_that_stand_
     standing.send(&json!({"open": {}})).await;
     standing.next_of("opened").await;
 
-    files.certify(&new);
+    let ends = rcgen::date_time_ymd(2099, 1, 1);
+    files.put_pair(new.sign_with(ServerAuth, |params| params.not_after = ends));
     until(&second, &gateway, "/healthz", "ok").await;
     assert_eq!(first.get(&gateway, "/healthz", "").await.0, 0);
     standing.send(&json!({"end": {}})).await;
     assert_eq!(standing.ending().await.close, 1000, "it goes on");
 
-    let expires = "\ntidegate_tls_certificate_expires_timestamp_seconds ";
-    until(&second, &gateway, "/metrics", expires).await;
+    let expires = format!(
+        "\ntidegate_tls_certificate_expires_timestamp_seconds {}\n",
+        ends.unix_timestamp()
+    );
+    until(&second, &gateway, "/metrics", &expires).await;
     files.put("cert.pem", "no certificate");
     until(
         &second,
@@ -238,7 +245,9 @@ async fn a_certificate_that_its_authority_has_taken_back_is_turned_away() {
     let lists = json!({"client_ca": files.at("ca.pem"), "client_crl": files.at("crl.pem")});
     let gateway = files.gateway(json!({"tls": lists})).await;
     let client = |number: u64| {
-        let shown = authority.sign_numbered(ClientAuth, Some(number));
+        let shown = authority.sign_with(ClientAuth, |params| {
+            params.serial_number = Some(number.into())
+        });
         Client::showing(&authority, Some(shown))
     };
     let [first, second, third] = [1, 2, 3].map(client);

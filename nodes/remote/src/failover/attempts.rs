@@ -49,6 +49,14 @@ impl Coming {
         }
     }
 
+    /// How long it may take to open.
+    pub(super) fn opening_until(&mut self) -> Option<&mut Timestamp> {
+        match self {
+            Self::Opening { until, .. } => Some(until),
+            Self::Waiting(_) | Self::Ready(..) => None,
+        }
+    }
+
     pub(super) fn stream(&self) -> Option<StreamId> {
         match self {
             Self::Opening { id, .. } => Some(*id),

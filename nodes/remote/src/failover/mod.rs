@@ -320,7 +320,9 @@ impl Failover {
             active.exchange.forgive(by);
         }
         let call = self.call.iter_mut().filter_map(|call| call.until.as_mut());
-        for at in self.due.iter_mut().map(|(.., since)| since).chain(call) {
+        let due = self.due.iter_mut().map(|(.., since)| since);
+        let opening = self.coming.as_mut().and_then(Coming::opening_until);
+        for at in due.chain(call).chain(opening).chain(&mut self.full_since) {
             *at += by;
         }
     }

@@ -161,7 +161,8 @@ impl Slot {
             return;
         }
         self.told_shut = shut;
-        let (endpoint, failures) = (&self.member, self.totals.failed);
+        let totals = &self.totals;
+        let (endpoint, failures) = (&self.member, totals.failed + totals.silent + totals.empty);
         match (shut, shown) {
             (true, Verdict::Leave) => {
                 tracing::info!(%endpoint, "endpoint shut off: it is draining");

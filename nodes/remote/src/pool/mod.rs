@@ -197,6 +197,9 @@ impl Pool {
             }
             Outcome::Refused => {
                 totals.refused += 1;
+                // It answered, which is what a probe asks for.
+                slot.breaker.answered(now, &permit.pass);
+                slot.tell(now, Verdict::Success);
                 None
             }
             Outcome::Silent => {

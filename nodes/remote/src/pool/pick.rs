@@ -5,7 +5,7 @@ use tidegate_media::Timestamp;
 
 use super::Pool;
 use super::balance;
-use super::breaker::Admission;
+use super::breaker::{Admission, Verdict};
 use super::member::{MemberId, Permit};
 
 /// What a request has tried so far. One per request, handed to each [`Pool::pick`] of it.
@@ -68,6 +68,15 @@ struct Usable {
     due: SmallVec<[usize; 8]>,
 }
 
+/// Members that may take a request, by what checks say of them.
+#[derive(Debug, Default)]
+struct Sides {
+    up: Usable,
+    down: Usable,
+    /// When one may that may not now.
+    retry_at: Option<Timestamp>,
+}
+
 impl Usable {
     fn is_empty(&self) -> bool {
         self.open.is_empty() && self.due.is_empty()
@@ -90,14 +99,14 @@ impl Pool {
     pub fn pick(&mut self, now: Timestamp, tried: &mut Tried) -> Pick {
         self.count(tried);
         self.reap();
-        let (mut usable, retry_at) = self.usable(now, true);
-        if usable.is_empty() {
-            return Pick::Exhausted { retry_at };
+        let sides = self.sides(now);
+        if sides.up.is_empty() && sides.down.is_empty() {
+            return Pick::Exhausted {
+                retry_at: sides.retry_at,
+            };
         }
+        let usable = self.untried(sides, tried);
         let slots = &mut self.slots;
-        let untried = |index: &mut usize| !tried.members.contains(&slots[*index].id);
-        usable.open.retain(untried);
-        usable.due.retain(untried);
         let probe_first = tried.attempts == 0 && tried.members.is_empty();
         let chosen = match (usable.due.first(), usable.open.is_empty()) {
             (None, true) => return Pick::AllTried,
@@ -122,9 +131,21 @@ impl Pool {
     pub fn has_untried(&mut self, now: Timestamp, tried: &mut Tried) -> bool {
         self.count(tried);
         self.reap();
-        let (usable, _) = self.usable(now, true);
-        let mut usable = usable.open.iter().chain(&usable.due);
-        usable.any(|&index| !tried.members.contains(&self.slots[index].id))
+        let sides = self.sides(now);
+        !self.untried(sides, tried).is_empty()
+    }
+
+    /// What the request has not tried: of those that are up, and once it has tried them all, of those that checks call down. Checks look at
+    /// intervals, so that one of these may be back, and one of those gone, and nobody knows yet.
+    fn untried(&self, sides: Sides, tried: &Tried) -> Usable {
+        let left = |mut usable: Usable| {
+            let untried = |index: &mut usize| !tried.members.contains(&self.slots[*index].id);
+            usable.open.retain(untried);
+            usable.due.retain(untried);
+            usable
+        };
+        let up = left(sides.up);
+        if up.is_empty() { left(sides.down) } else { up }
     }
 
     /// A request counts once.
@@ -138,36 +159,37 @@ impl Pool {
     /// waits to come back to this pool. Takes nothing.
     #[must_use]
     pub fn ready_at(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let (usable, retry_at) = self.usable(now, false);
-        if usable.is_empty() {
-            retry_at
+        let sides = self.sides(now);
+        if sides.up.is_empty() {
+            sides.retry_at
         } else {
             Some(now)
         }
     }
 
-    /// Members that may take a request, and if there is none, when one may.
-    fn usable(&mut self, now: Timestamp, panic: bool) -> (Usable, Option<Timestamp>) {
-        let (mut up, mut down) = (Usable::default(), Usable::default());
-        let mut retry_at: Option<Timestamp> = None;
+    /// Members that may take a request.
+    fn sides(&mut self, now: Timestamp) -> Sides {
+        let mut sides = Sides::default();
         for (index, slot) in self.slots.iter_mut().enumerate() {
             if slot.draining {
                 continue;
             }
             let admission = slot.breaker.admission(now);
+            // A stream that has stood for long enough is proof, and nobody else may ever tell.
+            if admission == Admission::Yes {
+                slot.tell(now, Verdict::Success);
+            }
             if let Admission::No(until) = admission {
-                retry_at = Some(retry_at.map_or(until, |known| known.min(until)));
+                let known = sides.retry_at.unwrap_or(until);
+                sides.retry_at = Some(known.min(until));
             }
             let side = if slot.health.is_up() {
-                &mut up
+                &mut sides.up
             } else {
-                &mut down
+                &mut sides.down
             };
             side.add(index, admission);
         }
-        if up.is_empty() && panic {
-            up = down;
-        }
-        (up, retry_at)
+        sides
     }
 }

@@ -234,6 +234,15 @@ fn an_endpoint_that_checks_call_down_gets_nothing_unless_all_are_called_so() {
     };
     take_down(&mut pool, "0:1", 0);
     assert_eq!(sequence(&mut pool, 4), "1111");
+    // Checks look at intervals: the one that is up may have gone since, and the other come back.
+    let mut tried = Tried::new();
+    for endpoint in ["1", "0"] {
+        assert!(pool.has_untried(at(0), &mut tried));
+        let permit = picked(&mut pool, at(0), &mut tried);
+        assert_eq!(&permit.endpoint()[14..15], endpoint);
+        pool.finished(at(0), permit, REFUSED);
+    }
+    assert!(matches!(pool.pick(at(0), &mut tried), Pick::AllTried));
     take_down(&mut pool, ":1", 60_000);
     assert!(pool.snapshot(at(0)).iter().all(|state| !state.up));
     assert_eq!(sequence(&mut pool, 4), "0101", "a wrong check is no outage");
@@ -264,6 +273,17 @@ fn a_restart_seen_by_checks_shortens_the_breakers_time() {
     let now = check(&mut pool, true);
     assert!(now < at(30_000));
     assert!(first(&mut pool, now).is_probe());
+}
+
+#[test]
+fn an_endpoint_that_refuses_what_a_probe_asks_for_is_well() {
+    let mut pool = pool(Balance::RoundRobin, 1);
+    shut(&mut pool, at(0), &["http://10.0.0.0:1"]);
+    let now = at(60_000);
+    let probe = first(&mut pool, now);
+    assert!(probe.is_probe());
+    pool.finished(now, probe, Outcome::Refused);
+    assert_eq!(pool.snapshot(now)[0].breaker, BreakerState::Closed);
 }
 
 #[test]

@@ -36,19 +36,19 @@ impl Authority {
     }
 
     pub(crate) fn sign(&self, purpose: ExtendedKeyUsagePurpose) -> (rcgen::Certificate, KeyPair) {
-        self.sign_numbered(purpose, None)
+        self.sign_with(purpose, |_| {})
     }
 
-    /// With a serial number.
-    pub(crate) fn sign_numbered(
+    /// With a serial number or an end of its own.
+    pub(crate) fn sign_with(
         &self,
         purpose: ExtendedKeyUsagePurpose,
-        number: Option<u64>,
+        change: impl FnOnce(&mut CertificateParams),
     ) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec!["localhost".into()]).expect("a name");
         params.extended_key_usages = vec![purpose];
-        params.serial_number = number.map(Into::into);
+        change(&mut params);
         (params.signed_by(&key, &self.0).expect("signed"), key)
     }
 
