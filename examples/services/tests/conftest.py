@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -69,6 +70,14 @@ def start() -> Iterator[Start]:
             return process
 
         yield begin
+
+
+@pytest.fixture(scope="module")
+def nobody() -> Iterator[str]:
+    """An address at which nobody answers, nor comes to: it is bound, and not listened at."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{one.getsockname()[1]}"
 
 
 @pytest.fixture(scope="session", autouse=True)

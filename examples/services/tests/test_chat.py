@@ -1,5 +1,5 @@
 """The voice agent with a language model: `voice-agent-chat` as it ships, before llama.cpp's own server. Its model is so small that nothing
-is asked of its words but that there are some."""
+is asked of its words but that there are some, of which its server sees to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from conftest import PIPELINES, SHIPPED
 from hearing import loudness, resampled, seconds, sound, texts
 from processes import Gateway, Process, Worker
 from recordings import RATE, english, say, words
-from test_foreign import free
 
 from tidegate_services.stt import Recogniser
 
@@ -98,11 +97,11 @@ def test_who_speaks_up_ends_the_model_s_answer_and_gets_another(agent: Gateway) 
     assert loudness(sound(after)[0]) > 0.02
 
 
-def test_without_its_server_it_says_who_is_missing(workers: dict[str, Worker], tmp_path: pathlib.Path) -> None:
-    nobody = f"http://127.0.0.1:{free()}/v1"
+def test_without_its_server_it_says_who_is_missing(workers: dict[str, Worker], nobody: str, tmp_path: pathlib.Path) -> None:
+    server = f"http://{nobody}/v1"
     once = MANIFEST.replace("protocol: openai.chat", "protocol: openai.chat\n      retry: {attempts: 1}")
     hops = {name: f"http://{workers[name].address}" for name in ("STT_WORKER", "SPEAK_WORKER")}
-    gateway = Gateway(tmp_path, [once], CHAT_SERVER=nobody, **hops)
+    gateway = Gateway(tmp_path, [once], CHAT_SERVER=server, **hops)
     try:
         with gateway.session("voice-agent-chat", parameters=WHOLE) as client:
             say(client, FOX.samples())
@@ -110,7 +109,7 @@ def test_without_its_server_it_says_who_is_missing(workers: dict[str, Worker], t
             problem = client.next("error")
     finally:
         gateway.stop()
-    assert (problem["code"], problem["hop"], problem["endpoint"]) == ("network", "reply", nobody), problem
+    assert (problem["code"], problem["hop"], problem["endpoint"]) == ("network", "reply", server), problem
     assert "look whether the worker runs" in problem["message"], problem
 
 

@@ -71,6 +71,33 @@ def test_whisper_goes_on_with_the_cpu_if_cuda_fails_and_says_so_if_it_was_asked_
     assert stt.device() == "cpu"
 
 
+def test_a_gpu_is_tried_with_the_first_model_that_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def recogniser(name: str, *_: object, **__: object) -> None:
+        tried.append(name)
+        raise RuntimeError("no more is wanted")
+
+    monkeypatch.setattr(stt, "Recogniser", recogniser)
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 1)
+    monkeypatch.setenv("STT_DEVICE", "auto")
+    for models in ("base", " base, tiny.en", ""):
+        monkeypatch.setenv("STT_MODELS", models)
+        assert stt.device() == "cpu"
+    assert tried == ["base", "base", "tiny.en"]
+    monkeypatch.setenv("STT_MODELS", "base,small")
+    with pytest.raises(Refused, match=r"STT_MODELS names 'small': there are tiny\.en, base"):
+        stt.device()
+
+
+def test_a_gpu_that_computes_with_nothing_that_is_wanted_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 1)
+    monkeypatch.setattr(ctranslate2, "get_supported_compute_types", lambda _: {"bfloat16"})
+    monkeypatch.setenv("STT_DEVICE", "cuda")
+    with pytest.raises(Refused, match=r"CTranslate2 cannot use it: on this cuda there is none of .*, only bfloat16"):
+        stt.device()
+
+
 @pytest.mark.usefixtures("without_gpu")
 def test_piper_goes_on_with_the_cpu_if_cuda_fails_and_says_so_if_it_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

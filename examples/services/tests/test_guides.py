@@ -12,7 +12,6 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -252,14 +251,6 @@ class OwnPage(Guide):
 def own_page(start: Start, tmp_path: pathlib.Path) -> OwnPage:
     (tmp_path / "none").mkdir()
     return OwnPage(tmp_path, start)
-
-
-@pytest.fixture
-def nobody() -> Iterator[str]:
-    """An address at which nobody answers, nor comes to."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{one.getsockname()[1]}"
 
 
 def test_a_browser_developer_has_a_voice_in_a_page_of_his_own(

@@ -33,12 +33,11 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def gateway(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    nobody = f"http://127.0.0.1:{free()}"
+def gateway(server: str, nobody: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     params = {"protocol": "openai.transcriptions", "pipeline": "whisper-1", "parameters": {"language": "en"}, "health": {"path": "/health"}}
     pipelines = [
         hop("hear", ("audio", "text"), endpoints=[server], **params),
-        hop("beside", ("audio", "text"), endpoints=[nobody, server], **params),
+        hop("beside", ("audio", "text"), endpoints=[f"http://{nobody}", server], **params),
         hop("refused", ("audio", "text"), endpoints=[server], **{**params, "parameters": {"temperature": "hot"}}),
     ]
     one = Gateway(tmp_path_factory.mktemp("pipelines"), pipelines)

@@ -39,8 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def gateway(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    nobody = f"http://127.0.0.1:{free()}"
+def gateway(server: str, nobody: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     params = {
         "protocol": "openai.speech",
         "pipeline": "tts-1",
@@ -50,7 +49,7 @@ def gateway(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[G
     }
     pipelines = [
         hop("speak", ("text", "audio"), endpoints=[server], **params),
-        hop("beside", ("text", "audio"), endpoints=[nobody, server], **params),
+        hop("beside", ("text", "audio"), endpoints=[f"http://{nobody}", server], **params),
         hop("refused", ("text", "audio"), endpoints=[server], **{**params, "parameters": {"voice": "alloy", "speed": 11}}),
     ]
     one = Gateway(tmp_path_factory.mktemp("pipelines"), pipelines)

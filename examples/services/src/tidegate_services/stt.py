@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 DEVICE = "STT_DEVICE"
 # The weights are int8: what is computed with, the best first. Older GPUs lack the first.
 _COMPUTE = {"cpu": ("int8", "float32"), "cuda": ("int8_float16", "float16", "int8_float32", "float32")}
+_DEFAULT = "tiny.en"
 RATE = 16_000
 # Whisper looks at windows of this length; in longer sound it needs time stamps to find where the next begins.
 _WINDOW_SECONDS = 30.0
@@ -59,7 +60,11 @@ class Recogniser:
     def __init__(self, name: str, threads: int = 0, device: str = "cpu") -> None:
         folder = WHISPER[name].find()
         self._english_only = name.endswith(".en")
-        self.compute = next(one for one in _COMPUTE[device] if one in ctranslate2.get_supported_compute_types(device))
+        supported = ctranslate2.get_supported_compute_types(device)
+        compute = next((one for one in _COMPUTE[device] if one in supported), None)
+        if compute is None:
+            raise RuntimeError(f"on this {device} there is none of {', '.join(_COMPUTE[device])}, only {', '.join(sorted(supported))}")
+        self.compute = compute
         self._model = WhisperModel(str(folder), device=device, compute_type=self.compute, cpu_threads=threads, local_files_only=True)
 
     def recognise(self, samples: Samples, language: str) -> str:
@@ -82,13 +87,22 @@ class Recogniser:
         return " ".join(segment.text.strip() for segment in segments)
 
 
+def _named() -> list[str]:
+    """The models that are loaded before it listens."""
+    names = [name.strip() for name in os.environ.get("STT_MODELS", _DEFAULT).split(",") if name.strip()]
+    for name in names:
+        if name not in WHISPER:
+            raise Refused(f"STT_MODELS names '{name}': there are {', '.join(WHISPER)}")
+    return names
+
+
 def device() -> str:
     """Where models run: `cpu` or `cuda`."""
     where = chosen(DEVICE, _lacking)
     if where == "cuda":
         try:
-            # Its libraries are looked for when something is computed, and not before.
-            Recogniser("tiny.en", device=where).recognise(np.zeros(RATE, np.int16), "en")
+            # Its libraries are looked for when something is computed, and not before: by a model that is loaded anyway.
+            Recogniser(next(iter(_named()), _DEFAULT), device=where).recognise(np.zeros(RATE, np.int16), "en")
         except RuntimeError as error:
             if asked(DEVICE) == "cuda":
                 raise Refused(f"{DEVICE} is cuda, but CTranslate2 cannot use it: {error} (README.md, On a GPU)") from error
@@ -112,8 +126,8 @@ class SpeechToText:
         self._loading = threading.Lock()
         self._loaded: dict[str, Recogniser] = {}
         self._busy = 0
-        for name in filter(None, os.environ.get("STT_MODELS", "tiny.en").split(",")):
-            self._model(name.strip())
+        for name in _named():
+            self._model(name)
         log.info("speech is recognised on the %s", self.device)
 
     @per_utterance(takes=Audio("speech", RATE), gives=Text("words"), parameters={"language": "en", "model": "", "partial_seconds": -1.0})
