@@ -200,5 +200,10 @@ mod tests {
         for code in [Code::NodeFailed, Code::Network, Code::Internal] {
             assert_eq!(level(code), Level::WARN, "{code}");
         }
+        let refused = Error {
+            hop: Some("stt".into()),
+            ..Error::new(Code::BadRequest, "no such language")
+        };
+        assert_eq!(End::severity(&refused), Level::WARN);
     }
 }

@@ -174,6 +174,10 @@ mod tests {
                 "{error}"
             );
         }
+        for status in [400, 409, 422] {
+            assert_eq!(of(status, "no").fault, Fault::Client, "{status}");
+        }
+        assert_eq!(of(500, "no").fault, Fault::Worker);
         assert!(
             of(500, "")
                 .message

@@ -12,7 +12,8 @@
 //!
 //! An endpoint is *usable* if its breaker admits a request (what requests met there) and checks say that it is up. If checks
 //! alone call every endpoint with an admitting breaker down, they are disbelieved and requests go there all the same: a wrong
-//! health check must not be an outage ("panic mode").
+//! health check must not be an outage ("panic mode"). A request that has failed at all usable ones is tried at those that checks call
+//! down, too: they look at intervals.
 //!
 //! Kept true: exactly one request is admitted by a half-open breaker until its result is in or its permit is gone; a member that left
 //! its name gets nothing new; memory is bounded by members, and members by endpoints times addresses plus attempts in flight.
